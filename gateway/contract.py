@@ -1,0 +1,268 @@
+"""What an adapter author sees: the adapter, its manifest, the envelope, and the outcomes.
+
+An adapter turns an :class:`Envelope` into one call to its party and the party's answer into one *outcome*. Everything else (TLS,
+order, retry, breaker, duplicate suppression, size limits, redaction, metrics) belongs to the host. An adapter raises nothing on
+purpose: an exception that escapes from :meth:`Adapter.deliver` is an *unknown* outcome, never a success (rule R9).
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+
+class Remembers(enum.Enum):
+    """What a party that drops duplicates remembers (rule R4)."""
+
+    EFFECTS = "effects"
+    """Only what took effect: a *duplicate* after an unanswered attempt proves the effect."""
+    FIRST_ANSWER = "first-answer"
+    """It repeats its first answer, whatever that was."""
+    ALL = "all"
+    """Refused ids too, and says only *duplicate*: that proves nothing, the delivery stays unknown (R4)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropsDuplicates:
+    """The party drops a record that it has seen, by ``key`` (``delivery-id``, or the spec's name of the item)."""
+
+    key: str
+    remembers: Remembers
+    memory_s: float
+    """How long it remembers, in seconds; must exceed the time an attempt may stay open (R9)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswersQueries:
+    """The party can be asked whether a delivery took effect; the answer is final ``final_after_s`` seconds after a call ended."""
+
+    final_after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the party can take, for each process of the gateway."""
+
+    calls: int = 16
+    """Calls at once."""
+    records_per_call: int = 1
+    call_s: float = 30.0
+    """A call that takes longer is given up and is *unknown*; at most 120 (R5)."""
+    rate_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting of an adapter: the source of validation, documentation and redaction."""
+
+    name: str
+    type: type
+    description: str
+    default: Any = None
+    required: bool = False
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What the host must know of an adapter before it starts it."""
+
+    name: str
+    party: str
+    """The spec id of the party (``city-cs``): queues, labels, status and policy use it, and nothing else."""
+    description_en: str
+    description_ja: str
+    message_types: tuple[str, ...]
+    settings: tuple[Setting, ...] = ()
+    duplicates: DropsDuplicates | None = None
+    queries: AnswersQueries | None = None
+    settle_s: float = 1.0
+    """How long after a given-up call the party may still carry it out (R9)."""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """One delivery, unsealed: lives in the memory of the worker only, and prints without its content (I5)."""
+
+    delivery_id: str
+    """Random; the same for every attempt at this delivery (I2, R4)."""
+    message_id: str
+    message_type: str
+    party_key: str | None
+    """The party's own key of the record (依頼管理番号), if the type has one."""
+    attempt: int
+    """1 for the first attempt."""
+    resent: bool
+    """An earlier attempt with these ids ended without an answer."""
+    content: bytes = field(repr=False)
+    """The XML of the message type, already filtered for this party."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The party's answer as evidence: the bytes as they came, and a code without personal data."""
+
+    code: str
+    body: bytes = field(repr=False)
+    content_type: str = "application/xml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """The party says that it took effect. ``duplicate``: it says that it had it already (R4 decides what that proves)."""
+
+    receipt: Receipt
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """The party took it; its answer comes later under ``correlation`` (R14), at the latest after ``deadline_s`` seconds."""
+
+    correlation: str
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryLater:
+    """This record had no effect and may be sent again; ``after_s`` if the party named a time."""
+
+    code: str
+    after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """The party refused this record for good; it had no effect. ``fields``: item ids at fault, never their values."""
+
+    code: str
+    fields: tuple[str, ...] = ()
+    receipt: Receipt | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedCall:
+    """The party refused the whole call without saying which record is at fault; no record had an effect (R11)."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyDown:
+    """The party as a whole cannot be used; the record certainly had no effect. Opens the breaker (R12)."""
+
+    code: str
+    after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """No one can say whether it took effect (R9)."""
+
+    code: str
+
+
+Outcome = Delivered | Pending | RetryLater | Rejected | RejectedCall | PartyDown | Unknown
+
+
+class Effect(enum.Enum):
+    """What a query says of a delivery."""
+
+    TOOK_EFFECT = "took-effect"
+    NO_EFFECT = "no-effect"
+    NOT_KNOWN = "not-known"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryAnswer:
+    """The party's answer to a query, with its evidence."""
+
+    effect: Effect
+    receipt: Receipt | None = None
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of ``renkei check``: what was looked at, whether it is well, and the remedy if not."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAnswer:
+    """A complete HTTP answer of the party, within the size limit."""
+
+    status: int
+    content_type: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class CallNotSent(Exception):
+    """Nothing of the request was sent (no connection, refused handshake): the party did nothing. ``code`` is stable."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+class CallUnanswered(Exception):
+    """The request left, or may have left, and no complete answer came: the outcome is unknown. ``code`` is stable."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+class HttpCaller(Protocol):
+    """The host's HTTP client for one party: mutual TLS, the peer's identity checked on every request, retry before the first byte
+    (R10), size limit on answers, connection reuse with a keep-alive shorter than the party's."""
+
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+        """Send one request below the party's base URL.
+
+        :raises CallNotSent: the party did nothing.
+        :raises CallUnanswered: the outcome is unknown.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterHost:
+    """What the host gives to an adapter when it is made."""
+
+    settings: Mapping[str, Any]
+    """Validated against the manifest's settings, defaults filled in."""
+    http: HttpCaller
+
+
+class Adapter(abc.ABC):
+    """One outside party. All coroutines run on the worker's event loop; none may block it for more than about 2 ms."""
+
+    manifest: ClassVar[Manifest]
+
+    def __init__(self, host: AdapterHost) -> None:
+        self.host = host
+
+    @abc.abstractmethod
+    async def check(self) -> Sequence[Finding]:
+        """Reachability, TLS and credentials, without an effect at the party."""
+
+    @abc.abstractmethod
+    async def deliver(self, envelopes: Sequence[Envelope]) -> Sequence[Outcome]:
+        """Carry out one call for ``envelopes`` (1 to ``limits.records_per_call``) and return one outcome for each, in order."""
+
+    async def query(self, envelope: Envelope) -> QueryAnswer:
+        """Ask the party whether ``envelope`` took effect. Only called where the manifest has ``queries``."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Release what the adapter holds."""

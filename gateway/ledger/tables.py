@@ -1,0 +1,248 @@
+"""The tables of the ledger (SQLAlchemy Core), the same for SQLite and PostgreSQL.
+
+Times are seconds since 1970 UTC as double precision, taken from the ledger's clock (R21). Identifiers of people appear only as keyed
+digests (blind indexes); bodies only sealed (I5). ``gateway/ledger/migrations`` builds these tables; a test holds both against each other.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", String, nullable=False),
+    comment="incarnation of the ledger, offset of the business clock (R21), schema facts",
+)
+
+message = Table(
+    "message",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("system", String(64), nullable=False, comment="the sending system, known from queue or certificate"),
+    Column("source_id", String(200), nullable=False, comment="the sender's id of the message (CloudEvents id)"),
+    Column("type", String(64), nullable=False),
+    Column("schema", String(200), nullable=False),
+    Column("content_mac", LargeBinary, nullable=False, comment="keyed digest of type, schema and data (R17)"),
+    Column("door", String(8), nullable=False, comment="amqp | https | file"),
+    Column("subject", String(36), nullable=True),
+    Column("operator", String(64), nullable=True, comment="staff id at the sender"),
+    Column("terminal", String(64), nullable=True),
+    Column("corrects", String(36), nullable=True, comment="the held message that this one replaced"),
+    Column("accepted_at", Double, nullable=False),
+    Column("receipt", LargeBinary, nullable=False, comment="returned byte for byte to whoever submits the same message again"),
+    UniqueConstraint("system", "source_id", name="message_once"),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", String(36), primary_key=True, comment="random; the delivery id that the party sees (R4)"),
+    Column("message_id", String(36), ForeignKey("message.id"), nullable=False, index=True),
+    Column("party", String(64), nullable=False),
+    Column("key_id", String(40), nullable=False),
+    Column("number", Integer, nullable=False, comment="place within the key (R2)"),
+    Column("lane", String(4), nullable=False, comment="live | bulk"),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(64), nullable=True, comment="stable code of why it is where it is"),
+    Column("party_key", String(64), nullable=True, comment="the party's own key (依頼管理番号)"),
+    Column("content_digest", LargeBinary, nullable=False, comment="keyed digest of what is sealed for this party (R13)"),
+    Column("waits_for", String(36), nullable=True, comment="the delivery that must be delivered first (R3)"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("spent", Integer, nullable=False, server_default=text("0"), comment="of the retry budget"),
+    Column("crashes", Integer, nullable=False, server_default=text("0"), comment="takeovers while sending (R8)"),
+    Column("unanswered", Boolean, nullable=False, server_default=text("false"), comment="some attempt with this id has no answer"),
+    Column("clean", Boolean, nullable=False, server_default=text("true"), comment="nothing was open when this attempt started (R9)"),
+    Column("open_until", Double, nullable=True, comment="until then an earlier attempt may still take effect (R9)"),
+    Column("not_before", Double, nullable=True, comment="settling or back-off; due_at only wakes (R3)"),
+    Column("call_deadline", Double, nullable=True),
+    Column("correlation", String(200), nullable=True, comment="of an answer that comes later (R14)"),
+    Column("replaced_by", String(36), nullable=True),
+    Column("accepted_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("final_at", Double, nullable=True),
+    Column("outcome_code", String(64), nullable=True),
+    Index("delivery_place", "key_id", "number"),
+    Index("delivery_state", "party", "state", sqlite_where=text("final_at IS NULL"), postgresql_where=text("final_at IS NULL")),
+    Index("delivery_waits_for", "waits_for", sqlite_where=text("waits_for IS NOT NULL"), postgresql_where=text("waits_for IS NOT NULL")),
+    UniqueConstraint("party", "party_key", name="party_key_once"),
+)
+
+key_row = Table(
+    "key_row",
+    metadata,
+    Column("id", String(40), primary_key=True, comment="digest of party, stream and subject"),
+    Column("party", String(64), nullable=False),
+    Column("stream", String(64), nullable=False),
+    Column("subject", String(36), nullable=False),
+    Column("next_number", Integer, nullable=False),
+    Column("head", Integer, nullable=False, comment="the lowest number that is not final"),
+    Column("lane", String(4), nullable=False, comment="where its bell is rung"),
+    Column("held", String(16), nullable=True, comment="rejected | unknown | budget | crashes | correction"),
+    Column("due_at", Double, nullable=True, comment="the only promise of a wake-up"),
+    Column("claim_worker", String(36), nullable=True),
+    Column("claim_epoch", Integer, nullable=False, server_default=text("0")),
+    Column("rung_at", Double, nullable=True),
+    Column("rings", Integer, nullable=False, server_default=text("0")),
+    Index("key_row_due", "party", "due_at", sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
+    Index("key_row_claimed", "claim_worker", sqlite_where=text("claim_worker IS NOT NULL"), postgresql_where=text("claim_worker IS NOT NULL")),
+    Index("key_row_held", "party", "held", sqlite_where=text("held IS NOT NULL"), postgresql_where=text("held IS NOT NULL")),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("id", String(36), primary_key=True, comment="fresh for each registration, never reused (R6)"),
+    Column("role", String(16), nullable=False),
+    Column("host", String(64), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("registered_at", Double, nullable=False),
+    Column("renewed_at", Double, nullable=False),
+    Column("ended_at", Double, nullable=True),
+)
+
+late_outcome = Table(
+    "late_outcome",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("delivery_id", String(36), nullable=False, index=True),
+    Column("kind", String(16), nullable=False, comment="delivered | rejected | ..."),
+    Column("code", String(64), nullable=True),
+    Column("worker", String(36), nullable=False),
+    Column("at", Double, nullable=False),
+    comment="what a worker learned after its claim was lost (R7)",
+)
+
+reply = Table(
+    "reply",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("party", String(64), nullable=False),
+    Column("correlation", String(200), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("code", String(64), nullable=True),
+    Column("at", Double, nullable=False),
+    Index("reply_correlation", "party", "correlation"),
+    comment="answers that came after the call (R14)",
+)
+
+payload = Table(
+    "payload",
+    metadata,
+    Column("id", String(36), primary_key=True, comment="delivery id, or id of a receipt, command or quarantined message"),
+    Column("kind", String(16), nullable=False, comment="delivery | receipt | command | quarantine"),
+    Column("key_id", String(36), nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False, comment="nonce, AES-256-GCM ciphertext and tag"),
+    Column("content_type", String(64), nullable=False, server_default=text("'application/xml'")),
+    Column("created_at", Double, nullable=False),
+)
+
+data_key = Table(
+    "data_key",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("message_id", String(36), nullable=False, index=True),
+    Column("party", String(64), nullable=False),
+    Column("kek_id", String(64), nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False),
+    comment="the only place of wrapped data keys: destroying a row makes every copy of the ciphertext unreadable",
+)
+
+subject_alias = Table(
+    "subject_alias",
+    metadata,
+    Column("kind", String(32), primary_key=True, comment="resident-record-code | individual-number | atena-number | ..."),
+    Column("blind", LargeBinary, primary_key=True, comment="HMAC of the identifier"),
+    Column("hmac_key_id", String(64), nullable=False),
+    Column("subject", String(36), nullable=False, index=True),
+)
+
+audit_entry = Table(
+    "audit_entry",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("kind", String(48), nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("message_id", String(36), nullable=True, index=True),
+    Column("delivery_id", String(36), nullable=True),
+    Column("party", String(64), nullable=True),
+    Column("detail", String, nullable=False, comment="canonical JSON without personal data"),
+    Column("block", Integer, nullable=True, comment="set when chained (R22)"),
+)
+
+command = Table(
+    "command",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("kind", String(16), nullable=False, comment="retry | correct | skip | settle"),
+    Column("delivery_id", String(36), nullable=False, index=True),
+    Column("seen_state", String(16), nullable=False),
+    Column("seen_digest", LargeBinary, nullable=False),
+    Column("argument", String, nullable=True, comment="settle: took-effect | no-effect"),
+    Column("party_key", String(64), nullable=True, comment="correct: of the new content"),
+    Column("content_digest", LargeBinary, nullable=True, comment="correct: of the new content"),
+    Column("reason", String, nullable=False),
+    Column("requested_by", String(128), nullable=False),
+    Column("requested_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("status", String(16), nullable=False, comment="waiting | done | refused | expired | withdrawn"),
+    Column("decided_by", String(128), nullable=True),
+    Column("decided_at", Double, nullable=True),
+)
+
+intake_epoch = Table(
+    "intake_epoch",
+    metadata,
+    Column("system", String(64), primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("worker", String(36), nullable=False),
+    Column("claimed_at", Double, nullable=False),
+)
+
+party_state = Table(
+    "party_state",
+    metadata,
+    Column("party", String(64), primary_key=True),
+    Column("breaker", String(8), nullable=False, comment="closed | open | probing"),
+    Column("failures", Integer, nullable=False, comment="in a row, of the party as a whole"),
+    Column("opened_at", Double, nullable=True),
+    Column("probe_at", Double, nullable=True, comment="when the next probe may start"),
+    Column("probe_worker", String(36), nullable=True),
+    Column("code", String(64), nullable=True),
+    Column("paused_by", String(128), nullable=True),
+    Column("paused_at", Double, nullable=True),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("system", String(64), nullable=False),
+    Column("door", String(8), nullable=False),
+    Column("source_id", String(200), nullable=True),
+    Column("type", String(64), nullable=True),
+    Column("code", String(64), nullable=False),
+    Column("rule", String(200), nullable=True),
+    Column("place", String(400), nullable=True),
+    Column("size_bytes", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    comment="what was refused at a door, kept for the operator (I10); the body is in payload, sealed",
+)
