@@ -370,9 +370,22 @@ def replace(key: KeyRow, head: DeliveryRow, new: DeliveryRow, now: float) -> Non
     head.replaced_by = new.id
     move(head, Event.REPLACE, State.REJECTED, now)
     new.number = head.number
-    new.waits_for = head.waits_for
+    new.waits_for = new.waits_for or head.waits_for
     key.held = None
     key.due_at = now
+
+
+def never_sent(delivery: DeliveryRow) -> bool:
+    """Only what was never `sending` may be superseded (R13)."""
+    return delivery.state is State.QUEUED and delivery.attempts == 0 and not delivery.unanswered
+
+
+def supersede(old: DeliveryRow, new: DeliveryRow, now: float) -> None:
+    """``new`` takes the place of ``old``, which waits behind another; needs :func:`never_sent`."""
+    old.replaced_by = new.id
+    move(old, Event.REPLACE, State.REJECTED, now)
+    new.number = old.number
+    new.waits_for = new.waits_for or old.waits_for
 
 
 def settle(key: KeyRow, head: DeliveryRow, took_effect: bool, code: str | None, now: float) -> None:

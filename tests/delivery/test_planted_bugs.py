@@ -124,7 +124,7 @@ def test_retry_by_requeue() -> None:
 
 
 class OldPartyKey(World):
-    """The correction keeps the 依頼管理番号; the machine refuses that, so the bug must go round it. The old reading of *duplicate* with it."""
+    """The correction keeps the 依頼管理番号. The machine refuses that, so the bug goes round it; with it, the old reading of *duplicate*."""
 
     def correction(self, head: DeliveryRow) -> DeliveryRow:
         new = super().correction(head)

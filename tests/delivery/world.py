@@ -179,7 +179,8 @@ class World:
         before = key.head
         got = self.do_claim(key, head, worker, void)
         if got in (machine.Claim.SEND, machine.Claim.QUERY):
-            assert head is not None and head.party_key is not None
+            assert head is not None
+            assert head.party_key is not None
             worker.tasks.append(
                 Task(
                     key=key_id, epoch=key.claim_epoch, delivery=head.id, party_key=head.party_key, registration=worker.registration,
@@ -407,7 +408,7 @@ class World:
                 self.queried(w, task)
 
     def fault(self, rng: random.Random, w: Worker, key: KeyRow) -> None:
-        match rng.choice(["crash", "freeze", "thaw", "thaw", "lose", "down", "up", "up", "close", "bell-lost", "bell-twice", "op", "op", "stray"]):
+        match rng.choice("crash freeze thaw thaw lose down up up close bell-lost bell-twice op op stray".split()):
             case "crash":
                 self.crash(w)
             case "freeze":
