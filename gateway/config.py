@@ -70,7 +70,7 @@ def resolve_secret(value: str, environment: Mapping[str, str]) -> str:
 
 _SHAPES = {
     (_ID := r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"): "an id of the specification: small letters, digits and single hyphens, such as city-cs",
-    (_NAME := r"^[^\x00-\x1f/\\]+$"): "the common name of a certificate",
+    (_NAME := r"^[^\x00-\x1f]+$"): "a name in a certificate: a DNS name, a URI, or CN=common name",
     (_FILE := r"^[A-Za-z0-9][A-Za-z0-9._-]*$"): "the name of a certificate file without .pem: letters, digits, dots, hyphens",
     (_HOST := r"^[^\s/]+$"): "a host name or an address",
     (_HOST_PORT := r"^[^\s:/]+(:[0-9]{1,5})?$"): "HOST or HOST:PORT",
@@ -81,7 +81,7 @@ _SHAPES = {
 FilePath = Annotated[Path, AfterValidator(_from_folder)]
 Secret = Annotated[SecretStr, BeforeValidator(_from_environment)]
 SpecId = Annotated[str, StringConstraints(pattern=_ID, max_length=64)]
-CommonName = Annotated[str, StringConstraints(pattern=_NAME, min_length=1, max_length=64)]
+PeerName = Annotated[str, StringConstraints(pattern=_NAME, min_length=1, max_length=200)]
 CertificateName = Annotated[str, StringConstraints(pattern=_FILE, max_length=64)]
 Host = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=_HOST)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -156,7 +156,7 @@ class ExternalBroker(Section):
     password_file: FilePath | None = None
     ca: FilePath | None = Field(default=None, description="Default: certificates.ca.")
     certificate: CertificateName = "gateway"
-    peer: CommonName | None = Field(default=None, description="Name in the broker's certificate. Default: the host.")
+    peer: PeerName | None = Field(default=None, description="Name in the broker's certificate. Default: the host.")
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:
@@ -215,7 +215,7 @@ class IntakeLimits(Section):
 class System(Section):
     """One sending system of the city, by its id in the specification."""
 
-    peer: CommonName = Field(description="Common name of its client certificate.")
+    peer: PeerName = Field(description="Name in its client certificate: one of its alternative names, or CN=common name.")
     doors: list[Literal["https", "amqp", "file"]] = Field(default=["https", "amqp"], min_length=1)
     types: list[SpecId] = Field(min_length=1, description="Message types that it may send.")
 
@@ -256,7 +256,7 @@ class Party(Section):
 
     adapter: Annotated[str, StringConstraints(min_length=1)] = Field(description="Name of an installed adapter (renkei config adapters).")
     url: str = Field(description="https://HOST:PORT of the party.", pattern=_HTTPS)
-    peer: CommonName = Field(description="Name that the party's certificate must bear.")
+    peer: PeerName = Field(description="Name that the party's certificate must bear: one of its alternative names, or CN=common name.")
     certificate: CertificateName | None = Field(default=None, description="Our client certificate for it. Default: certificates.gateway.")
     tls: Literal["1.2", "1.3"] = Field(default="1.3", description="Lowest version of TLS that is spoken with it.")
     paused: bool = Field(default=False, description="Start with deliveries to it paused.")
@@ -273,7 +273,7 @@ class Workers(Section):
 
 
 class Operator(Section):
-    """One person, known by the common name of a personal client certificate."""
+    """One person, known by the name in a personal client certificate."""
 
     roles: list[Literal["viewer", "operator", "approver"]] = Field(min_length=1)
 
@@ -284,7 +284,7 @@ class Admin(Section):
     host: Host = "127.0.0.1"
     port: Port = 18444
     certificate: CertificateName | None = Field(default=None, description="Default: certificates.gateway.")
-    operators: dict[CommonName, Operator] = {}
+    operators: dict[PeerName, Operator] = {}
     request_s: Seconds = Field(default=86_400.0, description="A request that no second person approved by then expires.")
 
 
@@ -294,7 +294,7 @@ class Metrics(Section):
     host: Host = "127.0.0.1"
     port: Port = 18445
     certificate: CertificateName | None = Field(default=None, description="Default: certificates.gateway.")
-    peers: list[CommonName] = Field(default=["monitor"], description="Common names that may read them.")
+    peers: list[PeerName] = Field(default=["monitor"], description="Names in client certificates that may read them.")
 
 
 class Log(Section):
@@ -395,7 +395,7 @@ def load(path: Path, *, environment: Mapping[str, str] | None = None) -> Config:
     if not isinstance(document.data, dict):
         problems.append(Problem(place=(), text="must be a mapping of sections, such as `parties:`", line=1))
     config: Config | None = None
-    else:
+    if isinstance(document.data, dict):
         problems += _references(document)
         reading: _Reading = {"folder": path.parent, "environment": os.environ if environment is None else environment}
         try:
