@@ -9,6 +9,7 @@ and no configuration object prints one.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import types
@@ -186,6 +187,7 @@ class Certificates(Section):
     ca: FilePath | None = Field(default=None, description="The authorities that peers may come from. Default: ca.pem in the directory.")
     crl: FilePath | None = Field(default=None, description="Revocation list. Default: ca.crl in the directory.")
     gateway: CertificateName = Field(default="gateway", description="The gateway's own certificate, as server and as client.")
+    peer: PeerName = Field(default="gateway", description="Name that the gateway's certificate bears; renkei's own commands insist on it.")
     warn_days: int = Field(default=30, ge=1, description="renkei check warns when a certificate ends within so many days.")
 
 
@@ -415,6 +417,11 @@ def config_schema() -> dict[str, Any]:
     """JSON Schema of ``config.yaml`` for editors."""
     schema = Config.model_json_schema(mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Renkei Gateway config.yaml"}
+
+
+def schema_text() -> str:
+    """The schema as it stands in :data:`SCHEMA_FILE`."""
+    return json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def read_secret(value: SecretStr | None, file: Path | None) -> str | None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 from gateway.config import Config, Party, read_secret, resolve_secret, suggestion
 from gateway.contract import Adapter, Limits, Manifest, Setting
+from gateway.entrypoints import distribution_of, unique_points
 from gateway.errors import ConfigurationError
 
 ADAPTERS = "renkei.adapters"
@@ -43,27 +44,6 @@ class BoundParty:
 
     def __repr__(self) -> str:
         return f"BoundParty(party={self.party!r}, adapter={self.adapter.__name__})"
-
-
-def unique_points(group: str, points: Iterable[EntryPoint] | None = None) -> list[EntryPoint]:
-    """The entry points of ``group`` by name.
-
-    :raises ConfigurationError: ``plugin-twice``: two distributions offer the same name.
-    """
-    found: dict[str, EntryPoint] = {}
-    for point in sorted(entry_points(group=group) if points is None else points, key=lambda point: (point.name, distribution_of(point))):
-        other = found.setdefault(point.name, point)
-        if other is not point and (distribution_of(other), other.value) != (distribution_of(point), point.value):
-            raise ConfigurationError(
-                "plugin-twice",
-                f'both {distribution_of(other)} and {distribution_of(point)} offer "{point.name}" for {group}; uninstall one of them',
-            )
-    return list(found.values())
-
-
-def distribution_of(point: EntryPoint) -> str:
-    """Name of the distribution that declares it."""
-    return point.dist.name if point.dist is not None else "an unnamed distribution"
 
 
 def list_adapters(points: Iterable[EntryPoint] | None = None) -> list[AdapterPlugin]:

@@ -101,7 +101,9 @@ key_row = Table(
     Column("rung_at", Double, nullable=True),
     Column("rings", Integer, nullable=False, server_default=text("0")),
     Index("key_row_due", "party", "due_at", sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
-    Index("key_row_claimed", "claim_worker", sqlite_where=text("claim_worker IS NOT NULL"), postgresql_where=text("claim_worker IS NOT NULL")),
+    Index(
+        "key_row_claimed", "claim_worker", sqlite_where=text("claim_worker IS NOT NULL"), postgresql_where=text("claim_worker IS NOT NULL")
+    ),
     Index("key_row_held", "party", "held", sqlite_where=text("held IS NOT NULL"), postgresql_where=text("held IS NOT NULL")),
 )
 
