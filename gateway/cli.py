@@ -21,7 +21,7 @@ from gateway import cli_text
 from gateway.cli_support import ExitCode, exit_code_of, say_error, wants_json
 from gateway.cli_text import TEXT, t
 from gateway.entrypoints import unique_points
-from gateway.errors import GatewayError
+from gateway.errors import ConfigurationError, GatewayError
 
 GROUP = "renkei.commands"
 _ORDER = (
@@ -44,7 +44,7 @@ class Deferred(TyperCommand):
         return self.real().make_context(info_name, args, parent=parent, **extra)
 
     def real(self) -> Any:
-        """:raises GatewayError: ``command-unavailable``."""
+        """:raises ConfigurationError: ``command-unavailable``."""
         if self.problem:
             raise unavailable(self.point, self.problem)
         try:
@@ -81,8 +81,8 @@ def missing(point: EntryPoint) -> str:
     return "" if spec is not None else f"no module named {point.module!r}"
 
 
-def unavailable(point: EntryPoint, reason: str) -> GatewayError:
-    return GatewayError("command-unavailable", t("unavailable.detail", name=point.name, reason=reason))
+def unavailable(point: EntryPoint, reason: str) -> ConfigurationError:
+    return ConfigurationError("command-unavailable", t("unavailable.detail", name=point.name, reason=reason))
 
 
 def as_command(name: str, found: Any) -> Any:

@@ -138,11 +138,11 @@ class EmbeddedBroker(Section):
     """The RabbitMQ node that the gateway starts and supervises itself."""
 
     port: Port = Field(default=17672, description="AMQP for the gateway's own processes, loopback only.")
-    distribution_port: Port = Field(default=17673, description="Erlang distribution, loopback only.")
     listener: RegisterListener | None = Field(default=None, description="Without it no register can submit over AMQP from outside.")
     directory: FilePath | None = Field(default=None, description="Data folder of the node. Default: broker/ below data_dir.")
     ready_s: Seconds = Field(default=60.0, description="How long a start may take.")
-    disk_free_limit_bytes: int = Field(default=100_000_000, ge=1_000_000, description="Below it the broker takes no more messages.")
+    memory_bytes: int = Field(default=1_073_741_824, ge=134_217_728, description="Above it the broker takes no more messages.")
+    disk_free_bytes: int = Field(default=268_435_456, ge=1_000_000, description="With less room on disk it takes no more messages.")
 
 
 class ExternalBroker(Section):
