@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.delivery import breaker, machine
@@ -26,6 +26,7 @@ class Claimed:
     attempt: int
     resent: bool
     call_cap: int | None
+    payload_id: str
     query: bool
     sealed: bytes = field(repr=False)
     wrapped: bytes = field(repr=False)
@@ -52,7 +53,7 @@ def claim_key(unit: Unit, key: KeyRow, worker: str, traits: PartyTraits, bells: 
         assert head is not None
         unit.touch(key, head)
         if decision in (Claim.SEND, Claim.QUERY):
-            unit.want_payloads.add(head.id)
+            unit.want_payloads.add(head.payload_id)
             return _claimed(key, head, query=decision is Claim.QUERY)
         if head.state.final:
             unit.want_final.discard(head.id)
@@ -69,18 +70,15 @@ def claim_key(unit: Unit, key: KeyRow, worker: str, traits: PartyTraits, bells: 
 def _claimed(key: KeyRow, head: DeliveryRow, *, query: bool) -> Claimed:
     return Claimed(
         key_id=key.id, epoch=key.claim_epoch, delivery_id=head.id, message_id=head.message_id, party=head.party, party_key=head.party_key,
-        attempt=head.attempts, resent=head.unanswered, call_cap=head.call_cap, query=query, sealed=b"", wrapped=b"", kek_id="",
+        attempt=head.attempts, resent=head.unanswered, call_cap=head.call_cap, payload_id=head.payload_id, query=query,
+        sealed=b"", wrapped=b"", kek_id="",
     )  # fmt: skip
 
 
 def with_payload(unit: Unit, claimed: Claimed) -> Claimed:
     """The claim with what was read in its transaction: sealed body and wrapped data key."""
-    sealed, wrapped, kek_id = unit.payload(claimed.delivery_id)
-    return Claimed(
-        key_id=claimed.key_id, epoch=claimed.epoch, delivery_id=claimed.delivery_id, message_id=claimed.message_id, party=claimed.party,
-        party_key=claimed.party_key, attempt=claimed.attempt, resent=claimed.resent, call_cap=claimed.call_cap, query=claimed.query,
-        sealed=sealed, wrapped=wrapped, kek_id=kek_id,
-    )  # fmt: skip
+    sealed, wrapped, kek_id = unit.payload(claimed.payload_id)
+    return replace(claimed, sealed=sealed, wrapped=wrapped, kek_id=kek_id)
 
 
 @dataclass(slots=True, kw_only=True)
