@@ -157,9 +157,19 @@ TEXT: dict[str, tuple[str, str]] = {
     "check.found": ("{count} thing(s) to put right", "{count} 件の対処が必要です"),
     # -- submit
     "submit.progress": ("submitting", "提出中"),
+    "submit.files": ("XML files, or JSON Lines (.jsonl) of CloudEvents.", "XML ファイル、または CloudEvents の JSON Lines（.jsonl）。"),
+    "submit.system": ("Sending system (default: the only one configured).", "送信システム（既定：設定に一つだけある場合はそれ）。"),
+    "submit.certificate": ("Name of its certificate (default: the system's name).", "証明書の名前（既定：システム名）。"),
+    "submit.type": (
+        "Message type of XML files (default: as the root element says).",
+        "XML ファイルの電文種別（既定：ルート要素から判断）。",
+    ),
+    "submit.in_flight": ("Messages under way at once.", "同時に送る電文の数。"),
+    "submit.patience": ("How long the gateway may be away before this ends.", "ゲートウェイの不在を待つ時間。"),
+    "submit.which": ("say which system sends, with --system: {names}", "--system で送信システムを指定してください：{names}"),
     "submit.summary": (
-        "{submitted} accepted ({duplicates} of them again), {earlier} had a receipt already, {refused} refused, {left} left",
-        "受付 {submitted} 件（うち再提出 {duplicates} 件）、受領済み {earlier} 件、拒否 {refused} 件、残り {left} 件",
+        "{submitted} accepted, {earlier} had a receipt already, {refused} refused, {left} left",
+        "受付 {submitted} 件、受領済み {earlier} 件、拒否 {refused} 件、残り {left} 件",
     ),
     "submit.refused": ("{place}: refused: {code}: {detail}{rule}", "{place}：拒否：{code}：{detail}{rule}"),
     "submit.nothing": ("there is nothing to submit in these files", "提出する電文がありません"),
