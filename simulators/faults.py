@@ -12,6 +12,7 @@ A *script* (YAML) puts faults on the board at a time or after a number of calls 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import time
@@ -150,6 +151,8 @@ class Fault:
     takes_effect: bool
     met: int = 0
     passed: int = 0
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the fault is taken away: whoever is held by it goes on."""
     _seen: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -199,6 +202,7 @@ class FaultBoard:
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self._faults: dict[str, Fault] = {}
+        self._spent: list[Fault] = []
         self._numbers = itertools.count(1)
         self.met_total: Counter[str] = Counter()
 
@@ -214,25 +218,29 @@ class FaultBoard:
         return fault
 
     def take_away(self, fault_id: str) -> bool:
-        """Remove one; says whether it was there."""
-        return self._faults.pop(fault_id, None) is not None
+        """Remove one and release whom it holds; says whether it was there."""
+        spent = [fault for fault in self._spent if fault.id == fault_id]
+        self._spent = [fault for fault in self._spent if fault.id != fault_id]
+        active = self._faults.pop(fault_id, None)
+        for fault in (*spent, *([active] if active else ())):
+            fault.gone.set()
+        return bool(spent) or active is not None
 
     def clear(self) -> int:
-        """Remove all; returns how many."""
+        """Remove all and release whom they hold; returns how many were active."""
         count = len(self._faults)
+        for fault in (*self._faults.values(), *self._spent):
+            fault.gone.set()
         self._faults.clear()
+        self._spent.clear()
         return count
 
     def active(self) -> list[Fault]:
         """All that are active, oldest first; drops those that are used up or over."""
         now = time.monotonic()
         for fault in [fault for fault in self._faults.values() if fault.used_up or fault.expired(now)]:
-            del self._faults[fault.id]
+            self._spent.append(self._faults.pop(fault.id))
         return list(self._faults.values())
-
-    def holds(self, fault: Fault) -> bool:
-        """Whether a fault is still on the board (a used-up one that was never cleared counts as there)."""
-        return fault.id in self._faults
 
     def for_call(self, subjects: Sequence[Subject]) -> Fault | None:
         """The fault that meets this call, if any."""

@@ -12,11 +12,17 @@ import hashlib
 import hmac
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 REFERENCE_BYTES = 12
+
+
+def subject_code(items: Mapping[str, str | None]) -> str:
+    """The resident record code under which both sides of a record name its resident: the old one where the record changes the code."""
+    return items.get("former_resident_record_code") or items["resident_record_code"] or ""
 
 
 class References:
