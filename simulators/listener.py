@@ -56,7 +56,7 @@ class Listener:
         self,
         message: RawRequestMessage,
         payload: StreamReader,
-        protocol: RequestHandler[web.BaseRequest],
+        protocol: RequestHandler,
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator
-
-import uvloop
+from typing import Any
 
 from certs.tls import server_context
 from simulators.control import Control
@@ -20,12 +17,6 @@ from simulators.faults import read_script
 from simulators.listener import Listener
 from simulators.party import Party, PartyServer, until_told_to_stop
 from simulators.settings import PartySettings
-
-
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a coroutine on uvloop."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
 
 
 @asynccontextmanager

@@ -6,13 +6,14 @@ order by 更新順番号). The codes are those of ``message_formats/data/codes/j
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from message_formats import codes
 from message_formats.errors import FormatError
 from message_formats.identifiers import IndividualNumber, ResidentRecordCode
+
+from message_formats import codes
 
 Items = Mapping[str, str]
 
@@ -22,6 +23,7 @@ BEYOND_ADDRESS = (
     "name_furigana",
     "name_kana_normalised",
     "birth_date",
+    "birth_date@text",
     "sex",
     "municipality_code",
     "individual_number",
@@ -48,18 +50,32 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resident:
-    """A resident as the city CS holds one: all items of the last update, and the last numbers."""
+    """A resident as the city CS holds one."""
 
-    items: Items = field(repr=False)
     update: int
     """Last 更新順番号 that took effect; 0: none."""
     abnormal: int = 0
     """Last 異常時更新順番号 that took effect; 0: none."""
+    present: bool = True
+    """Lives here: the last change did not remove the record (消除)."""
+    prohibited: bool = False
+    """更新禁止フラグ is set."""
+    locked: bool = False
+    """排他フラグ is set."""
+    load: Callable[[], Items] = field(repr=False)
+    """All items of the last update; costs something, so it is called only where they are compared."""
 
-    @property
-    def present(self) -> bool:
-        """Lives here: the last change did not remove the record (消除)."""
-        return group_of(self.items) != "remove"
+
+def as_held(items: Items, *, update: int, abnormal: int) -> Resident:
+    """The resident after an update with these items."""
+    return Resident(
+        update=update,
+        abnormal=abnormal,
+        present=group_of(items) != "remove",
+        prohibited=items.get("update_prohibited_flag") == "1",
+        locked=items.get("exclusive_lock_flag") == "1",
+        load=lambda: items,
+    )
 
 
 def group_of(items: Items) -> str | None:
@@ -110,7 +126,7 @@ def _out_of_order(items: Items, resident: Resident | None) -> Refusal | None:
         return Refusal.SEQUENCE_USED
     if update > last + 1:
         return Refusal.SEQUENCE_GAP
-    # A replacement takes the number of what it replaces, which had no effect. Replacements that were refused leave holes: only rising counts.
+    # A replacement takes the number of what it replaces, which had no effect. Refused replacements leave holes, so only rising counts.
     if "abnormal_update_sequence_number" in items and int(items["abnormal_update_sequence_number"]) <= last_abnormal:
         return Refusal.SEQUENCE_USED
     return None
@@ -121,11 +137,12 @@ def _illogical(items: Items, resident: Resident | None) -> Refusal | None:
         return None
     if resident is None or not resident.present:
         return Refusal.UNKNOWN_RESIDENT
-    held = resident.items
-    if held.get("update_prohibited_flag") == "1" and not (items["update_prohibited_flag"] == "0" and items["change_reason"] in _LIFTING):
+    if resident.prohibited and not (items["update_prohibited_flag"] == "0" and items["change_reason"] in _LIFTING):
         return Refusal.UPDATE_PROHIBITED
-    if held.get("exclusive_lock_flag") == "1" and items["exclusive_lock_flag"] == "1":
+    if resident.locked and items["exclusive_lock_flag"] == "1":
         return Refusal.LOCKED
-    if items["change_reason"] == _MOVE and any(items.get(item) != held.get(item) for item in BEYOND_ADDRESS):
-        return Refusal.MOVE_CHANGES_MORE
+    if items["change_reason"] == _MOVE:
+        held = resident.load()
+        if any(items.get(item) != held.get(item) for item in BEYOND_ADDRESS):
+            return Refusal.MOVE_CHANGES_MORE
     return None

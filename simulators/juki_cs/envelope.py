@@ -12,8 +12,8 @@ from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
-
 from message_formats.errors import FormatError
+
 from simulators.misbehaviour import Answer
 
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
@@ -22,9 +22,9 @@ PROFILE = "urn:renkei:profile:juki-cs:1"
 UPDATE = "urn:renkei:format:identity-information-update:1"
 RESULT = "urn:renkei:format:identity-update-result:1"
 PATH = "/juki-cs/identity"
-ACTION = f"{PROFILE}/UpdateIdentityInformation"
-ANSWER_ACTION = f"{PROFILE}/UpdateIdentityInformationResponse"
-FAULT_ACTION = f"{WSA}/soap/fault"
+ACTION = f"{PROFILE}:UpdateIdentityInformation"
+ANSWER_ACTION = f"{PROFILE}:UpdateIdentityInformationResponse"
+FAULT_ACTION = f"{PROFILE}:Fault"
 ANONYMOUS = f"{WSA}/anonymous"
 CONTENT_TYPE = "text/xml; charset=utf-8"
 MOST_RECORDS = 100
@@ -35,6 +35,7 @@ _REQUEST, _RECORD = f"{{{PROFILE}}}UpdateIdentityInformationRequest", f"{{{PROFI
 _MUST_UNDERSTAND = f"{{{SOAP}}}mustUnderstand"
 _ITEM_START = len(UPDATE) + 2
 
+Whose = Literal["Client", "Server", "MustUnderstand"]
 Validator = Callable[[etree._Element], None]
 
 
@@ -82,7 +83,7 @@ def read_call(body: bytes, soap_action: str, validate: Validator) -> Call:
         envelope = etree.fromstring(body, _PARSER)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise CallRefused("not-xml") from error
-    if envelope.getroottree().docinfo.doctype:
+    if envelope.getroottree().docinfo.doctype:  # type: ignore[union-attr]  # the stub knows no DocInfo
         raise CallRefused("dtd-forbidden")
     if envelope.tag != _ENVELOPE:
         raise CallRefused("not-soap")
@@ -150,7 +151,10 @@ def _record(element: etree._Element, message_id: str) -> Record:
     for item in element[0]:
         if not isinstance(item.tag, str) or len(item):  # comments and instructions could split a text
             raise CallRefused("schema-invalid", message_id)
-        items[item.tag[_ITEM_START:]] = item.text or ""
+        name = item.tag[_ITEM_START:]
+        items[name] = item.text or ""
+        for attribute, value in item.attrib.items():  # the wording of a date that is unknown in part
+            items[f"{name}@{attribute!s}"] = str(value)
     return Record(delivery_id=element.get("deliveryId", ""), items=items)
 
 
@@ -172,8 +176,9 @@ def _head(action: str, relates_to: str) -> str:
 def _result(result: Result) -> str:
     outcome = "rejected" if result.error_code else "accepted"
     error = f"<r:error_code>{escape(result.error_code)}</r:error_code>" if result.error_code else ""
+    duplicate = "true" if result.duplicate else "false"
     return (
-        f'<j:Result deliveryId={quoteattr(result.delivery_id)} duplicate="{"true" if result.duplicate else "false"}"><r:IdentityUpdateResult>'
+        f'<j:Result deliveryId={quoteattr(result.delivery_id)} duplicate="{duplicate}"><r:IdentityUpdateResult>'
         f"<r:request_control_number>{escape(result.control_number)}</r:request_control_number><r:outcome>{outcome}</r:outcome>{error}"
         "</r:IdentityUpdateResult></j:Result>"
     )
@@ -190,7 +195,7 @@ def build_answer(relates_to: str, results: Iterable[Result], validate: Validator
     return Answer(status=200, content_type=CONTENT_TYPE, body=body)
 
 
-def build_fault(relates_to: str, whose: Literal["Client", "Server", "MustUnderstand"], code: str) -> Answer:
+def build_fault(relates_to: str, whose: Whose, code: str) -> Answer:
     """A SOAP fault with the profile's detail; HTTP 500, as SOAP 1.1 wants."""
     text = (
         f"{_head(FAULT_ACTION, relates_to)}<soap:Fault><faultcode>soap:{whose}</faultcode><faultstring>{escape(code)}</faultstring>"

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from aiohttp import web
+from message_formats.schemas import profile_validator
 
 from certs.errors import PeerMismatch
 from certs.path import Purpose
 from certs.peer import Authority, require_peer
-from message_formats.schemas import profile_validator
 from simulators.faults import Fault, Subject
 from simulators.journal import Entry
 from simulators.juki_cs import envelope
@@ -31,7 +31,15 @@ class JukiCs(Party):
     title_ja: ClassVar[str] = "市町村CS（住基ネット）"
 
     def __init__(
-        self, *, salt: str, caller: str, authority: Authority, beginning: Beginning, population: int = 0, memory_s: float = 86400.0, seed: int = 0
+        self,
+        *,
+        salt: str,
+        caller: str,
+        authority: Authority,
+        beginning: Beginning,
+        population: int = 0,
+        memory_s: float = 86400.0,
+        seed: int = 0,
     ) -> None:
         """``caller``: the only one who may call, as :func:`certs.peer.require_peer` names peers (``CN=gateway``)."""
         super().__init__(seed=seed)
@@ -53,7 +61,9 @@ class JukiCs(Party):
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            require_peer(request.transport.get_extra_info("ssl_object") if request.transport else None, self._caller, self._authority, Purpose.CLIENT)
+            require_peer(
+                request.transport.get_extra_info("ssl_object") if request.transport else None, self._caller, self._authority, Purpose.CLIENT
+            )
         except PeerMismatch as error:
             return self._refuse_peer(error.code)
         if request.path != envelope.PATH:
@@ -160,8 +170,10 @@ class JukiCs(Party):
     def _refuse_call(self, refused: CallRefused) -> web.Response:
         self.counters["calls_refused"] += 1
         self.journal.append([{"kind": "call-refused", "code": refused.code, "call": refused.message_id}])
-        self.received.append(Received(at=time.time(), peer=self._caller, call_id=refused.message_id, subjects=(), outcome=f"refused: {refused.code}"))
-        whose = "MustUnderstand" if refused.code == "must-understand" else "Client"
+        self.received.append(
+            Received(at=time.time(), peer=self._caller, call_id=refused.message_id, subjects=(), outcome=f"refused: {refused.code}")
+        )
+        whose: envelope.Whose = "MustUnderstand" if refused.code == "must-understand" else "Client"
         return envelope.build_fault(refused.message_id, whose, refused.code).response()
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from simulators.journal import Entry, Journal
-from simulators.juki_cs.checks import Items, Resident, refusal_of
+from simulators.juki_cs.checks import Items, Resident, as_held, refusal_of
 from simulators.juki_cs.envelope import Record, Result
 from simulators.references import References, Vault, subject_code
 
@@ -98,7 +98,7 @@ class Residents:
             return self._beginning(code)
         if isinstance(held, _Sealed):
             entry = journal.entries(held.seq - 1, 1)[0]
-            return Resident(items=self._vault.unseal(entry["sealed"], entry["request"]), update=held.update, abnormal=held.abnormal)
+            return as_held(self._vault.unseal(entry["sealed"], entry["request"]), update=held.update, abnormal=held.abnormal)
         return held if isinstance(held, Resident) else None
 
     def _remembers(self, control_number: str) -> bool:
@@ -146,7 +146,7 @@ class Residents:
 
     def _take_effect(self, items: Items, reference: str, before: Resident | None, note: dict[str, Any], applied: Applied) -> None:
         last_abnormal = note["abnormal"] or (before.abnormal if before is not None else 0)
-        after = Resident(items=items, update=note["update"], abnormal=last_abnormal)
+        after = as_held(items, update=note["update"], abnormal=last_abnormal)
         entry = {"kind": "effect", **note, "abnormal_last": last_abnormal, "sealed": self._vault.seal(dict(items), note["request"])}
         if "former_resident_record_code" in items:
             new_reference = self._references.of(items["resident_record_code"])
