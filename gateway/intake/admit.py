@@ -12,17 +12,18 @@ Both doors end here: :mod:`gateway.intake.https` with one message at a time, :mo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.errors import InputRefused
+from gateway.intake.cloudevents import EventAttributes
 from gateway.intake.prepare import Preparer, Submission
 from gateway.ledger.admission import Admission, PreparedMessage, QuarantinedMessage
-from gateway.security.sealing import Sealed
 
-QUARANTINE = "quarantine"
-"""Stands for the party in the sealing of what was refused: it is sealed for the operators only."""
+LARGE_BYTES = 65_536
+"""From here on a message is checked in a thread: the loop must not stand still for more than about 2 ms."""
 
 
 class LedgerPort(Protocol):
@@ -91,16 +92,26 @@ class Intake:
                 system=submission.system, door=submission.door, error=e, source_id=attributes.id, type=attributes.type, body=submission.data
             )
 
+    async def check(self, submission: Submission) -> Ready | Refused:
+        """:meth:`prepare`, in a thread for a message so large that it would hold up the loop."""
+        if len(submission.data) > LARGE_BYTES:
+            return await asyncio.to_thread(self.prepare, submission)
+        return self.prepare(submission)
+
+    def is_ephemeral(self, attributes: EventAttributes, data: bytes) -> bool:
+        """Whether a message is, or holds, a type that must not come by queue."""
+        return self._preparer.is_ephemeral(attributes, data)
+
     async def admit(self, batch: Sequence[Submission]) -> list[Answer]:
         """Admit several submissions of one system in their order; the answers are in that order too.
 
         :raises Unavailable: nothing was accepted, or it is not known; handing in the same messages again is safe.
         """
-        return await self.commit([self.prepare(each) for each in batch])
+        return await self.commit([await self.check(each) for each in batch])
 
     async def admit_one(self, submission: Submission) -> Answer:
         """:meth:`admit` for one."""
-        return (await self.commit((self.prepare(submission),)))[0]
+        return (await self.commit((await self.check(submission),)))[0]
 
     async def commit(self, items: Sequence[Ready | Refused], *, epoch: tuple[str, str, int] | None = None) -> list[Answer]:
         """Commit what :meth:`prepare` made, in order.

@@ -155,21 +155,39 @@ def from_json(body: bytes) -> tuple[EventAttributes, bytes]:
     return _validated(found), data
 
 
+def safe_attributes(properties: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
+    """``id`` and ``type`` of a message whose attributes may be anything: each only where it is well-formed, to name what is refused."""
+    found: list[str | None] = []
+    for name in ("id", "type"):
+        value = (properties or {}).get(f"cloudEvents:{name}", (properties or {}).get(f"cloudEvents_{name}"))
+        try:
+            found.append(_checked(name, _property_text(name, value)))
+        except InputRefused:
+            found.append(None)
+    return found[0], found[1]
+
+
+def _checked(name: str, value: str) -> str:
+    rule = _RULES.get(name)
+    if rule is None:
+        raise InputRefused("unknown-attribute", "the attribute is not known here", place=_place(name), rule="see the register's guide")
+    if len(value) > MAX_ATTRIBUTE or rule.pattern.fullmatch(value) is None:
+        raise InputRefused("invalid-attribute", "the value does not have the form of this attribute", place=_place(name), rule=rule.text)
+    if rule.guarded:
+        _guard(name, value)
+    return value
+
+
 def _validated(found: dict[str, str]) -> EventAttributes:
     for name in _REQUIRED:
         if name not in found:
             raise InputRefused("missing-attribute", f"the attribute {name} is missing", place=_place(name), rule=_RULES[name].text)
     fields: dict[str, str] = {}
     for name, value in found.items():
-        rule = _RULES.get(name)
-        if rule is None:
-            raise InputRefused("unknown-attribute", "the attribute is not known here", place=_place(name), rule="see the register's guide")
-        if len(value) > MAX_ATTRIBUTE or rule.pattern.fullmatch(value) is None:
-            raise InputRefused("invalid-attribute", "the value does not have the form of this attribute", place=_place(name), rule=rule.text)
-        if rule.guarded:
-            _guard(name, value)
-        if rule.field is not None:
-            fields[rule.field] = value
+        _checked(name, value)
+        field = _RULES[name].field
+        if field is not None:
+            fields[field] = value
     time = fields.get("time")
     if time is not None:
         _check_time(time)
