@@ -6,16 +6,16 @@ arrival is order of admission. Two tasks make a pipeline: one opens and checks m
 
     queue ──▶ inbox ──open JWE, check, seal──▶ ready ──ledger commit──▶ receipts confirmed by the broker ──▶ ack
 
-- **Nothing is acked before its receipt is confirmed**, and no receipt is sent before the commit. A crash anywhere delivers the message again;
-  the ledger knows it and gives the same receipt, byte for byte (R17).
-- **A passing failure stops the queue where it is**: ledger, broker, disk or backlog. Nothing is nacked; what is in hand is tried again, with
-  growing pauses, in the same order.
-- **Epoch**: the first delivery of a channel means that this consumer became the active one; it then claims the system's next intake epoch in
-  the ledger. A consumer that was frozen and replaced meanwhile still holds messages, but the ledger admits nothing for an older epoch: it
-  drops what it holds, closes its channel and starts anew.
-- **A message that kills its consumer** comes back with a higher delivery count. From 2 on, messages are taken one by one, each settled before
-  the next is opened, so that what was in hand at a crash is the *first* delivery of the next channel. If that one has come back 5 times it is
-  quarantined unopened and the sender is told; those behind it, returned by the same crashes, are not.
+- **Nothing is acked before its receipt is confirmed**, and no receipt is sent before the commit. A crash anywhere delivers the message
+  again; the ledger knows it and gives the same receipt, byte for byte (R17).
+- **A passing failure stops the queue where it is**: ledger, broker, disk or backlog. Nothing is nacked; what is in hand is tried again,
+  with growing pauses, in the same order.
+- **Epoch**: the first delivery of a channel means that this consumer became the active one; it then claims the system's next intake epoch
+  in the ledger. A consumer that was frozen and replaced meanwhile still holds messages, but the ledger admits nothing for an older epoch:
+  it drops what it holds, closes its channel and starts anew.
+- **A message that kills its consumer** comes back with a higher delivery count. From 2 on, messages are taken one by one, each settled
+  before the next is opened, so that what was in hand at a crash is the *first* delivery of the next channel. If that one has come back 5
+  times it is quarantined unopened and the sender is told; those behind it, returned by the same crashes, are not.
 - **Ephemeral types** must not come by queue, since a broker keeps what it carried: such a message is refused and the key that it was
   encrypted for is destroyed (C-3-7-1), whatever else is still encrypted for it; the senders encrypt that anew.
 
@@ -254,7 +254,7 @@ class AmqpDoor:
             return self._refuse(delivery, e, body)
         except GatewayError:
             raise
-        except Exception as e:  # noqa: BLE001  # a bug that this message brings out must not stop those behind it
+        except Exception as e:  # a bug that this message brings out must not stop those behind it
             log.error("intake-failed", door="amqp", system=self.system, error=type(e).__name__)
             return self._refuse(delivery, _quarantined(), body)
 
@@ -289,7 +289,7 @@ class AmqpDoor:
             except IntakeEpochLost:
                 log.warning("intake-epoch-lost", system=self.system)
                 await self._start_anew()
-            except Exception as e:  # noqa: BLE001  # a bug: give the messages back, so that the counts find out whose it is
+            except Exception as e:  # a bug: give the messages back, so that the counts find out whose it is
                 log.error("intake-failed", door="amqp", system=self.system, error=type(e).__name__)
                 await asyncio.sleep(FIRST_PAUSE_S)
                 await self._start_anew()

@@ -2,14 +2,14 @@
 
 Rules of this door, beyond the CloudEvents specification:
 
-- *Required*: ``specversion`` (``1.0``), ``id``, ``source``, ``type``. *Optional*: ``time``, ``dataschema``, and the extensions ``operator``,
-  ``terminal`` (staff ids of the sender), ``corrects`` (id of the held message that this one replaces). ``traceparent`` and ``tracestate`` (the
-  distributed tracing extension) are allowed and not used.
+- *Required*: ``specversion`` (``1.0``), ``id``, ``source``, ``type``. *Optional*: ``time``, ``dataschema``, and the extensions
+  ``operator``, ``terminal`` (staff ids of the sender), ``corrects`` (id of the held message that this one replaces). ``traceparent`` and
+  ``tracestate`` (the distributed tracing extension) are allowed and not used.
 - *Everything else is refused* (``unknown-attribute``), also ``subject``: an attribute that the gateway ignored would be one that the sender
   believes to mean something (I10: nothing is guessed), and a free attribute is where personal data would end up.
 - *No personal data*: every attribute has a closed ASCII character set and length, and a value that holds an Individual Number or a resident
-  record code with a valid check digit is refused (``personal-data-in-attribute``). An ``id`` or ``corrects`` in the form of a UUID is taken as
-  random and not searched: digits of a random UUID look like a number now and then.
+  record code with a valid check digit is refused (``personal-data-in-attribute``). An ``id`` or ``corrects`` in the form of a UUID is
+  taken as random and not searched: digits of a random UUID look like a number now and then.
 
 Errors are :class:`gateway.errors.InputRefused`; ``place`` is ``attribute <name>``, ``rule`` says what is expected, no value is repeated.
 Pure and without state: callable from any thread.
@@ -59,14 +59,18 @@ class _Rule:
     guarded: bool = False
 
 
-_ID = _Rule(re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}"), "1 to 128 of A-Z a-z 0-9 . _ ~ : - and random, a UUID for instance", "id", True)
+_ID = _Rule(
+    re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}"), "1 to 128 of A-Z a-z 0-9 . _ ~ : - and random, a UUID for instance", "id", True
+)
 _STAFF = "a staff id: 1 to 32 of A-Z a-z 0-9 . _ -"
 _STAFF_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
 _RULES: dict[str, _Rule] = {
     "specversion": _Rule(re.compile(r"1\.0"), "1.0", None),
     "id": _ID,
-    "source": _Rule(re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,256}"), "a URI reference of at most 256 characters", "source", True),
+    "source": _Rule(
+        re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,256}"), "a URI reference of at most 256 characters", "source", True
+    ),
     "type": _Rule(re.compile(r"[a-z][a-z0-9-]{0,63}"), "the name of a message type", "type"),
     "time": _Rule(
         re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)"), "a time of RFC 3339, with a zone", "time"
@@ -146,7 +150,9 @@ def from_json(body: bytes) -> tuple[EventAttributes, bytes]:
         except binascii.Error as e:
             raise InputRefused("malformed-json", "data_base64 is not base64", place="data_base64", rule="RFC 4648") from e
     else:
-        raise InputRefused("missing-data", "exactly one of data and data_base64 must hold the XML", place="data", rule="CloudEvents JSON format")
+        raise InputRefused(
+            "missing-data", "exactly one of data and data_base64 must hold the XML", place="data", rule="CloudEvents JSON format"
+        )
     found: dict[str, str] = {}
     for name, value in event.items():
         if not isinstance(value, str):
@@ -202,7 +208,10 @@ def _guard(name: str, value: str) -> None:
         kind = IndividualNumber if len(digits) == 12 else ResidentRecordCode
         if kind.check(digits):
             raise InputRefused(
-                "personal-data-in-attribute", "the value holds what looks like a resident's number", place=_place(name), rule="no personal data"
+                "personal-data-in-attribute",
+                "the value holds what looks like a resident's number",
+                place=_place(name),
+                rule="no personal data",
             )
 
 
@@ -219,7 +228,9 @@ def _header_text(name: str, raw: bytes) -> str:
     value = raw.strip(b" \t")
     if value[:1] == b'"':
         if len(value) < 2 or value[-1:] != b'"':
-            raise InputRefused("invalid-attribute", "a quoted value does not end", place=_place(name), rule="CloudEvents HTTP binding 3.1.3.2")
+            raise InputRefused(
+                "invalid-attribute", "a quoted value does not end", place=_place(name), rule="CloudEvents HTTP binding 3.1.3.2"
+            )
         value = re.sub(rb"\\(.)", rb"\1", value[1:-1])
     if b"%" in value:
         if re.search(rb"%(?![0-9A-Fa-f]{2})", value):

@@ -1,10 +1,10 @@
 """The HTTPS door: ``POST /v1/messages`` and what a sender needs around it, over mutual TLS.
 
-Theory of operation. The peer's certificate says who sends, on every request. The cheap refusals come before the body is read (who, pressure,
-content type, announced size), the size is enforced again while reading, and only a complete body is looked at. 202 is said when the ledger
-has committed, with the bytes of the receipt as the ledger keeps them, so that the same message gets the same answer for ever (I1, I2, R17).
-Everything else is a problem document of RFC 9457 made from codes, rules and places (I5, I10). This is the hot path of the gateway: one
-handler without middleware, one pass over the headers, three awaits.
+Theory of operation. The peer's certificate says who sends, on every request. The cheap refusals come before the body is read (who,
+pressure, content type, announced size), the size is enforced again while reading, and only a complete body is looked at. 202 is said when
+the ledger has committed, with the bytes of the receipt as the ledger keeps them, so that the same message gets the same answer for ever
+(I1, I2, R17). Everything else is a problem document of RFC 9457 made from codes, rules and places (I5, I10). This is the hot path of the
+gateway: one handler without middleware, one pass over the headers, three awaits.
 
 ``docs/openapi.yaml`` describes the door; the examples in it are run against this module by a test.
 """
@@ -23,7 +23,7 @@ from aiohttp import web
 
 from gateway.errors import GatewayError, InputRefused, PeerRefused
 from gateway.intake import measures
-from gateway.intake.admit import Intake
+from gateway.intake.admit import Intake, Refused
 from gateway.intake.cloudevents import STRUCTURED_CONTENT_TYPE, EventAttributes, from_http, from_json
 from gateway.intake.peers import PeerDirectory
 from gateway.intake.prepare import Submission, too_large
@@ -79,14 +79,17 @@ class HttpsDoor:
             length = request.content_length
             if length is not None and length > self._body_limit(structured):
                 raise too_large(self._limit)
-            attributes = None if structured else from_http(request.raw_headers)
+            attributes = None if structured else _attributes(request)
             data = await self._read(request, self._body_limit(structured))
             if attributes is None:
-                attributes, data = from_json(data)
+                attributes, data = _structured(data)
+            if isinstance(attributes, InputRefused):
+                await self._intake.keep([Refused(system=system, door="https", error=attributes, body=data)])
+                return self._problem(request, system, attributes)
             return await self._submit(request, system, attributes, data)
         except GatewayError as e:
             return self._problem(request, system, e)
-        except Exception as e:  # noqa: BLE001  # the edge: nobody above may turn this into a page or a log line with content in it
+        except Exception as e:  # the edge: nobody above may turn this into a page or a log line with content in it
             return self._failure(request, system, e)
 
     async def _submit(self, request: web.Request, system: str, attributes: EventAttributes, data: bytes) -> web.StreamResponse:
@@ -104,11 +107,13 @@ class HttpsDoor:
             system = self._system(request)
             found = await self._status(system, request.match_info["id"])
             if found is None:
-                raise InputRefused("unknown-message", "this system has handed in no message of that id", place="path", rule="own messages only")
+                raise InputRefused(
+                    "unknown-message", "this system has handed in no message of that id", place="path", rule="own messages only"
+                )
             return _json(found, {"Cache-Control": "no-store"})
         except GatewayError as e:
             return self._problem(request, system, e)
-        except Exception as e:  # noqa: BLE001  # see post_message
+        except Exception as e:  # see post_message
             return self._failure(request, system, e)
 
     async def get_keys(self, request: web.Request) -> web.StreamResponse:
@@ -134,7 +139,9 @@ class HttpsDoor:
         if allowed is None and request.path.startswith("/v1/messages/") and request.method != "GET":
             allowed = "GET"
         if allowed is None:
-            return self._problem(request, "unknown", InputRefused("unknown-path", "there is nothing at this path", rule="GET /v1/openapi.yaml"))
+            return self._problem(
+                request, "unknown", InputRefused("unknown-path", "there is nothing at this path", rule="GET /v1/openapi.yaml")
+            )
         answer = self._problem(request, "unknown", InputRefused("method-not-allowed", f"only {allowed} is possible here"))
         answer.headers["Allow"] = allowed
         return answer
@@ -202,7 +209,24 @@ class HttpsDoor:
 
     def _failure(self, request: web.Request, system: str, error: Exception) -> web.Response:
         log.error("intake-failed", door="https", system=system, error=type(error).__name__)
-        return self._problem(request, system, GatewayError("internal", "the gateway failed; it is not known whether the message was accepted"))
+        return self._problem(
+            request, system, GatewayError("internal", "the gateway failed; it is not known whether the message was accepted")
+        )
+
+
+def _attributes(request: web.Request) -> EventAttributes | InputRefused:
+    """The attributes, or what is wrong with them: the body is read and kept all the same (I10)."""
+    try:
+        return from_http(request.raw_headers)
+    except InputRefused as e:
+        return e
+
+
+def _structured(body: bytes) -> tuple[EventAttributes | InputRefused, bytes]:
+    try:
+        return from_json(body)
+    except InputRefused as e:
+        return e, body
 
 
 def _json(document: Mapping[str, Any], headers: Mapping[str, str]) -> web.Response:

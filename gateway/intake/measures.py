@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 
 from prometheus_client import Counter
-from prometheus_client.metrics import MetricWrapperBase
 
 _MESSAGES = Counter("renkei_intake_messages", "Messages at the door by what became of them", ["system", "door", "outcome"])
 _REFUSALS = Counter("renkei_intake_refusals", "Refusals at the door by code", ["system", "door", "code"])
@@ -14,9 +13,8 @@ _STARTS = Counter("renkei_intake_activations", "Times that a consumer of this pr
 
 
 @functools.lru_cache(maxsize=256)
-def _child(metric: MetricWrapperBase, *labels: str) -> Counter:
-    child: Counter = metric.labels(*labels)
-    return child
+def _child(metric: Counter, *labels: str) -> Counter:
+    return metric.labels(*labels)
 
 
 def accepted(system: str, door: str, *, duplicate: bool) -> None:

@@ -21,8 +21,8 @@ class Vouches(Protocol):
 class PeerDirectory:
     """Certificates of the sending systems. For one event loop.
 
-    A certificate names a system by one of its alternative names, or by its common name where the configuration says ``CN=…``. One that names
-    two systems names none.
+    A certificate names a system by one of its alternative names, or by its common name where the configuration says ``CN=…``. One that
+    names two systems names none.
     """
 
     def __init__(self, senders: Iterable[Sender], authority: Vouches) -> None:

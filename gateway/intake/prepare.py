@@ -23,11 +23,12 @@ from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
 from gateway.ledger.admission import PreparedDelivery, PreparedMessage
 from gateway.policy.routes import PolicyTables
-from gateway.security.sealing import BlindIndex, ContentMac, Sealed
+from gateway.security.blind import BlindIndex, ContentMac
+from gateway.security.sealing import Sealed
 from message_formats import catalogue, reading
 from message_formats.catalogue import MessageType
 from message_formats.errors import FormatError
-from message_formats.reading import Message
+from message_formats.message import Message
 
 FORMAT_CODES: Mapping[str, str] = {
     "not-xml": "malformed-xml",
@@ -100,7 +101,7 @@ class Preparer:
         self._senders = senders
         self._parties = parties
         self._policy = policy
-        self._sealer = sealer
+        self.sealer = sealer
         self._blind = blind
         self._mac = mac
         self._filter = item_filter
@@ -135,7 +136,7 @@ class Preparer:
                     lane=route.lane,
                     party_key=message.party_key,
                     content_digest=self._mac.of(content),
-                    sealed=self._sealer.seal(content, message_id=message_id, message_type=kind.name, party=route.party),
+                    sealed=self.sealer.seal(content, message_id=message_id, message_type=kind.name, party=route.party),
                     waits_for=route.waits_for,
                 )
             )
@@ -162,12 +163,16 @@ class Preparer:
         """
         name = attributes.type
         if name not in self._known:
-            raise InputRefused("unknown-type", "no message type of this name", place="attribute type", rule="the catalogue of message types")
+            raise InputRefused(
+                "unknown-type", "no message type of this name", place="attribute type", rule="the catalogue of message types"
+            )
         sender = self._senders.get(system)
         if sender is None:
             raise InputRefused("unknown-sender", "the sending system is not configured here", place="sender", rule="intake.systems")
         if door not in sender.doors:
-            raise InputRefused("door-closed", f"{system} may not send through {door}", place="sender", rule=f"intake.systems.{system}.doors")
+            raise InputRefused(
+                "door-closed", f"{system} may not send through {door}", place="sender", rule=f"intake.systems.{system}.doors"
+            )
         if name not in sender.types or system not in self._policy.senders(name):
             rule = f"intake.systems.{system}.types" if name not in sender.types else "connections"
             raise InputRefused("not-permitted", f"{system} may not send {name}", place="attribute type", rule=rule)
@@ -177,7 +182,10 @@ class Preparer:
         kind = catalogue.get(name)
         if attributes.schema is not None and attributes.schema != kind.schema:
             raise InputRefused(
-                "unknown-schema", f"{name} has the schema {kind.schema}", place="attribute dataschema", rule="the namespace of the message type"
+                "unknown-schema",
+                f"{name} has the schema {kind.schema}",
+                place="attribute dataschema",
+                rule="the namespace of the message type",
             )
         return kind
 
@@ -193,7 +201,9 @@ class Preparer:
         """A source that names a system must name the one that the message really comes from."""
         for part in _parts(source):
             if part != system and (part in self._policy.systems or part in self._senders):
-                raise InputRefused("source-mismatch", f"the source names another system than {system}", place="attribute source", rule="sender")
+                raise InputRefused(
+                    "source-mismatch", f"the source names another system than {system}", place="attribute source", rule="sender"
+                )
 
     def _read(self, data: bytes, kind: MessageType) -> Message:
         try:
@@ -201,7 +211,9 @@ class Preparer:
         except FormatError as e:
             code = FORMAT_CODES.get(e.code, e.code)
             if code == "wrong-root" and not self._has_namespace(data, kind):
-                raise InputRefused("wrong-namespace", f"the namespace of the root element must be {kind.schema}", place="/*", rule="xsd") from e
+                raise InputRefused(
+                    "wrong-namespace", f"the namespace of the root element must be {kind.schema}", place="/*", rule="xsd"
+                ) from e
             raise InputRefused(code, e.safe_detail, place=e.place, rule=e.rule) from e
 
     def _has_namespace(self, data: bytes, kind: MessageType) -> bool:

@@ -72,7 +72,8 @@ class PolicyTables:
 
         :param parties: the parties that this installation serves (``config.yaml``).
         :raises InputRefused: ``not-permitted`` if the sender may not use one of the connections that the routes need (C-2-3-2),
-            ``not-carried`` if the type has no route, or a party of its routes is not configured: nothing is sent to some of its parties only.
+            ``not-carried`` if the type has no route, or a party of its routes is not configured: nothing is sent to some of its parties
+            only.
         """
         routes = self.routes.get(message_type)
         if not routes:
@@ -87,7 +88,10 @@ class PolicyTables:
                 )
             if route.party not in parties:
                 raise InputRefused(
-                    "not-carried", f"the party {route.party} of this message type is not configured here", place="attribute type", rule="parties"
+                    "not-carried",
+                    f"the party {route.party} of this message type is not configured here",
+                    place="attribute type",
+                    rule="parties",
                 )
         return routes
 
