@@ -66,6 +66,14 @@ class Command:
 
     def plan(self, unit: Unit) -> None:
         self.bells, self.result = [], None
+        delivery_id = self.seen.delivery_id if self.seen is not None else None
+        if self.command_id is not None:
+            delivery_id = unit.conn.execute(select(t.command.c.delivery_id).where(t.command.c.id == self.command_id)).scalar()
+        if delivery_id is not None:
+            key_id = unit.conn.execute(select(t.delivery.c.key_id).where(t.delivery.c.id == delivery_id)).scalar()
+            if key_id is not None:
+                unit.want_keys.add(key_id)
+                unit.want_final.add(delivery_id)
 
     def apply(self, unit: Unit) -> None:
         try:
@@ -173,13 +181,12 @@ class Command:
     # ---- shared ------------------------------------------------------------------------------------------------------------------
 
     def _locked(self, unit: Unit, seen: Seen) -> tuple[KeyRow, DeliveryRow]:
-        key_id = unit.conn.execute(select(t.delivery.c.key_id).where(t.delivery.c.id == seen.delivery_id)).scalar()
-        if key_id is None:
+        if seen.delivery_id not in unit.deliveries:
+            unit.load_deliveries([seen.delivery_id])
+        delivery = unit.deliveries.get(seen.delivery_id)
+        if delivery is None:
             raise CommandRefused("delivery-unknown", "there is no such delivery")
-        if key_id not in unit.keys:
-            dependents = unit.read_dependents([seen.delivery_id])
-            unit.load_keys(sorted({key_id, *dependents}))
-        key = unit.keys[key_id]
+        key = unit.keys[delivery.key_id]
         head = unit.head(key)
         if head is None or head.id != seen.delivery_id:
             raise CommandRefused("not-the-head", "this delivery is final, or waits behind another: act on the head of its resident")
