@@ -162,7 +162,7 @@ class Preparer:
         :raises InputRefused: see the module.
         """
         name = attributes.type
-        if name not in self._known:
+        if name not in self._known and name not in self._policy.types:
             raise InputRefused(
                 "unknown-type", "no message type of this name", place="attribute type", rule="the catalogue of message types"
             )
@@ -179,6 +179,8 @@ class Preparer:
         if door == "amqp" and name in self._policy.ephemeral:
             raise ephemeral_by_queue()
         self._check_source(system, attributes.source)
+        if name not in self._known:
+            raise InputRefused("not-carried", "this release does not carry the message type", place="attribute type", rule="catalogue")
         kind = catalogue.get(name)
         if attributes.schema is not None and attributes.schema != kind.schema:
             raise InputRefused(

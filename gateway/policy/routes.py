@@ -57,6 +57,11 @@ class PolicyTables:
     def systems(self) -> frozenset[str]:
         return self.in_house | self.outside
 
+    @property
+    def types(self) -> frozenset[str]:
+        """Every message type of the specification that has a connection through the gateway."""
+        return frozenset(t for t, _, _ in self._allowed)
+
     def may_connect(self, message_type: str, sender: str, receiver: str) -> bool:
         return (message_type, sender, receiver) in self._allowed
 
