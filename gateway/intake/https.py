@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import importlib.resources
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -34,6 +35,11 @@ log = structlog.get_logger("gateway.intake")
 
 BODY_TIMEOUT_S = 30.0
 """A body that has not arrived by then is given up: a slow sender must not hold a place for ever."""
+
+KEEP_ALIVE_S = 75.0
+"""An idle connection stays open this long."""
+LINGER_S = 2.0
+"""After a refusal the rest of the body is read away for at most this long, so that the sender gets to see the answer."""
 
 _XML_TYPES = frozenset({"application/xml", "text/xml"})
 _JSON = "application/json; charset=utf-8"
@@ -134,6 +140,10 @@ class HttpsDoor:
 
     async def other_path(self, request: web.Request) -> web.StreamResponse:
         """Everything else; the path is not repeated, it may hold anything."""
+        try:
+            self._system(request)
+        except GatewayError as e:
+            return self._problem(request, "unknown", e)
         known = {"/v1/messages": "POST", "/v1/keys": "GET", "/v1/openapi.yaml": "GET"}
         allowed = known.get(request.path)
         if allowed is None and request.path.startswith("/v1/messages/") and request.method != "GET":
@@ -234,9 +244,20 @@ def _json(document: Mapping[str, Any], headers: Mapping[str, str]) -> web.Respon
     return web.Response(body=body, headers={"Content-Type": _JSON, **headers})
 
 
+async def open_door(door: HttpsDoor, *, host: str, port: int, tls: ssl.SSLContext) -> web.AppRunner:
+    """Listen on ``host`` and ``port`` (0: any free one) with a context of :func:`certs.tls.server_context`. ``cleanup()`` of what is
+    returned closes the door: it waits for the requests under way.
+
+    Without an access log: its lines would be written on the hot path and say nothing that the metrics do not.
+    """
+    runner = web.AppRunner(create_app(door), access_log=None, keepalive_timeout=KEEP_ALIVE_S, lingering_time=LINGER_S, shutdown_timeout=10)
+    await runner.setup()
+    await web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024, reuse_address=True).start()
+    return runner
+
+
 def create_app(door: HttpsDoor) -> web.Application:
-    """The aiohttp application of the door. Run it with the TLS context of :func:`certs.tls.server_context`, without an access log: its
-    lines would be written on the hot path and say nothing that the metrics do not."""
+    """The aiohttp application of the door."""
     app = web.Application()
     app.router.add_post("/v1/messages", door.post_message)
     app.router.add_get("/v1/keys", door.get_keys, allow_head=False)
