@@ -192,6 +192,10 @@ class EmbeddedNode:
             self.kill()
             raise
         self.folder.write_record(name=self.name, port=self._port, version=self.installation.version)
+        if any(entry["revoked"] for entry in self.folder.users().values()):
+            from gateway.broker.admin import NodeAdmin  # it needs this module
+
+            await NodeAdmin(self).finish_revocations()
 
     async def stop(self, *, timeout_s: float = 30.0) -> None:
         """Stop gracefully; a node that does not end within ``timeout_s`` seconds is killed. Nothing is left running."""

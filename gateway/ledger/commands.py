@@ -80,7 +80,9 @@ class Command:
             self.result = self._decide(unit) if self.command_id is not None else self._ask(unit)
         except CommandRefused as refused:
             delivery_id = self.seen.delivery_id if self.seen else None
-            unit.audit("command-refused", self.actor, command=self.kind, delivery_id=delivery_id, request=self.command_id, code=refused.code)
+            unit.audit(
+                "command-refused", self.actor, command=self.kind, delivery_id=delivery_id, request=self.command_id, code=refused.code
+            )
             self.result = refused
 
     def finish(self, unit: Unit) -> Any:
@@ -113,6 +115,7 @@ class Command:
                 "argument": argument,
                 "party_key": self.correction.party_key if self.correction else None,
                 "content_digest": self.correction.content_digest if self.correction else None,
+                "payload_id": self.correction.sealed.key_id if self.correction else None,
                 "reason": self.reason,
                 "requested_by": self.actor,
                 "requested_at": unit.now,
@@ -121,8 +124,10 @@ class Command:
             },
         )
         if self.correction is not None:
-            add_sealed(unit, request, "command", self.correction.sealed, message_id=head.message_id, party=head.party)
-        unit.audit("command-requested", self.actor, delivery=head, command=self.kind, request=request, reason=self.reason, argument=argument)
+            add_sealed(unit, "command", self.correction.sealed, message_id=head.message_id, party=head.party)
+        unit.audit(
+            "command-requested", self.actor, delivery=head, command=self.kind, request=request, reason=self.reason, argument=argument
+        )
         return {"status": "waiting", "request": request, "expires_at": expires}
 
     # ---- deciding ----------------------------------------------------------------------------------------------------------------
@@ -168,14 +173,12 @@ class Command:
         self._check(unit, key, head, party_key=row["party_key"])
         new = DeliveryRow(
             id=random_id(), message_id=head.message_id, party=head.party, key_id=head.key_id, number=head.number, lane=head.lane,
-            state=State.QUEUED, party_key=row["party_key"], content_digest=bytes(row["content_digest"]), waits_for=head.waits_for,
-            accepted_at=unit.now, updated_at=unit.now,
+            state=State.QUEUED, party_key=row["party_key"], content_digest=bytes(row["content_digest"]), payload_id=row["payload_id"],
+            waits_for=head.waits_for, accepted_at=unit.now, updated_at=unit.now,
         )  # fmt: skip
         machine.replace(key, head, new, unit.now)
         unit.move_dependents(head, new)
         add_delivery(unit, new, None)
-        # the sealed body stays under the data key that it came with; only its row moves to the new delivery
-        unit.conn.execute(update(t.payload).where(t.payload.c.id == self.command_id).values(id=new.id, kind="delivery"))
         self._changed(unit, key, head)
 
     # ---- shared ------------------------------------------------------------------------------------------------------------------
@@ -212,7 +215,8 @@ class Command:
         else:
             if self.kind == "skip" and self.party_counts:
                 raise CommandRefused(
-                    "skip-counted", "the party counts this type (更新順番号): it is corrected, or replaced by the register, never skipped (R4)"
+                    "skip-counted",
+                    "the party counts this type (更新順番号): it is corrected, or replaced by the register, never skipped (R4)",
                 )
             if not machine.outcome_known(key, head, now):
                 raise CommandRefused("outcome-unknown", "it is not known whether it took effect: retry or settle it first (R13)")

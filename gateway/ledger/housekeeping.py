@@ -196,12 +196,13 @@ class Quarantine:
             t.quarantine,
             {
                 "id": self.quarantine_id, "system": self.system, "door": self.door, "source_id": self.source_id, "type": self.type,
-                "code": self.code, "rule": self.rule, "place": self.place, "size_bytes": self.size_bytes, "at": unit.now,
+                "code": self.code, "rule": self.rule, "place": self.place, "size_bytes": self.size_bytes,
+                "payload_id": self.sealed.key_id if self.sealed is not None else None, "at": unit.now,
             },
         )  # fmt: skip
         if self.sealed is not None:
             add_sealed(
-                unit, self.quarantine_id, "quarantine", self.sealed, message_id=self.quarantine_id, party="quarantine",
+                unit, "quarantine", self.sealed, message_id=self.quarantine_id, party="quarantine",
                 content_type=self.content_type,
             )  # fmt: skip
         unit.audit(
@@ -258,7 +259,9 @@ class RecordReply:
             if key.due_at is not None and key.claim_worker is None:
                 bells.append(bell_of(key, unit.now))
         if not matched:
-            unit.audit("reply-after-the-end", self.actor, party_id=self.party, correlation=self.correlation, outcome=self.kind, code=self.code)
+            unit.audit(
+                "reply-after-the-end", self.actor, party_id=self.party, correlation=self.correlation, outcome=self.kind, code=self.code
+            )
         self.bells = tuple(bells)
 
     def finish(self, unit: Unit) -> tuple[Bell, ...]:
