@@ -13,9 +13,9 @@ def new_id() -> str:
 
 
 def random_id() -> str:
-    """A random UUID (version 4) in text form: delivery ids that a party sees tell nothing (R4)."""
-    raw = bytearray(secrets.token_bytes(16))
-    raw[6] = raw[6] & 0x0F | 0x40
+    """A UUID (version 7): 74 random bits behind the time in milliseconds. Delivery ids that a party sees tell nothing else (R4)."""
+    raw = bytearray((time.time_ns() // 1_000_000).to_bytes(6) + secrets.token_bytes(10))
+    raw[6] = raw[6] & 0x0F | 0x70
     raw[8] = raw[8] & 0x3F | 0x80
     text = raw.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -78,6 +78,7 @@ class DeliveryRow:
     reason: str | None = None
     party_key: str | None = None
     content_digest: bytes = b""
+    payload_id: str = ""
     waits_for: str | None = None
     attempts: int = 0
     spent: int = 0
@@ -117,7 +118,7 @@ class RetryPolicy:
     def wait_s(self, failures: int, seed: str) -> float:
         """Exponential with up to 20 % spread; the spread comes from ``seed`` (the delivery id), so that it needs no random source."""
         wait = min(self.longest_s, self.first_s * 2.0 ** min(max(failures - 1, 0), 20))
-        return wait * (0.9 + 0.2 * (int(seed[:4], 16) / 0xFFFF))
+        return wait * (0.9 + 0.2 * (int(seed[-4:], 16) / 0xFFFF))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -305,7 +305,9 @@ class AdmissionWork:
         )
         row = self._message_row(message, receipt, unit.now)
         if unit.postgresql:
-            unit.conn.execute(t.message.update().where(t.message.c.id == message.message_id), {"receipt": receipt, "subject": row["subject"]})
+            unit.conn.execute(
+                t.message.update().where(t.message.c.id == message.message_id), {"receipt": receipt, "subject": row["subject"]}
+            )
         else:
             unit.add(t.message, row)
         self._seen[place] = _Seen(message.message_id, message.content_mac, receipt, row["subject"])
@@ -334,6 +336,7 @@ class AdmissionWork:
             state=State.QUEUED,
             party_key=d.party_key,
             content_digest=d.content_digest,
+            payload_id=d.sealed.key_id,
             waits_for=ids.get(d.waits_for) if d.waits_for is not None else None,
             accepted_at=unit.now,
             updated_at=unit.now,
@@ -353,9 +356,7 @@ class AdmissionWork:
         add_delivery(unit, new, d.sealed)
         unit.touch(key)
 
-    def _replaced(
-        self, unit: Unit, message: PreparedMessage, replaced: dict[tuple[str, str], DeliveryRow]
-    ) -> tuple[str, str, str] | None:
+    def _replaced(self, unit: Unit, message: PreparedMessage, replaced: dict[tuple[str, str], DeliveryRow]) -> tuple[str, str, str] | None:
         """What this message may take the place of (R4), or why not: code, detail, rule."""
         assert message.corrects is not None
         seen = self._seen.get((message.system, message.corrects))
@@ -431,13 +432,11 @@ def add_delivery(unit: Unit, new: DeliveryRow, sealed: SealedPayload | None) -> 
     unit.add(t.delivery, row)
     unit.put(new)
     if sealed is not None:
-        add_sealed(unit, new.id, "delivery", sealed, message_id=new.message_id, party=new.party)
+        add_sealed(unit, "delivery", sealed, message_id=new.message_id, party=new.party)
 
 
-def add_sealed(
-    unit: Unit, payload_id: str, kind: str, sealed: SealedPayload, *, message_id: str, party: str, content_type: str = "application/xml"
-) -> None:
-    """Insert a sealed body, and its wrapped data key into the key table."""
+def add_sealed(unit: Unit, kind: str, sealed: SealedPayload, *, message_id: str, party: str, content_type: str = "application/xml") -> str:
+    """Insert a sealed body, and its wrapped data key into the key table; both go by the id of the key."""
     unit.add(
         t.data_key,
         {
@@ -447,8 +446,6 @@ def add_sealed(
     )  # fmt: skip
     unit.add(
         t.payload,
-        {
-            "id": payload_id, "kind": kind, "key_id": sealed.key_id, "sealed": sealed.sealed, "content_type": content_type,
-            "created_at": unit.now,
-        },
-    )  # fmt: skip
+        {"id": sealed.key_id, "kind": kind, "sealed": sealed.sealed, "content_type": content_type, "created_at": unit.now},
+    )
+    return sealed.key_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.delivery import breaker, machine
@@ -21,15 +21,19 @@ class Claimed:
     epoch: int
     delivery_id: str
     message_id: str
+    message_type: str
     party: str
     party_key: str | None
     attempt: int
     resent: bool
     call_cap: int | None
+    payload_id: str
     query: bool
     sealed: bytes = field(repr=False)
     wrapped: bytes = field(repr=False)
     kek_id: str
+    booted_at: float
+    """Boot time when the claiming transaction began: its call starts within two seconds of this, or not at all (R5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +56,8 @@ def claim_key(unit: Unit, key: KeyRow, worker: str, traits: PartyTraits, bells: 
         assert head is not None
         unit.touch(key, head)
         if decision in (Claim.SEND, Claim.QUERY):
-            unit.want_payloads.add(head.id)
-            return _claimed(key, head, query=decision is Claim.QUERY)
+            unit.want_payloads.add(head.payload_id)
+            return _claimed(unit, key, head, query=decision is Claim.QUERY)
         if head.state.final:
             unit.want_final.discard(head.id)
             bells.extend(bell_of(woken, unit.now) for woken in unit.wake_dependents(head))
@@ -66,21 +70,18 @@ def claim_key(unit: Unit, key: KeyRow, worker: str, traits: PartyTraits, bells: 
     return None
 
 
-def _claimed(key: KeyRow, head: DeliveryRow, *, query: bool) -> Claimed:
+def _claimed(unit: Unit, key: KeyRow, head: DeliveryRow, *, query: bool) -> Claimed:
     return Claimed(
-        key_id=key.id, epoch=key.claim_epoch, delivery_id=head.id, message_id=head.message_id, party=head.party, party_key=head.party_key,
-        attempt=head.attempts, resent=head.unanswered, call_cap=head.call_cap, query=query, sealed=b"", wrapped=b"", kek_id="",
+        key_id=key.id, epoch=key.claim_epoch, delivery_id=head.id, message_id=head.message_id, message_type="", party=head.party,
+        party_key=head.party_key, attempt=head.attempts, resent=head.unanswered, call_cap=head.call_cap, payload_id=head.payload_id,
+        query=query, sealed=b"", wrapped=b"", kek_id="", booted_at=unit.booted_at,
     )  # fmt: skip
 
 
 def with_payload(unit: Unit, claimed: Claimed) -> Claimed:
     """The claim with what was read in its transaction: sealed body and wrapped data key."""
-    sealed, wrapped, kek_id = unit.payload(claimed.delivery_id)
-    return Claimed(
-        key_id=claimed.key_id, epoch=claimed.epoch, delivery_id=claimed.delivery_id, message_id=claimed.message_id, party=claimed.party,
-        party_key=claimed.party_key, attempt=claimed.attempt, resent=claimed.resent, call_cap=claimed.call_cap, query=claimed.query,
-        sealed=sealed, wrapped=wrapped, kek_id=kek_id,
-    )  # fmt: skip
+    sealed, wrapped, kek_id, message_type = unit.payload(claimed.payload_id)
+    return replace(claimed, sealed=sealed, wrapped=wrapped, kek_id=kek_id, message_type=message_type)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -66,13 +66,23 @@ class Command:
 
     def plan(self, unit: Unit) -> None:
         self.bells, self.result = [], None
+        delivery_id = self.seen.delivery_id if self.seen is not None else None
+        if self.command_id is not None:
+            delivery_id = unit.conn.execute(select(t.command.c.delivery_id).where(t.command.c.id == self.command_id)).scalar()
+        if delivery_id is not None:
+            key_id = unit.conn.execute(select(t.delivery.c.key_id).where(t.delivery.c.id == delivery_id)).scalar()
+            if key_id is not None:
+                unit.want_keys.add(key_id)
+                unit.want_final.add(delivery_id)
 
     def apply(self, unit: Unit) -> None:
         try:
             self.result = self._decide(unit) if self.command_id is not None else self._ask(unit)
         except CommandRefused as refused:
             delivery_id = self.seen.delivery_id if self.seen else None
-            unit.audit("command-refused", self.actor, command=self.kind, delivery_id=delivery_id, request=self.command_id, code=refused.code)
+            unit.audit(
+                "command-refused", self.actor, command=self.kind, delivery_id=delivery_id, request=self.command_id, code=refused.code
+            )
             self.result = refused
 
     def finish(self, unit: Unit) -> Any:
@@ -105,6 +115,7 @@ class Command:
                 "argument": argument,
                 "party_key": self.correction.party_key if self.correction else None,
                 "content_digest": self.correction.content_digest if self.correction else None,
+                "payload_id": self.correction.sealed.key_id if self.correction else None,
                 "reason": self.reason,
                 "requested_by": self.actor,
                 "requested_at": unit.now,
@@ -113,8 +124,10 @@ class Command:
             },
         )
         if self.correction is not None:
-            add_sealed(unit, request, "command", self.correction.sealed, message_id=head.message_id, party=head.party)
-        unit.audit("command-requested", self.actor, delivery=head, command=self.kind, request=request, reason=self.reason, argument=argument)
+            add_sealed(unit, "command", self.correction.sealed, message_id=head.message_id, party=head.party)
+        unit.audit(
+            "command-requested", self.actor, delivery=head, command=self.kind, request=request, reason=self.reason, argument=argument
+        )
         return {"status": "waiting", "request": request, "expires_at": expires}
 
     # ---- deciding ----------------------------------------------------------------------------------------------------------------
@@ -160,26 +173,23 @@ class Command:
         self._check(unit, key, head, party_key=row["party_key"])
         new = DeliveryRow(
             id=random_id(), message_id=head.message_id, party=head.party, key_id=head.key_id, number=head.number, lane=head.lane,
-            state=State.QUEUED, party_key=row["party_key"], content_digest=bytes(row["content_digest"]), waits_for=head.waits_for,
-            accepted_at=unit.now, updated_at=unit.now,
+            state=State.QUEUED, party_key=row["party_key"], content_digest=bytes(row["content_digest"]), payload_id=row["payload_id"],
+            waits_for=head.waits_for, accepted_at=unit.now, updated_at=unit.now,
         )  # fmt: skip
         machine.replace(key, head, new, unit.now)
         unit.move_dependents(head, new)
         add_delivery(unit, new, None)
-        # the sealed body stays under the data key that it came with; only its row moves to the new delivery
-        unit.conn.execute(update(t.payload).where(t.payload.c.id == self.command_id).values(id=new.id, kind="delivery"))
         self._changed(unit, key, head)
 
     # ---- shared ------------------------------------------------------------------------------------------------------------------
 
     def _locked(self, unit: Unit, seen: Seen) -> tuple[KeyRow, DeliveryRow]:
-        key_id = unit.conn.execute(select(t.delivery.c.key_id).where(t.delivery.c.id == seen.delivery_id)).scalar()
-        if key_id is None:
+        if seen.delivery_id not in unit.deliveries:
+            unit.load_deliveries([seen.delivery_id])
+        delivery = unit.deliveries.get(seen.delivery_id)
+        if delivery is None:
             raise CommandRefused("delivery-unknown", "there is no such delivery")
-        if key_id not in unit.keys:
-            dependents = unit.read_dependents([seen.delivery_id])
-            unit.load_keys(sorted({key_id, *dependents}))
-        key = unit.keys[key_id]
+        key = unit.keys[delivery.key_id]
         head = unit.head(key)
         if head is None or head.id != seen.delivery_id:
             raise CommandRefused("not-the-head", "this delivery is final, or waits behind another: act on the head of its resident")
@@ -205,7 +215,8 @@ class Command:
         else:
             if self.kind == "skip" and self.party_counts:
                 raise CommandRefused(
-                    "skip-counted", "the party counts this type (更新順番号): it is corrected, or replaced by the register, never skipped (R4)"
+                    "skip-counted",
+                    "the party counts this type (更新順番号): it is corrected, or replaced by the register, never skipped (R4)",
                 )
             if not machine.outcome_known(key, head, now):
                 raise CommandRefused("outcome-unknown", "it is not known whether it took effect: retry or settle it first (R13)")

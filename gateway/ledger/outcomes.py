@@ -106,7 +106,10 @@ class WriteOutcomes:
         facts = unit.facts(head)
         if isinstance(item.answer, Pending):
             facts = machine.Facts(
-                now=facts.now, late=unit.reply(item.answer.correlation), predecessor=facts.predecessor, party_answered_at=facts.party_answered_at
+                now=facts.now,
+                late=unit.reply(item.answer.correlation),
+                predecessor=facts.predecessor,
+                party_answered_at=facts.party_answered_at,
             )
         if isinstance(item.answer, QueryAnswer):
             effect = {Effect.TOOK_EFFECT: True, Effect.NO_EFFECT: False, Effect.NOT_KNOWN: None}[item.answer.effect]
@@ -142,9 +145,7 @@ class WriteOutcomes:
 
     def _keep(self, unit: Unit, head: DeliveryRow, sealed: SealedPayload, content_type: str) -> str:
         """The party's receipt is evidence: sealed under a data key of its own."""
-        receipt_id = new_id()
-        add_sealed(unit, receipt_id, "receipt", sealed, message_id=head.message_id, party=head.party, content_type=content_type)
-        return receipt_id
+        return add_sealed(unit, "receipt", sealed, message_id=head.message_id, party=head.party, content_type=content_type)
 
     def _append_late(self, unit: Unit, key: KeyRow, head: DeliveryRow | None, item: Learned) -> None:
         """R7: the claim is gone, what it learned is not thrown away."""

@@ -105,7 +105,12 @@ def test_delivery_protocol() -> None:
     run_state_machine_as_test(
         Delivery,
         settings=settings(
-            max_examples=450, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+            max_examples=450,
+            stateful_step_count=60,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize=True,
+            database=None,
         ),
     )
     assert COUNT["steps"] >= 20_000

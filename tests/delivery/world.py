@@ -96,7 +96,7 @@ class World:
         self.steps = 0
 
     def _fresh(self) -> str:
-        return f"{next(self._ids) * 7919 % 65536:04x}-{next(self._ids)}"
+        return f"{next(self._ids)}-{next(self._ids) * 7919 % 65536:04x}"
 
     # ---- what the ledger answers ------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,147 @@
+"""The synthetic city: deterministic, fictitious, and every event a valid message in the right order."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from message_formats import identity, reading, writing
+from simulators.city import City, replacement, spoiled
+from simulators.city.__main__ import main
+from simulators.city.events import Event
+
+
+@pytest.fixture(scope="module")
+def city() -> City:
+    return City(7, 400_000)
+
+
+@pytest.fixture(scope="module")
+def peak(city: City) -> list[Event]:
+    return list(city.day(1))
+
+
+def test_a_peak_day_of_a_city_of_400000(city: City, peak: list[Event]) -> None:
+    assert 900 <= len(peak) <= 980
+    reasons = Counter(event.reason for event in peak)
+    for reason in ("BIRTH", "DEATH", "IN_DOM", "OUT_DOM", "MOVE"):
+        assert reasons[reason] >= 10
+    several = [number for number in Counter(event.resident for event in peak).values() if number > 1]
+    assert len(several) >= 20
+    assert max(several) >= 3
+
+
+def test_every_event_is_a_valid_message(peak: list[Event]) -> None:
+    for event in peak:
+        message = reading.read(event.xml, expected="identity-information-update")
+        assert message.items == {**dict.fromkeys(message.items), **event.items}
+        assert message.party_key == event.request_control_number
+        assert message.items["change_reason"] == event.change_reason
+
+
+def test_order_and_ids(city: City) -> None:
+    sequences: dict[int, list[int]] = defaultdict(list)
+    numbers, ids = set(), set()
+    count = 0
+    for day in range(1, 6):
+        orders, times = [], []
+        for event in city.day(day, 300):
+            sequences[event.resident].append(event.sequence)
+            numbers.add(event.request_control_number)
+            ids.add(event.ce_id)
+            orders.append(event.order)
+            times.append(event.ce_time)
+            count += 1
+        assert orders == list(range(300))
+        assert times == sorted(times)
+    assert all(found == list(range(1, len(found) + 1)) for found in sequences.values())
+    assert len(numbers) == len(ids) == count == 1500
+
+
+def test_the_same_seed_gives_the_same_city_and_another_seed_another(peak: list[Event]) -> None:
+    again = City(7, 400_000)
+    assert [event.xml for event in again.day(1)] == [event.xml for event in peak]
+    assert next(iter(City(8, 400_000).day(1))).xml != peak[0].xml
+    assert again.resident(123_456) == City(7, 400_000).resident(123_456)
+    again.resident(5)
+    assert again.resident(123_456) == City(7, 400_000).resident(123_456)
+
+
+def test_a_day_can_be_had_again_and_half_a_day_spoils_nothing() -> None:
+    city = City(3, 20_000)
+    third = [event.xml for event in city.day(3)]
+    next(iter(city.day(2)))
+    assert [event.xml for event in city.day(3)] == third
+
+
+def test_the_record_of_a_city_cs_agrees_with_the_stream() -> None:
+    """A little model of the city CS: records change by updates only, and a move changes nothing but the address."""
+    city = City(5, 3_000)
+    held = {index: city.initial_record(index) for index in range(city.population)}
+    for day in range(1, 8):
+        for event in city.day(day, 150):
+            before = held.get(event.resident)
+            if event.reason in ("IN_DOM", "IN_ABR", "BIRTH"):
+                assert before is None
+            else:
+                assert before is not None
+            if event.reason == "MOVE" and before is not None:
+                differing = {item for item in event.items if event.items[item] != before.get(item)} - identity.METADATA_ITEMS
+                assert differing <= identity.ADDRESS_ITEMS
+                assert "address" in differing
+            if event.items["record_status_flag"] == "2":
+                held.pop(event.resident)
+            else:
+                held[event.resident] = dict(event.items)
+
+
+def test_people_are_many_sided_and_fictitious() -> None:
+    city = City(2, 20_000)
+    people = [city.resident(index) for index in range(city.population)]
+    assert len({person.resident_record_code for person in people}) == city.population
+    assert len({person.individual_number for person in people}) == city.population
+    assert {person.category for person in people} == {None, "1", "2", "3", "4", "5", "6"}
+    assert any(person.protected for person in people)
+    assert any(person.birth_text for person in people)
+    assert any("\U000e0102" in person.name for person in people)
+    assert all(person.individual_number.startswith("9999") for person in people)
+    assert 1.9 <= city.population / len({person.household for person in people}) <= 2.4
+    heads = Counter(person.household for person in people if person.relationship == "世帯主")
+    assert set(heads.values()) == {1}
+
+
+def test_initial_records_are_valid_but_for_their_sequence_number() -> None:
+    city = City(4, 500)
+    for record in city.register_snapshot():
+        assert record["update_sequence_number"] == "0"
+        writing.write("identity-information-update", {**record, "update_sequence_number": "1"})
+
+
+def test_replacements_and_spoiled_events(peak: list[Event]) -> None:
+    move = next(event for event in peak if event.reason == "MOVE")
+    bad = spoiled(move)
+    assert bad.items["sex"] != move.items["sex"]
+    again = replacement(bad, items=move.items)
+    message = reading.read(again.xml)
+    assert message.items["abnormal_update_sequence_number"] == "1"
+    assert message.items["update_sequence_number"] == move.items["update_sequence_number"]
+    assert message.party_key != move.request_control_number
+    assert again.corrects == move.ce_id
+    assert message.items["sex"] == move.items["sex"]
+
+
+def test_the_command_writes_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--seed", "9", "--population", "5000", "--day", "2", "--events", "20"]
+    assert main([str(tmp_path / "day.jsonl"), *arguments]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "day.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == 20
+    assert lines[0]["type"] == "identity-information-update"
+    assert main([str(tmp_path / "day"), *arguments]) == 0
+    files = sorted((tmp_path / "day").iterdir())
+    assert [reading.read(file.read_bytes()).party_key for file in files] == [
+        reading.read(line["data"].encode()).party_key for line in lines
+    ]
+    assert "20 events" in capsys.readouterr().out
