@@ -234,6 +234,13 @@ class HttpCaller(Protocol):
         """
         ...
 
+    async def probe(self) -> None:
+        """Connect, shake hands and check the peer, without sending a request: for :meth:`Adapter.check`.
+
+        :raises CallNotSent: the party cannot be reached, is not the right peer, or refused our certificate.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterHost:

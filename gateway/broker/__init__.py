@@ -1,0 +1,21 @@
+"""RabbitMQ: connection, topology, publisher, consumer, the embedded node. Start reading at :mod:`gateway.broker.connection`."""
+
+from gateway.broker import topology
+from gateway.broker.consumer import Consumer, Delivery, QueueDepth, Subscription
+from gateway.broker.endpoint import BrokerEndpoint
+from gateway.broker.lines import PublishCounters
+from gateway.broker.node import EmbeddedNode, TlsListener
+from gateway.broker.publisher import Publisher
+
+__all__ = [
+    "BrokerEndpoint",
+    "Consumer",
+    "Delivery",
+    "EmbeddedNode",
+    "PublishCounters",
+    "Publisher",
+    "QueueDepth",
+    "Subscription",
+    "TlsListener",
+    "topology",
+]

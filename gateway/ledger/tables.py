@@ -48,12 +48,13 @@ message = Table(
     Column("accepted_at", Double, nullable=False),
     Column("receipt", LargeBinary, nullable=False, comment="returned byte for byte to whoever submits the same message again"),
     UniqueConstraint("system", "source_id", name="message_once"),
+    sqlite_with_rowid=False,
 )
 
 delivery = Table(
     "delivery",
     metadata,
-    Column("id", String(36), primary_key=True, comment="random; the delivery id that the party sees (R4)"),
+    Column("id", String(36), primary_key=True, comment="unguessable; the delivery id that the party sees (R4)"),
     Column("message_id", String(36), ForeignKey("message.id"), nullable=False, index=True),
     Column("party", String(64), nullable=False),
     Column("key_id", String(40), nullable=False),
@@ -63,15 +64,18 @@ delivery = Table(
     Column("reason", String(64), nullable=True, comment="stable code of why it is where it is"),
     Column("party_key", String(64), nullable=True, comment="the party's own key (依頼管理番号)"),
     Column("content_digest", LargeBinary, nullable=False, comment="keyed digest of what is sealed for this party (R13)"),
+    Column("payload_id", String(36), nullable=False, comment="the sealed body, and its data key"),
     Column("waits_for", String(36), nullable=True, comment="the delivery that must be delivered first (R3)"),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("spent", Integer, nullable=False, server_default=text("0"), comment="of the retry budget"),
+    Column("losses", Integer, nullable=False, server_default=text("0"), comment="attempts in a row that ended without an answer"),
     Column("crashes", Integer, nullable=False, server_default=text("0"), comment="takeovers while sending (R8)"),
-    Column("unanswered", Boolean, nullable=False, server_default=text("false"), comment="some attempt with this id has no answer"),
+    Column("unanswered_since", Double, nullable=True, comment="some attempt with this id has no answer; the start of the first such"),
     Column("clean", Boolean, nullable=False, server_default=text("true"), comment="nothing was open when this attempt started (R9)"),
     Column("open_until", Double, nullable=True, comment="until then an earlier attempt may still take effect (R9)"),
     Column("not_before", Double, nullable=True, comment="settling or back-off; due_at only wakes (R3)"),
-    Column("call_deadline", Double, nullable=True),
+    Column("call_deadline", Double, nullable=True, comment="end of the attempt under way, or of the wait for a reply"),
+    Column("call_cap", Integer, nullable=True, comment="at most so many records in the next call (R8, R11)"),
     Column("correlation", String(200), nullable=True, comment="of an answer that comes later (R14)"),
     Column("replaced_by", String(36), nullable=True),
     Column("accepted_at", Double, nullable=False),
@@ -79,9 +83,10 @@ delivery = Table(
     Column("final_at", Double, nullable=True),
     Column("outcome_code", String(64), nullable=True),
     Index("delivery_place", "key_id", "number"),
-    Index("delivery_state", "party", "state", sqlite_where=text("final_at IS NULL"), postgresql_where=text("final_at IS NULL")),
+    Index("delivery_unfinished", "party", sqlite_where=text("final_at IS NULL"), postgresql_where=text("final_at IS NULL")),
     Index("delivery_waits_for", "waits_for", sqlite_where=text("waits_for IS NOT NULL"), postgresql_where=text("waits_for IS NOT NULL")),
     UniqueConstraint("party", "party_key", name="party_key_once"),
+    sqlite_with_rowid=False,
 )
 
 key_row = Table(
@@ -101,8 +106,11 @@ key_row = Table(
     Column("rung_at", Double, nullable=True),
     Column("rings", Integer, nullable=False, server_default=text("0")),
     Index("key_row_due", "party", "due_at", sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
-    Index("key_row_claimed", "claim_worker", sqlite_where=text("claim_worker IS NOT NULL"), postgresql_where=text("claim_worker IS NOT NULL")),
+    Index(
+        "key_row_claimed", "claim_worker", sqlite_where=text("claim_worker IS NOT NULL"), postgresql_where=text("claim_worker IS NOT NULL")
+    ),
     Index("key_row_held", "party", "held", sqlite_where=text("held IS NOT NULL"), postgresql_where=text("held IS NOT NULL")),
+    sqlite_with_rowid=False,
 )
 
 worker = Table(
@@ -145,23 +153,24 @@ reply = Table(
 payload = Table(
     "payload",
     metadata,
-    Column("id", String(36), primary_key=True, comment="delivery id, or id of a receipt, command or quarantined message"),
+    Column("id", String(36), primary_key=True, comment="the id of its data key: one key for each body"),
     Column("kind", String(16), nullable=False, comment="delivery | receipt | command | quarantine"),
-    Column("key_id", String(36), nullable=False, index=True),
     Column("sealed", LargeBinary, nullable=False, comment="nonce, AES-256-GCM ciphertext and tag"),
     Column("content_type", String(64), nullable=False, server_default=text("'application/xml'")),
     Column("created_at", Double, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 data_key = Table(
     "data_key",
     metadata,
     Column("id", String(36), primary_key=True),
-    Column("message_id", String(36), nullable=False, index=True),
+    Column("message_id", String(36), nullable=False),
     Column("party", String(64), nullable=False),
     Column("kek_id", String(64), nullable=False),
     Column("wrapped", LargeBinary, nullable=False),
     Column("created_at", Double, nullable=False),
+    sqlite_with_rowid=False,
     comment="the only place of wrapped data keys: destroying a row makes every copy of the ciphertext unreadable",
 )
 
@@ -171,7 +180,8 @@ subject_alias = Table(
     Column("kind", String(32), primary_key=True, comment="resident-record-code | individual-number | atena-number | ..."),
     Column("blind", LargeBinary, primary_key=True, comment="HMAC of the identifier"),
     Column("hmac_key_id", String(64), nullable=False),
-    Column("subject", String(36), nullable=False, index=True),
+    Column("subject", String(36), nullable=False),
+    sqlite_with_rowid=False,
 )
 
 audit_entry = Table(
@@ -186,6 +196,7 @@ audit_entry = Table(
     Column("party", String(64), nullable=True),
     Column("detail", String, nullable=False, comment="canonical JSON without personal data"),
     Column("block", Integer, nullable=True, comment="set when chained (R22)"),
+    sqlite_with_rowid=False,
 )
 
 command = Table(
@@ -199,6 +210,7 @@ command = Table(
     Column("argument", String, nullable=True, comment="settle: took-effect | no-effect"),
     Column("party_key", String(64), nullable=True, comment="correct: of the new content"),
     Column("content_digest", LargeBinary, nullable=True, comment="correct: of the new content"),
+    Column("payload_id", String(36), nullable=True, comment="correct: the new content, sealed"),
     Column("reason", String, nullable=False),
     Column("requested_by", String(128), nullable=False),
     Column("requested_at", Double, nullable=False),
@@ -227,6 +239,7 @@ party_state = Table(
     Column("probe_at", Double, nullable=True, comment="when the next probe may start"),
     Column("probe_worker", String(36), nullable=True),
     Column("code", String(64), nullable=True),
+    Column("answered_at", Double, nullable=True, comment="the party last answered anyone (to the second)"),
     Column("paused_by", String(128), nullable=True),
     Column("paused_at", Double, nullable=True),
 )
@@ -243,6 +256,7 @@ quarantine = Table(
     Column("rule", String(200), nullable=True),
     Column("place", String(400), nullable=True),
     Column("size_bytes", Integer, nullable=False),
+    Column("payload_id", String(36), nullable=True, comment="the body, sealed; none where it was too large to keep"),
     Column("at", Double, nullable=False),
     comment="what was refused at a door, kept for the operator (I10); the body is in payload, sealed",
 )

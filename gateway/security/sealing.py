@@ -8,7 +8,6 @@ every copy of the ciphertext unreadable. Rotation of the key-encryption key re-w
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 from gateway.errors import GatewayError
+from gateway.ids import new_id
 from gateway.security.keys import KeyStore, Kind
 
 _VERSION = b"\x01"
@@ -50,7 +50,7 @@ class Sealer:
         data_key, nonce = os.urandom(32), os.urandom(_NONCE)
         ciphertext = AESGCM(data_key).encrypt(nonce, plaintext, _binding(message_id, message_type, party))
         return Sealed(
-            key_id=secrets.token_hex(16),
+            key_id=new_id(),
             kek_id=kek.id,
             wrapped=aes_key_wrap(kek.secret, data_key),
             sealed=_VERSION + nonce + ciphertext,

@@ -1,0 +1,123 @@
+"""Commands that look: status, queues, held, message."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli_client import AdminClient
+from gateway.cli_options import As, ConfigFile, Json
+from gateway.cli_support import load_config, local_time, say, show_json, show_table
+from gateway.cli_text import t
+
+
+def status(config: ConfigFile = None, operator: As = None, as_json: Json = False) -> None:
+    """The gateway at a glance, and its parties."""
+    with AdminClient(load_config(config), operator) as client:
+        glance, parties = client.get("status"), client.get("parties")["items"]
+    if as_json:
+        show_json({**glance, "parties": parties})
+        return
+    say(f"{glance['instance']} {glance['version']}  {local_time(glance['now'])}")
+    labels = {
+        "broker": t("label.broker"),
+        "unfinished": t("label.unfinished"),
+        "held_keys": t("label.held"),
+        "unknown": t("label.unknown"),
+        "accepted_last_hour": t("label.accepted_hour"),
+        "delivered_last_hour": t("label.delivered_hour"),
+        "requests_waiting": t("label.requests"),
+        "quarantined": t("label.quarantined"),
+        "workers": t("label.workers"),
+    }
+    rows: list[list[object]] = [[label, glance[name]] for name, label in labels.items()]
+    rows.append([t("label.oldest"), local_time(glance["oldest_unfinished_at"])])
+    show_table(["", ""], rows)
+    headings = [t(f"label.{name}") for name in ("party", "breaker", "paused", "unfinished", "held", "last")]
+    show_table(
+        headings,
+        [
+            [each["party"], _breaker(each), each["paused_by"], each["unfinished"], each["held_keys"], local_time(each["last_delivered_at"])]
+            for each in parties
+        ],
+    )
+
+
+def queues(config: ConfigFile = None, operator: As = None, as_json: Json = False) -> None:
+    """What waits, per party and lane."""
+    with AdminClient(load_config(config), operator) as client:
+        lanes = client.get("queues")["items"]
+    if as_json:
+        show_json(lanes)
+        return
+    headings = [t(f"label.{name}") for name in ("party", "lane", "depth", "sending", "backing_off", "waiting", "held", "bells", "oldest")]
+    fields = ("party", "lane", "depth", "sending", "backing_off", "waiting", "held_keys", "bells")
+    show_table(headings, [[*(each[name] for name in fields), local_time(each["oldest_at"])] for each in lanes])
+
+
+def held(
+    party: Annotated[str | None, typer.Option("--party")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 100,
+    after: Annotated[str | None, typer.Option("--after")] = None,
+    config: ConfigFile = None,
+    operator: As = None,
+    as_json: Json = False,
+) -> None:
+    """Deliveries that hold their resident's later messages back, longest held first."""
+    query = {"limit": str(limit)} | ({"party": party} if party else {}) | ({"after": after} if after else {})
+    with AdminClient(load_config(config), operator) as client:
+        page = client.get("held", query=query)
+    if as_json:
+        show_json(page)
+        return
+    if not page["items"]:
+        say(t("nothing.held"))
+        return
+    headings = [t(f"label.{name}") for name in ("delivery", "party", "why", "behind", "next")]
+    show_table(headings, [[each["delivery_id"], each["party"], each["why"], each["behind"], each["next"]] for each in page["items"]])
+    if page["next_after"]:
+        say(t("more", after=page["next_after"]))
+
+
+def message(
+    reference: Annotated[str, typer.Argument(metavar="ID")],
+    config: ConfigFile = None,
+    operator: As = None,
+    as_json: Json = False,
+) -> None:
+    """One message by its id, by the sender's id of it, or by the id of one of its deliveries."""
+    with AdminClient(load_config(config), operator) as client:
+        found = client.get("messages", reference)
+    if as_json:
+        show_json(found)
+        return
+    say(f"{found['message_id']}  {found['type']}  {found['system']} {found['source_id']}  {local_time(found['accepted_at'])}")
+    for each in found["deliveries"]:
+        show_table(["", ""], _delivery_rows(each))
+    show_table(
+        [t("label.when"), "", t("label.by"), ""],
+        [[local_time(entry["at"]), entry["kind"], entry["actor"], _detail(entry["detail"])] for entry in found["timeline"]],
+    )
+
+
+def _delivery_rows(view: dict[str, Any]) -> list[list[object]]:
+    return [
+        [t("label.delivery"), f"{view['delivery_id']} → {view['party']} ({view['lane']}, #{view['number']})"],
+        [t("label.state"), view["state"]],
+        [t("label.why"), view["why"]],
+        [t("label.next"), view["next"]],
+        [t("label.when"), local_time(view["next_at"])],
+        [t("label.attempts"), f"{view['attempts']} ({view['spent']}/{view['budget']})"],
+        [t("label.behind"), view["behind"]],
+        [t("label.seen"), f"{view['state']}:{view['digest']}"],
+    ]
+
+
+def _breaker(party: dict[str, Any]) -> str:
+    code = f" ({party['breaker_code']})" if party["breaker_code"] else ""
+    return f"{party['breaker']}{code}"
+
+
+def _detail(detail: dict[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in detail.items())

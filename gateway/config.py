@@ -1,0 +1,514 @@
+"""The configuration: what ``config.yaml`` may say, and how it is read.
+
+The models below are the one source of validation, of the JSON Schema for editors (``docs/config.schema.json``) and of the defaults.
+Unknown keys are refused with a suggestion, keys that stand twice are refused, relative paths are taken from the folder of the file.
+A secret is never written into the file: it comes from a file of its own (``password_file``) or from the environment (``${NAME}``),
+and no configuration object prints one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from gateway.config_yaml import Document, Place, Problem, read, spell
+from gateway.errors import ConfigurationError
+
+SCHEMA_FILE = "docs/config.schema.json"
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class _Reading(typing.TypedDict):
+    folder: Path
+    environment: Mapping[str, str]
+
+
+def _from_folder(path: Path, info: ValidationInfo) -> Path:
+    reading: _Reading | None = info.context
+    return path if path.is_absolute() or reading is None else reading["folder"] / path
+
+
+def _from_environment(value: Any, info: ValidationInfo) -> Any:
+    reading: _Reading | None = info.context
+    if reading is None or not isinstance(value, str):
+        return value
+    return resolve_secret(value, reading["environment"])
+
+
+def resolve_secret(value: str, environment: Mapping[str, str]) -> str:
+    """The value of ``${NAME}``; :raises ValueError: it is not a reference, or the variable is not set."""
+    reference = _REFERENCE.fullmatch(value.strip())
+    if reference is None:
+        raise ValueError("a secret does not belong into this file; write ${NAME} for a variable of the environment, or use the _file key")
+    found = environment.get(reference[1])
+    if not found:
+        raise ValueError(f"the environment variable {reference[1]} is not set")
+    return found
+
+
+_SHAPES = {
+    (_ID := r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"): "an id of the specification: small letters, digits and single hyphens, such as city-cs",
+    (_NAME := r"^[^\x00-\x1f]+$"): "a name in a certificate: a DNS name, a URI, or CN=common name",
+    (_FILE := r"^[A-Za-z0-9][A-Za-z0-9._-]*$"): "the name of a certificate file without .pem: letters, digits, dots, hyphens",
+    (_HOST := r"^[^\s/]+$"): "a host name or an address",
+    (_HOST_PORT := r"^[^\s:/]+(:[0-9]{1,5})?$"): "HOST or HOST:PORT",
+    (_HTTPS := r"^https://[^\s@]+$"): "an address that starts with https:// and holds no user",
+    (_INSTANCE := r"^[a-z0-9][a-z0-9-]*$"): "small letters, digits and hyphens",
+}
+
+FilePath = Annotated[Path, AfterValidator(_from_folder)]
+Secret = Annotated[SecretStr, BeforeValidator(_from_environment)]
+SpecId = Annotated[str, StringConstraints(pattern=_ID, max_length=64)]
+PeerName = Annotated[str, StringConstraints(pattern=_NAME, min_length=1, max_length=200)]
+CertificateName = Annotated[str, StringConstraints(pattern=_FILE, max_length=64)]
+Host = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=_HOST)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: closed, unchangeable, and strict about defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+
+
+def _one_secret(password: SecretStr | None, password_file: Path | None) -> None:
+    if password is not None and password_file is not None:
+        raise ValueError("password and password_file are both given; keep one")
+
+
+class Ledger(Section):
+    """Where messages, deliveries and evidence are kept."""
+
+    url: str | None = Field(
+        default=None,
+        description="sqlite:///FILE (relative to this file) or postgresql://USER@HOST:PORT/DATABASE, without a password. "
+        "Default: the SQLite file ledger/renkei.db below data_dir.",
+    )
+    password: Secret | None = Field(default=None, description="Of the PostgreSQL user: ${NAME} only.")
+    password_file: FilePath | None = Field(default=None, description="A file that holds that password and nothing else.")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _one_secret(self.password, self.password_file)
+        if self.url is None:
+            return self
+        url = urlsplit(self.url)
+        if url.scheme not in ("sqlite", "postgresql", "postgresql+psycopg"):
+            raise ValueError("url: must start with sqlite:/// or postgresql://")
+        if url.password is not None:
+            raise ValueError("url: holds a password; give it by password_file or password: ${NAME}")
+        if url.scheme == "sqlite" and not url.path.strip("/"):
+            raise ValueError("url: names no file; an SQLite ledger lives in a file (sqlite:///var/ledger/renkei.db)")
+        return self
+
+
+class RegisterListener(Section):
+    """TLS listener of the embedded broker, for registers on other machines."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 17671
+    certificate: CertificateName = Field(default="broker", description="Name of certificate and key in certificates.directory.")
+
+
+class EmbeddedBroker(Section):
+    """The RabbitMQ node that the gateway starts and supervises itself."""
+
+    port: Port = Field(default=17672, description="AMQP for the gateway's own processes, loopback only.")
+    listener: RegisterListener | None = Field(default=None, description="Without it no register can submit over AMQP from outside.")
+    directory: FilePath | None = Field(default=None, description="Data folder of the node. Default: broker/ below data_dir.")
+    ready_s: Seconds = Field(default=60.0, description="How long a start may take.")
+    memory_bytes: int = Field(default=1_073_741_824, ge=134_217_728, description="Above it the broker takes no more messages.")
+    disk_free_bytes: int = Field(default=268_435_456, ge=1_000_000, description="With less room on disk it takes no more messages.")
+
+
+class ExternalBroker(Section):
+    """A broker or cluster that others run, over TLS with a client certificate."""
+
+    hosts: list[Annotated[str, StringConstraints(pattern=_HOST_PORT)]] = Field(
+        min_length=1, description="HOST or HOST:PORT, tried in turn. Default port 5671."
+    )
+    vhost: str = "renkei"
+    user: str = Field(default="gateway", min_length=1)
+    password: Secret | None = None
+    password_file: FilePath | None = None
+    ca: FilePath | None = Field(default=None, description="Default: certificates.ca.")
+    certificate: CertificateName = "gateway"
+    peer: PeerName | None = Field(default=None, description="Name in the broker's certificate. Default: the host.")
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        _one_secret(self.password, self.password_file)
+        return self
+
+
+class Broker(Section):
+    """RabbitMQ."""
+
+    mode: Literal["embedded", "external"] = "embedded"
+    embedded: EmbeddedBroker = EmbeddedBroker()
+    external: ExternalBroker | None = None
+    heartbeat_s: Annotated[int, Field(ge=5, le=60)] = Field(default=10, description="Seconds; 5 to 20 is sensible.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.mode == "external" and self.external is None:
+            raise ValueError("mode is external, so the section external is needed")
+        return self
+
+
+class Certificates(Section):
+    """Where certificates and keys are: NAME.pem (with its chain) and NAME.key, the key readable by its owner only."""
+
+    directory: FilePath | None = Field(default=None, description="Default: certs/ below data_dir.")
+    ca: FilePath | None = Field(default=None, description="The authorities that peers may come from. Default: ca.pem in the directory.")
+    crl: FilePath | None = Field(default=None, description="Revocation list. Default: ca.crl in the directory.")
+    gateway: CertificateName = Field(default="gateway", description="The gateway's own certificate, as server and as client.")
+    peer: PeerName = Field(default="gateway", description="Name that the gateway's certificate bears; renkei's own commands insist on it.")
+    warn_days: int = Field(default=30, ge=1, description="renkei check warns when a certificate ends within so many days.")
+
+
+class HttpsIntake(Section):
+    """POST /v1/messages for the city's own systems."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 18443
+    certificate: CertificateName | None = Field(default=None, description="Default: certificates.gateway.")
+
+
+class AmqpIntake(Section):
+    """One queue per sending system, intake.SYSTEM."""
+
+    prefetch: int = Field(default=200, ge=1, le=2000)
+    batch: int = Field(default=100, ge=1, le=200, description="Messages admitted in one commit.")
+
+
+class IntakeLimits(Section):
+    """When the doors say that it is too much."""
+
+    message_bytes: int = Field(default=1_048_576, ge=1024, le=104_857_600)
+    backlog: int = Field(default=1_000_000, ge=1, description="Unfinished deliveries in all; above it the doors answer 503.")
+    disk_reserve_bytes: int = Field(default=268_435_456, ge=0, description="Kept free for the outcomes of calls under way.")
+
+
+class System(Section):
+    """One sending system of the city, by its id in the specification."""
+
+    peer: PeerName = Field(description="Name in its client certificate: one of its alternative names, or CN=common name.")
+    doors: list[Literal["https", "amqp", "file"]] = Field(default=["https", "amqp"], min_length=1)
+    types: list[SpecId] = Field(min_length=1, description="Message types that it may send.")
+
+
+class Intake(Section):
+    """In from the city's own systems."""
+
+    https: HttpsIntake = HttpsIntake()
+    amqp: AmqpIntake = AmqpIntake()
+    limits: IntakeLimits = IntakeLimits()
+    systems: dict[SpecId, System] = {}
+
+
+class PartyLimits(Section):
+    """What the party can take from each process; where nothing is said, the adapter's own limits hold."""
+
+    calls: int | None = Field(default=None, ge=1, le=1000, description="Calls at once.")
+    records_per_call: int | None = Field(default=None, ge=1, le=10_000)
+    call_s: Annotated[float, Field(gt=0, le=120)] | None = Field(default=None, description="A longer call is given up; at most 120 (R5).")
+
+
+class Retry(Section):
+    """Back-off of one resident's message after a passing failure."""
+
+    first_s: Seconds = 1.0
+    longest_s: Seconds = 300.0
+    budget: int = Field(default=12, ge=1, description="Attempts that fail for reasons of their own before the message is held.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.longest_s < self.first_s:
+            raise ValueError("longest_s must not be less than first_s")
+        return self
+
+
+class Party(Section):
+    """One outside party, by its id in the specification."""
+
+    adapter: Annotated[str, StringConstraints(min_length=1)] = Field(description="Name of an installed adapter (renkei config adapters).")
+    url: str = Field(description="https://HOST:PORT of the party.", pattern=_HTTPS)
+    peer: PeerName = Field(description="Name that the party's certificate must bear: one of its alternative names, or CN=common name.")
+    certificate: CertificateName | None = Field(default=None, description="Our client certificate for it. Default: certificates.gateway.")
+    tls: Literal["1.2", "1.3"] = Field(default="1.3", description="Lowest version of TLS that is spoken with it.")
+    paused: bool = Field(default=False, description="Start with deliveries to it paused.")
+    settings: dict[str, Any] = Field(default={}, description="Settings of the adapter; checked against its manifest.")
+    limits: PartyLimits = PartyLimits()
+    retry: Retry = Retry()
+
+
+class Workers(Section):
+    """The processes that carry messages to the parties."""
+
+    processes: int = Field(default=2, ge=1, le=64)
+    share: int = Field(default=20, ge=1, le=1000, description="Messages of one resident in a row before others have their turn.")
+
+
+class Operator(Section):
+    """One person, known by the name in a personal client certificate."""
+
+    roles: list[Literal["viewer", "operator", "approver"]] = Field(min_length=1)
+
+
+class Admin(Section):
+    """The API behind the operators' commands."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 18444
+    certificate: CertificateName | None = Field(default=None, description="Default: certificates.gateway.")
+    operators: dict[PeerName, Operator] = {}
+    request_s: Seconds = Field(default=86_400.0, description="A request that no second person approved by then expires.")
+
+
+class Metrics(Section):
+    """/metrics, /livez and /readyz."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 18445
+    certificate: CertificateName | None = Field(default=None, description="Default: certificates.gateway.")
+    peers: list[PeerName] = Field(default=["monitor"], description="Names in client certificates that may read them.")
+
+
+class Log(Section):
+    """Structured log on standard error; never personal data."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "text"] = "json"
+
+
+class Config(Section):
+    """The whole configuration of one gateway."""
+
+    instance: Annotated[str, StringConstraints(pattern=_INSTANCE, max_length=40)] = Field(
+        default="renkei", description="Name of this gateway in logs, metrics and evidence."
+    )
+    data_dir: FilePath = Field(default=Path("var"), description="Everything that is generated at run time is below it.")
+    ledger: Ledger = Ledger()
+    broker: Broker = Broker()
+    certificates: Certificates = Certificates()
+    intake: Intake = Intake()
+    parties: dict[SpecId, Party] = {}
+    workers: Workers = Workers()
+    admin: Admin = Admin()
+    metrics: Metrics = Metrics()
+    log: Log = Log()
+
+    _file: Path | None = PrivateAttr(default=None)
+    _document: Document | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that it was read from."""
+        return self._file
+
+    @property
+    def certificates_directory(self) -> Path:
+        return self.certificates.directory or self.data_dir / "certs"
+
+    @property
+    def ca_file(self) -> Path:
+        return self.certificates.ca or self.certificates_directory / "ca.pem"
+
+    @property
+    def crl_file(self) -> Path:
+        return self.certificates.crl or self.certificates_directory / "ca.crl"
+
+    @property
+    def keys_directory(self) -> Path:
+        """Where the keys are that seal payloads and open JWE."""
+        return self.data_dir / "keys"
+
+    @property
+    def broker_directory(self) -> Path:
+        return self.broker.embedded.directory or self.data_dir / "broker"
+
+    def certificate(self, name: str | None = None) -> tuple[Path, Path]:
+        """Files of certificate chain and key for ``name`` (default: the gateway's own)."""
+        name = name or self.certificates.gateway
+        return self.certificates_directory / f"{name}.pem", self.certificates_directory / f"{name}.key"
+
+    def ledger_url(self) -> str:
+        """The ledger's address for SQLAlchemy. **Holds the password**: never log it.
+
+        :raises ConfigurationError: the password file cannot be read.
+        """
+        if self.ledger.url is None:
+            return f"sqlite:///{self.data_dir / 'ledger' / 'renkei.db'}"
+        url = urlsplit(self.ledger.url)
+        if url.scheme == "sqlite":
+            folder = self._file.parent if self._file else Path.cwd()
+            return f"sqlite:///{folder / self.ledger.url.removeprefix('sqlite:///')}"
+        password = read_secret(self.ledger.password, self.ledger.password_file)
+        return urlunsplit(_with_password(url, password))
+
+    def where(self, *place: str | int) -> str:
+        """``config.yaml, line 12: parties.city-cs.settings``: for messages about a value that turned out wrong later."""
+        line = self._document.line(place) if self._document else None
+        name = self._file.name if self._file else "configuration"
+        return f"{name}, line {line}: {spell(place)}" if line else f"{name}: {spell(place)}"
+
+
+def load(path: Path, *, environment: Mapping[str, str] | None = None) -> Config:
+    """Read and validate a configuration file.
+
+    :raises ConfigurationError: ``configuration-missing`` or ``configuration-invalid``; the text has one line per problem, with its line
+        in the file, its key, and what to do. It never holds a value of the file.
+    """
+    path = path.absolute()
+    try:
+        document = read(path)
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "configuration-missing", f"there is no file {path.name} here; name one with --config or RENKEI_CONFIG"
+        ) from error
+    except OSError as error:
+        raise ConfigurationError("configuration-missing", f"{path.name} cannot be read: {error.strerror}") from error
+    problems = list(document.problems)
+    if not isinstance(document.data, dict):
+        problems.append(Problem(place=(), text="must be a mapping of sections, such as `parties:`", line=1))
+    config: Config | None = None
+    if isinstance(document.data, dict):
+        problems += _references(document)
+        reading: _Reading = {"folder": path.parent, "environment": os.environ if environment is None else environment}
+        try:
+            config = Config.model_validate(document.data, context=reading)
+        except ValidationError as error:
+            # Not `from error`: pydantic's exception keeps the input, secrets included.
+            problems += [_explain(details, document) for details in error.errors(include_input=False, include_url=False)]
+    if problems or config is None:
+        ordered = sorted(problems, key=lambda problem: problem.line or 0)
+        raise ConfigurationError("configuration-invalid", "\n".join(f"{path.name}: {problem}" for problem in ordered)) from None
+    config._file = path
+    config._document = document
+    return config
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON Schema of ``config.yaml`` for editors."""
+    schema = Config.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Renkei Gateway config.yaml"}
+
+
+def schema_text() -> str:
+    """The schema as it stands in :data:`SCHEMA_FILE`."""
+    return json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def read_secret(value: SecretStr | None, file: Path | None) -> str | None:
+    """The secret itself, from the environment or its file.
+
+    :raises ConfigurationError: the file cannot be read, or is empty.
+    """
+    if file is None:
+        return value.get_secret_value() if value is not None else None
+    try:
+        text = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigurationError("secret-unreadable", f"the secret file {file.name} cannot be read: {error.strerror}") from error
+    if not text:
+        raise ConfigurationError("secret-unreadable", f"the secret file {file.name} is empty")
+    return text
+
+
+def suggestion(word: str, known: typing.Iterable[str]) -> str:
+    """``; did you mean "port"?``, or the choices, for a word that is not among ``known``."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f'; did you mean "{near[0]}"?'
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def _with_password(url: SplitResult, password: str | None) -> SplitResult:
+    user, at, host = url.netloc.rpartition("@")
+    if password is not None:
+        user, at = f"{user}:{quote(password, safe='')}", "@"
+    return url._replace(scheme="postgresql+psycopg", netloc=f"{user}{at}{host}")
+
+
+def _references(document: Document) -> list[Problem]:
+    """``${NAME}`` anywhere but in a secret is a mistake: nothing else is taken from the environment."""
+    return [
+        Problem(place=place, text="${NAME} is for secrets only; write the value", line=document.line(place))
+        for place, text in document.strings()
+        if _REFERENCE.search(text) and not _may_be_secret(place)
+    ]
+
+
+def _may_be_secret(place: Place) -> bool:
+    if place[:1] == ("parties",) and place[2:3] == ("settings",):
+        return True  # the manifest of the adapter decides
+    annotation: Any = Config
+    for step in place:
+        annotation = _inside(annotation, step)
+    return any(kind is SecretStr for kind in _plain(annotation))
+
+
+def _explain(details: ErrorDetails, document: Document) -> Problem:
+    place: Place = tuple(step for step in details["loc"] if step != "[key]")
+    text = details["msg"].removeprefix("Value error, ")
+    if details["type"] == "extra_forbidden":
+        text = "unknown key" + suggestion(str(place[-1]), _keys_at(place[:-1]))
+    elif details["type"] == "missing":
+        text = "is missing"
+    elif details["type"] == "string_pattern_mismatch":
+        text = "must be " + _SHAPES.get(details["ctx"]["pattern"], f"of the form {details['ctx']['pattern']}")
+    text = text[:1].lower() + text[1:]
+    return Problem(place=place, text=text, line=document.line(place))
+
+
+def _keys_at(place: Place) -> list[str]:
+    annotation: Any = Config
+    for step in place:
+        annotation = _inside(annotation, step)
+    return [name for kind in _plain(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel) for name in kind.model_fields]
+
+
+def _inside(annotation: Any, step: str | int) -> Any:
+    """The annotation of what is at ``step`` inside something of ``annotation``."""
+    for kind in _plain(annotation):
+        origin = typing.get_origin(kind)
+        if origin in (dict, list):
+            return typing.get_args(kind)[-1]
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and step in kind.model_fields:
+            return kind.model_fields[str(step)].annotation
+    return None
+
+
+def _plain(annotation: Any) -> list[Any]:
+    """The members of a union, without ``Annotated``."""
+    if typing.get_origin(annotation) is Annotated:
+        return _plain(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [plain for member in typing.get_args(annotation) for plain in _plain(member)]
+    return [annotation]

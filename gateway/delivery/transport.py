@@ -1,0 +1,348 @@
+"""The host's HTTP client for one party: mutual TLS, the peer checked on every request, and one question answered exactly.
+
+The question is: *did the party possibly get the request?* Everything that fails before the connection is handed to the request is
+:class:`~gateway.contract.CallNotSent`; from that moment on every failure is :class:`~gateway.contract.CallUnanswered`, whether or not the
+bytes really left. There is one exception. In TLS 1.3 a client's handshake ends before the server has judged its certificate, so that a
+refusal arrives as an alert after the request was written. An alert that can only stem from the handshake, as the first thing on a fresh
+connection, proves that no application data was read (RFC 8446 section 4.4.2.4 and 6.2): not sent (R10). Any other alert, and a bare end
+of stream, proves nothing: unanswered.
+
+aiohttp repeats a request silently when a kept connection dies, but only for idempotent methods; we only POST. Redirects, cookies,
+proxies and settings from the environment, and compression are off. An answer that arrives on an idle connection poisons it: it would be
+taken for the answer to the next request, so such a connection is closed instead of used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import errno
+import re
+import ssl
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import tenacity
+from yarl import URL
+
+from certs.errors import CertificateError, PeerMismatch
+from certs.peer import Authority, require_peer
+from certs.tls import client_context
+from gateway.contract import CallNotSent, CallUnanswered, HttpAnswer
+from gateway.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ClientRequest
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+LONGEST_CALL_S = 120.0
+"""R5: a call ends within this time, whatever is configured."""
+ATTEMPTS = 3
+"""In-call attempts for what fails before the first byte (R10)."""
+_AFTER_HANDSHAKE_S = 0.3
+
+_RETRIED = frozenset({"connection-refused", "name-not-resolved", "connect-timeout", "handshake-cut", "unreachable"})
+_ALERT = re.compile(r"(?:SSLV3|TLSV1|TLSV13)_ALERT_(\w+)")
+_HANDSHAKE_ALERTS = frozenset(
+    {
+        "HANDSHAKE_FAILURE",
+        "BAD_CERTIFICATE",
+        "UNSUPPORTED_CERTIFICATE",
+        "CERTIFICATE_REVOKED",
+        "CERTIFICATE_EXPIRED",
+        "CERTIFICATE_UNKNOWN",
+        "UNKNOWN_CA",
+        "ACCESS_DENIED",
+        "DECRYPT_ERROR",
+        "CERTIFICATE_REQUIRED",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a party is and what is allowed with it. Times in seconds."""
+
+    url: str
+    """``https://host:port`` with an optional path prefix."""
+    peer: str
+    """The exact name in the party's certificate: a DNS name or URI of its alternative names, or ``CN=…``."""
+    connect_s: float = 5.0
+    """For one attempt to connect, with the TLS handshake."""
+    call_s: float = 30.0
+    """For the whole call with all in-call attempts; at most 120 (R5)."""
+    keep_alive_s: float = 4.0
+    """How long an idle connection is kept: less than the party keeps it (Apache's default is 5), or requests race its end."""
+    connections: int = 16
+    answer_bytes: int = 4 * 1024 * 1024
+    """Longest answer body taken."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """What has become of one call; lives in the context of its task."""
+
+    handed_over: bool = False
+    """The request has a connection: from here on its bytes may have left."""
+    fresh: bool = False
+    """That connection carried no request before."""
+
+
+_current: contextvars.ContextVar[_Call] = contextvars.ContextVar("renkei_call")
+
+
+class _PartyConnector(aiohttp.TCPConnector):
+    """Gives out connections to the one right peer only, and notes when it does."""
+
+    def __init__(self, endpoint: Endpoint, context: ssl.SSLContext, authority: Authority) -> None:
+        super().__init__(ssl=context, limit=endpoint.connections, keepalive_timeout=endpoint.keep_alive_s)
+        self._peer, self._authority = endpoint.peer, authority
+        self._used: weakref.WeakSet[object] = weakref.WeakSet()
+
+    async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol, transport = connection.protocol, connection.transport
+            fresh = protocol not in self._used
+            if protocol is None or transport is None or (not fresh and protocol.should_close):
+                connection.close()
+                continue
+            try:
+                require_peer(transport.get_extra_info("ssl_object"), self._peer, self._authority)
+            except CertificateError:
+                connection.close()
+                if fresh:
+                    raise
+                continue  # the party may have a new certificate by now: a fresh connection decides
+            self._used.add(protocol)
+            call = _current.get()
+            call.handed_over, call.fresh = True, fresh
+            return connection
+
+
+class PartyHttp:
+    """The :class:`~gateway.contract.HttpCaller` of one party. For one event loop."""
+
+    def __init__(self, endpoint: Endpoint, context: ssl.SSLContext, authority: Authority) -> None:
+        url = URL(endpoint.url)
+        if url.scheme != "https" or not url.host or url.query_string or url.user is not None:
+            raise ConfigurationError("party-url", "the url of a party must be https://host:port with an optional path and nothing else")
+        if not 0 < endpoint.call_s <= LONGEST_CALL_S:
+            raise ConfigurationError("party-call-time", f"call_s must be above 0 and at most {LONGEST_CALL_S:.0f} seconds (R5)")
+        self.endpoint = endpoint
+        self._base = url
+        self._urls: dict[str, URL] = {}
+        self._context, self._authority = context, authority
+        self._server_hostname = endpoint.peer if _is_dns_name(endpoint.peer) else url.host
+        self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def from_files(cls, endpoint: Endpoint, *, certificate: Path, key: Path, ca: Path, crl: Path | None = None) -> PartyHttp:
+        """With our certificate and key, and the authority (and revocation list) that the party's certificate must come from.
+
+        :raises ConfigurationError: a file or the endpoint cannot be used.
+        """
+        try:
+            context = client_context(certificate, key, ca, crl)
+            # the name is checked by the handshake where it is a DNS name, and exactly by require_peer always
+            context.check_hostname = _is_dns_name(endpoint.peer)
+            return cls(endpoint, context, Authority(ca, crl))
+        except CertificateError as error:
+            raise ConfigurationError(error.code, error.safe_detail) from error
+
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+        """Send one request; see :meth:`gateway.contract.HttpCaller.post`.
+
+        :raises CallNotSent: the party did nothing.
+        :raises CallUnanswered: the outcome is unknown.
+        """
+        call = _Call()
+        token = _current.set(call)
+        try:
+            async with asyncio.timeout(self.endpoint.call_s):
+                try:
+                    return await self._once(call, path, body, headers)
+                except CallNotSent as error:
+                    if error.code not in _RETRIED:
+                        raise
+                    first = error
+                # tenacity costs more than the rest of this method, so it comes in only when the first attempt has failed
+                async for attempt in _again():
+                    with attempt:
+                        if attempt.retry_state.attempt_number == 1:
+                            raise first
+                        return await self._once(call, path, body, headers)
+                raise first
+        except TimeoutError as error:
+            raise (CallUnanswered if call.handed_over else CallNotSent)("deadline") from error
+        finally:
+            _current.reset(token)
+
+    async def probe(self) -> None:
+        """Connect, shake hands and check the peer, without a request.
+
+        :raises CallNotSent: it cannot be reached or is not the right peer, or it refused our certificate.
+        """
+        host, port = self._base.host, self._base.port
+        try:
+            async with asyncio.timeout(self.endpoint.connect_s):
+                reader, writer = await asyncio.open_connection(host, port, ssl=self._context, server_hostname=self._server_hostname)
+        except (OSError, TimeoutError) as error:
+            raise CallNotSent(_code_before(error)) from error
+        try:
+            require_peer(writer.get_extra_info("ssl_object"), self.endpoint.peer, self._authority)
+            # a TLS 1.3 server judges our certificate after our handshake has ended
+            async with asyncio.timeout(_AFTER_HANDSHAKE_S):
+                if not await reader.read(1):
+                    raise CallNotSent("handshake-cut")
+        except TimeoutError:
+            return
+        except PeerMismatch as error:
+            raise CallNotSent(error.code) from error
+        except OSError as error:
+            raise CallNotSent(_alert(error) or "handshake-cut") from error
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):  # nothing depends on how the probe's connection ends
+                await writer.wait_closed()
+
+    async def close(self) -> None:
+        """Close the kept connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _once(self, call: _Call, path: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+        if self._session is None:
+            self._session = self._open()
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = self._base.joinpath(path.lstrip("/"))
+        try:
+            response = await self._session.post(
+                url, data=body, headers=headers, allow_redirects=False, server_hostname=self._server_hostname
+            )
+            try:
+                return await self._read(response)
+            except BaseException:
+                response.close()
+                raise
+        except CertificateError as error:
+            raise CallNotSent(error.code) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            if not call.handed_over:
+                raise CallNotSent(_code_before(error)) from error
+            alert = _alert(error)
+            if alert is not None and call.fresh:
+                raise CallNotSent(alert) from error
+            raise CallUnanswered(_code_after(error)) from error
+
+    async def _read(self, response: aiohttp.ClientResponse) -> HttpAnswer:
+        limit = self.endpoint.answer_bytes
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            response.close()
+            raise CallUnanswered("answer-encoded")
+        declared = response.content_length
+        if declared is not None and declared <= limit:
+            body = await response.read()
+        else:
+            parts, size = [], 0
+            while size <= limit and (part := await response.content.readany()):
+                parts.append(part)
+                size += len(part)
+            if size > limit:
+                response.close()
+                raise CallUnanswered("answer-too-large")
+            body = b"".join(parts)
+        response.release()
+        return HttpAnswer(status=response.status, content_type=response.content_type, headers=response.headers, body=body)
+
+    def _open(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=_PartyConnector(self.endpoint, self._context, self._authority),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+            # the deadline of the call is ours: aiohttp rounds times above five seconds up to whole ones
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.endpoint.connect_s, ceil_threshold=float("inf")),
+        )
+
+
+def _again() -> tenacity.AsyncRetrying:
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, CallNotSent) and error.code in _RETRIED),
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        reraise=True,
+    )
+
+
+def _is_dns_name(peer: str) -> bool:
+    return not peer.startswith("CN=") and ":" not in peer
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in found:
+        found.append(current)
+        current = getattr(current, "os_error", None) or current.__cause__ or current.__context__
+    return found
+
+
+def _alert(error: BaseException) -> str | None:
+    """The code of a TLS alert that ends a handshake, if ``error`` stems from one."""
+    cause = _tls_cause(error)
+    match = _ALERT.fullmatch(getattr(cause, "reason", None) or "")
+    if match and match[1] in _HANDSHAKE_ALERTS:
+        return f"tls-alert-{match[1].lower().replace('_', '-')}"
+    return None
+
+
+def _tls_cause(error: BaseException) -> ssl.SSLError | None:
+    # aiohttp's own classes also derive from SSLError, but have none of its attributes
+    return next((each for each in _causes(error) if isinstance(each, ssl.SSLError) and not isinstance(each, aiohttp.ClientError)), None)
+
+
+def _code_before(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "name-not-resolved"
+    tls = _tls_cause(error)
+    if isinstance(tls, ssl.SSLCertVerificationError):
+        return "wrong-peer" if tls.verify_code == _HOSTNAME_MISMATCH else "peer-certificate-refused"
+    if tls is not None and not isinstance(tls, ssl.SSLEOFError):
+        return _alert(tls) or "handshake-failed"
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLEOFError | ConnectionResetError | ConnectionAbortedError | aiohttp.ServerDisconnectedError):
+            return "handshake-cut"
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection-refused"
+        if isinstance(cause, TimeoutError):
+            return "connect-timeout"
+    return "unreachable"
+
+
+def _code_after(error: BaseException) -> str:
+    if _tls_cause(error) is not None:
+        return "tls-broken"
+    for cause in _causes(error):
+        if isinstance(cause, aiohttp.ServerDisconnectedError):
+            return "connection-closed"
+        if isinstance(cause, aiohttp.ClientPayloadError):
+            return "answer-truncated"
+        if isinstance(cause, aiohttp.ClientResponseError):
+            return "answer-malformed"
+        if isinstance(cause, OSError) and cause.errno in {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}:
+            return "connection-reset"
+    return "call-failed"
+
+
+_HOSTNAME_MISMATCH = 62
+"""X509_V_ERR_HOSTNAME_MISMATCH of OpenSSL's x509_vfy.h."""

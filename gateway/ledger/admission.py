@@ -1,0 +1,451 @@
+"""Admission: a checked, sealed message becomes rows of the ledger, once (I1, I2, R2, R3, R16, R17).
+
+All admissions of a group share their statements (:class:`AdmissionWork`): subjects by alias, the same message submitted before, the
+party's keys, key rows, then message, deliveries with their numbers, sealed payloads and audit entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.dialects import postgresql
+
+from gateway.delivery import machine
+from gateway.delivery.rows import DeliveryRow, KeyRow, State
+from gateway.errors import LedgerUnavailable
+from gateway.ids import key_row_id, random_id
+from gateway.ledger import tables as t
+from gateway.ledger.bells import Bell, bell_of
+from gateway.ledger.receipts import accepted
+from gateway.ledger.unit import Unit
+
+
+class SealedPayload(Protocol):
+    """What the sealer made of a body (``gateway/security/sealing.py``)."""
+
+    @property
+    def key_id(self) -> str: ...
+    @property
+    def kek_id(self) -> str: ...
+    @property
+    def wrapped(self) -> bytes: ...
+    @property
+    def sealed(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedDelivery:
+    """What one party is to get."""
+
+    party: str
+    stream: str
+    lane: str
+    party_key: str | None
+    content_digest: bytes
+    sealed: SealedPayload
+    waits_for: str | None = None
+    """The party of the same message that must have it first (R3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedMessage:
+    """A message that has passed every check that needs no ledger."""
+
+    message_id: str
+    system: str
+    source_id: str
+    type: str
+    schema: str
+    content_mac: bytes
+    door: str
+    identifiers: tuple[tuple[str, bytes], ...]
+    """Kind and blind index of each identifier of the person; the first is the one that the message is about (R1)."""
+    hmac_key_id: str
+    deliveries: tuple[PreparedDelivery, ...]
+    corrects: str | None = None
+    operator: str | None = None
+    terminal: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a message is not admitted although it is well-formed."""
+
+    code: str
+    detail: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """What became of a submitted message."""
+
+    message_id: str
+    receipt: bytes
+    duplicate: bool = False
+    refusal: Refusal | None = None
+
+
+class IntakeEpochLost(LedgerUnavailable):
+    """Another consumer has become the active one of this system's intake queue: this one admits nothing more (R16)."""
+
+    def __init__(self, system: str) -> None:
+        super().__init__("intake-epoch-lost", f"another consumer serves the intake queue of {system}")
+
+
+@dataclass(slots=True, kw_only=True)
+class Admit:
+    """Admit messages in this order. One transaction: all of them, or none (a refusal of one is its own result)."""
+
+    messages: Sequence[PreparedMessage]
+    intake: tuple[str, str, int] | None = None
+    """(system, worker, epoch) of the consumer of an intake queue."""
+    bulk: bool = False
+    size: int = 1
+    results: list[Admission] = field(default_factory=list)
+    bells: list[Bell] = field(default_factory=list)
+    epoch_lost: bool = False
+
+    def plan(self, unit: Unit) -> None:
+        self.results, self.bells, self.epoch_lost = [], [], False
+        if unit.admissions is None:
+            unit.admissions = AdmissionWork()
+        unit.admissions.operations.append(self)
+
+    def apply(self, unit: Unit) -> None:
+        if self.intake is not None and not unit.admissions.holds_epoch(self.intake):
+            self.epoch_lost = True
+            return
+        for message in self.messages:
+            self.results.append(unit.admissions.admit(unit, message, self.bells))
+
+    def finish(self, unit: Unit) -> Any:
+        if self.epoch_lost:
+            assert self.intake is not None
+            return IntakeEpochLost(self.intake[0])
+        return self.results, self.bells
+
+
+_EPOCHS = select(t.intake_epoch).where(t.intake_epoch.c.system.in_(bindparam("ids", expanding=True))).order_by(t.intake_epoch.c.system)
+_SEEN = select(t.message.c.source_id, t.message.c.id, t.message.c.content_mac, t.message.c.receipt, t.message.c.subject).where(
+    t.message.c.system == bindparam("system"), t.message.c.source_id.in_(bindparam("ids", expanding=True))
+)
+_ALIASES = select(t.subject_alias.c.kind, t.subject_alias.c.blind, t.subject_alias.c.subject).where(
+    t.subject_alias.c.blind.in_(bindparam("blinds", expanding=True))
+)
+_PARTY_KEYS = select(t.delivery.c.party_key).where(
+    t.delivery.c.party == bindparam("party"), t.delivery.c.party_key.in_(bindparam("ids", expanding=True))
+)
+_OF_MESSAGES = select(t.delivery.c.id, t.delivery.c.message_id, t.delivery.c.key_id).where(
+    t.delivery.c.message_id.in_(bindparam("ids", expanding=True)), t.delivery.c.replaced_by.is_(None)
+)
+
+
+_DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    message_id: str
+    content_mac: bytes
+    receipt: bytes
+    subject: str | None
+
+
+class AdmissionWork:
+    """The admissions of one group."""
+
+    def __init__(self) -> None:
+        self.operations: list[Admit] = []
+        self._epochs: dict[str, tuple[str, int]] = {}
+        self._seen: dict[tuple[str, str], _Seen] = {}
+        self._subjects: dict[tuple[str, bytes], str] = {}
+        self._subject_of: dict[str, str] = {}
+        self._party_keys: set[tuple[str, str]] = set()
+        self._of_message: dict[str, list[str]] = {}
+
+    def holds_epoch(self, intake: tuple[str, str, int]) -> bool:
+        """This consumer is still the one that serves the queue (R16)."""
+        return self._epochs.get(intake[0]) == intake[1:]
+
+    # ---- loading, in the order of locks --------------------------------------------------------------------------------------------
+
+    def load(self, unit: Unit) -> None:
+        messages = [m for operation in self.operations for m in operation.messages]
+        self._load_epochs(unit)
+        self._load_subjects(unit, messages)
+        self._load_seen(unit, messages)
+        self._load_party_keys(unit, messages)
+        self._load_keys(unit, messages)
+
+    def _load_epochs(self, unit: Unit) -> None:
+        systems = sorted({operation.intake[0] for operation in self.operations if operation.intake is not None})
+        if systems:
+            # shared, so that a consumer that takes over waits until what the former one admits has committed
+            query = _EPOCHS.with_for_update(read=True) if unit.postgresql else _EPOCHS
+            self._epochs = {row.system: (row.worker, row.epoch) for row in unit.conn.execute(query, {"ids": systems})}
+
+    def _load_seen(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
+        """R17. On PostgreSQL the rows are claimed first: the loser of a race waits there for the winner's commit, then reads it."""
+        if unit.postgresql:
+            self._claim_messages(unit, messages)
+        by_system: dict[str, set[str]] = {}
+        for message in messages:
+            wanted = by_system.setdefault(message.system, set())
+            wanted.add(message.source_id)
+            if message.corrects is not None:
+                wanted.add(message.corrects)
+        for system, ids in sorted(by_system.items()):
+            for row in unit.conn.execute(_SEEN, {"system": system, "ids": sorted(ids)}):
+                if row.receipt:  # not one of our own, claimed just now
+                    self._seen[(system, row.source_id)] = _Seen(row.id, bytes(row.content_mac), bytes(row.receipt), row.subject)
+
+    def _claim_messages(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
+        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        for m in messages:
+            rows.setdefault((m.system, m.source_id), self._message_row(m, b"", unit.now))
+        unit.conn.execute(postgresql.insert(t.message).on_conflict_do_nothing(), [rows[place] for place in sorted(rows)])
+
+    def _load_subjects(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
+        wanted = sorted({blind for m in messages for _, blind in m.identifiers})
+        if not wanted:
+            return
+        self._read_aliases(unit, wanted)
+        new: list[dict[str, Any]] = []
+        for message in messages:
+            new.extend(self._place(message))
+        if new:
+            new.sort(key=lambda row: (row["kind"], row["blind"]))
+            unit.insert_ignore(t.subject_alias, new)
+            if unit.postgresql:
+                # another process may have given one of them to another subject meanwhile: what is committed counts
+                self._read_aliases(unit, [row["blind"] for row in new])
+                for message in messages:
+                    if message.identifiers:
+                        self._subject_of[message.message_id] = self._subjects[message.identifiers[0]]
+
+    def _read_aliases(self, unit: Unit, blinds: Sequence[bytes]) -> None:
+        for row in unit.conn.execute(_ALIASES, {"blinds": list(blinds)}):
+            self._subjects[(row.kind, bytes(row.blind))] = row.subject
+
+    def _place(self, message: PreparedMessage) -> Iterable[dict[str, Any]]:
+        """The subject of a message: that of its first identifier, else that of any other, else a new one; unknown aliases are added.
+
+        An alias that is known is never moved to another subject, so a changed resident code moves nobody (section 5).
+        """
+        if not message.identifiers:
+            return
+        subject = next((s for i in message.identifiers if (s := self._subjects.get(i)) is not None), None) or random_id()
+        self._subject_of[message.message_id] = subject
+        for kind, blind in message.identifiers:
+            if (kind, blind) not in self._subjects:
+                self._subjects[(kind, blind)] = subject
+                yield {"kind": kind, "blind": blind, "hmac_key_id": message.hmac_key_id, "subject": subject}
+
+    def _load_party_keys(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
+        by_party: dict[str, list[str]] = {}
+        for message in messages:
+            if (message.system, message.source_id) not in self._seen:
+                for d in message.deliveries:
+                    if d.party_key is not None:
+                        by_party.setdefault(d.party, []).append(d.party_key)
+        for party, keys in sorted(by_party.items()):
+            for known in unit.conn.execute(_PARTY_KEYS, {"party": party, "ids": keys}).scalars():
+                self._party_keys.add((party, known))
+
+    def _load_keys(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
+        rows: dict[str, dict[str, Any]] = {}
+        corrected: set[str] = set()
+        for message in messages:
+            if (message.system, message.source_id) in self._seen:
+                continue
+            if message.corrects is not None and (seen := self._seen.get((message.system, message.corrects))) is not None:
+                corrected.add(seen.message_id)
+            for d in message.deliveries:
+                subject = self._subject_of.get(message.message_id, message.message_id)
+                key = key_row_id(d.party, d.stream, subject)
+                rows.setdefault(
+                    key,
+                    {
+                        "id": key, "party": d.party, "stream": d.stream, "subject": subject, "next_number": 1, "head": 1, "lane": d.lane,
+                        "claim_epoch": 0, "rings": 0,
+                    },
+                )  # fmt: skip
+        unit.insert_ignore(t.key_row, [rows[key] for key in sorted(rows)])
+        unit.want_keys.update(rows)
+        if corrected:
+            for row in unit.conn.execute(_OF_MESSAGES, {"ids": sorted(corrected)}):
+                self._of_message.setdefault(row.message_id, []).append(row.id)
+                unit.want_keys.add(row.key_id)
+                unit.want_final.add(row.id)
+
+    # ---- one message -------------------------------------------------------------------------------------------------------------
+
+    def admit(self, unit: Unit, message: PreparedMessage, bells: list[Bell]) -> Admission:
+        """Its place in every key, or the stored receipt, or why not."""
+        place = (message.system, message.source_id)
+        seen = self._seen.get(place)
+        if seen is not None:
+            if seen.content_mac == message.content_mac:
+                return Admission(message_id=seen.message_id, receipt=seen.receipt, duplicate=True)
+            return self._refuse(unit, message, "same-id-other-content", "this id was accepted with other content", "R17", kept=True)
+        for d in message.deliveries:
+            if d.party_key is not None and (d.party, d.party_key) in self._party_keys:
+                return self._refuse(unit, message, "party-key-reused", f"{d.party} has this 依頼管理番号 from another message", "R4")
+        replaced: dict[tuple[str, str], DeliveryRow] = {}
+        if message.corrects is not None:
+            refusal = self._replaced(unit, message, replaced)
+            if refusal is not None:
+                return self._refuse(unit, message, *refusal)
+        receipt = accepted(
+            message_id=message.message_id, source_id=message.source_id, system=message.system, message_type=message.type, at=unit.now
+        )
+        row = self._message_row(message, receipt, unit.now)
+        if unit.postgresql:
+            unit.conn.execute(
+                t.message.update().where(t.message.c.id == message.message_id), {"receipt": receipt, "subject": row["subject"]}
+            )
+        else:
+            unit.add(t.message, row)
+        self._seen[place] = _Seen(message.message_id, message.content_mac, receipt, row["subject"])
+        ids = {d.party: random_id() for d in message.deliveries}
+        for d in message.deliveries:
+            if d.party_key is not None:
+                self._party_keys.add((d.party, d.party_key))
+            self._deliver(unit, message, d, ids, replaced.get((d.party, d.stream)), bells)
+        detail: dict[str, Any] = {"door": message.door, "type": message.type, "parties": [d.party for d in message.deliveries]}
+        if message.corrects is not None:
+            detail["corrects"] = message.corrects
+        unit.audit("accepted", message.system, message=message.message_id, **detail)
+        return Admission(message_id=message.message_id, receipt=receipt)
+
+    def _deliver(
+        self, unit: Unit, message: PreparedMessage, d: PreparedDelivery, ids: dict[str, str], old: DeliveryRow | None, bells: list[Bell]
+    ) -> None:
+        key = unit.keys[key_row_id(d.party, d.stream, self._subject_of.get(message.message_id, message.message_id))]
+        new = DeliveryRow(
+            id=ids[d.party],
+            message_id=message.message_id,
+            party=d.party,
+            key_id=key.id,
+            number=key.next_number,
+            lane=d.lane,
+            state=State.QUEUED,
+            party_key=d.party_key,
+            content_digest=d.content_digest,
+            payload_id=d.sealed.key_id,
+            waits_for=ids.get(d.waits_for) if d.waits_for is not None else None,
+            accepted_at=unit.now,
+            updated_at=unit.now,
+        )
+        if old is None:
+            _append(key, new, unit.now, bells)
+        else:
+            if old.number == key.head and key.held is not None:
+                machine.replace(key, old, new, unit.now)
+            else:
+                machine.supersede(old, new, unit.now)
+            unit.move_dependents(old, new)
+            unit.touch(delivery=old)
+            unit.audit("replaced", message.system, delivery=old, by=new.id)
+            if key.due_at is not None:
+                bells.append(bell_of(key, unit.now))
+        add_delivery(unit, new, d.sealed)
+        unit.touch(key)
+
+    def _replaced(self, unit: Unit, message: PreparedMessage, replaced: dict[tuple[str, str], DeliveryRow]) -> tuple[str, str, str] | None:
+        """What this message may take the place of (R4), or why not: code, detail, rule."""
+        assert message.corrects is not None
+        seen = self._seen.get((message.system, message.corrects))
+        if seen is None:
+            return "corrects-unknown", "the message to be replaced is not known", "R4"
+        if seen.subject != self._subject_of.get(message.message_id):
+            return "corrects-other-resident", "the message to be replaced is about another resident", "R4"
+        old_ids = self._of_message.get(seen.message_id, [])
+        unit.load_deliveries(old_ids)
+        held = False
+        for old in (unit.deliveries[i] for i in old_ids):
+            key = unit.keys[old.key_id]
+            if old.state.final:
+                continue
+            is_held_head = old.number == key.head and key.held is not None
+            if is_held_head and machine.outcome_known(key, old, unit.now):
+                held = True
+            elif not machine.never_sent(old):
+                return "corrects-outcome-unknown", "what became of the message to be replaced is not known yet", "R13"
+            replaced[(old.party, key.stream)] = old
+        if not held:
+            return "corrects-not-held", "only a message that is held can be replaced", "R4"
+        if missing := {place[0] for place in replaced} - {d.party for d in message.deliveries}:
+            return "corrects-other-parties", f"the replacement does not go to {', '.join(sorted(missing))}", "R4"
+        return None
+
+    def _refuse(self, unit: Unit, message: PreparedMessage, code: str, detail: str, rule: str, *, kept: bool = False) -> Admission:
+        if unit.postgresql and not kept:
+            unit.conn.execute(t.message.delete().where(t.message.c.id == message.message_id))
+        unit.audit("refused", message.system, door=message.door, type=message.type, id=message.source_id, code=code, rule=rule)
+        return Admission(message_id=message.message_id, receipt=b"", refusal=Refusal(code=code, detail=detail, rule=rule))
+
+    def _message_row(self, message: PreparedMessage, receipt: bytes, now: float) -> dict[str, Any]:
+        return {
+            "id": message.message_id,
+            "system": message.system,
+            "source_id": message.source_id,
+            "type": message.type,
+            "schema": message.schema,
+            "content_mac": message.content_mac,
+            "door": message.door,
+            "subject": self._subject_of.get(message.message_id),
+            "operator": message.operator,
+            "terminal": message.terminal,
+            "corrects": message.corrects,
+            "accepted_at": now,
+            "receipt": receipt,
+        }
+
+
+def _append(key: KeyRow, new: DeliveryRow, now: float, bells: list[Bell]) -> None:
+    """Give ``new`` the key's next number (R2); it is due unless something else already promises a wake-up or the key is held."""
+    new.number = key.next_number
+    key.next_number += 1
+    first = key.head == new.number
+    if first:
+        key.lane = new.lane
+    if key.held is None:
+        was_due = key.due_at is not None
+        if not was_due:
+            key.due_at = now
+        if first or (not was_due and key.claim_worker is None):
+            bells.append(bell_of(key, now))
+        elif new.lane == "live" and key.lane == "bulk":
+            key.lane = "live"  # R15: a bulk head must not keep something live waiting
+            bells.append(bell_of(key, now))
+
+
+def add_delivery(unit: Unit, new: DeliveryRow, sealed: SealedPayload | None) -> None:
+    """Insert a delivery, with its sealed body and wrapped data key unless those are there already."""
+    row = {name: getattr(new, name) for name in _DELIVERY_COLUMNS}
+    row["state"] = new.state.value
+    unit.add(t.delivery, row)
+    unit.put(new)
+    if sealed is not None:
+        add_sealed(unit, "delivery", sealed, message_id=new.message_id, party=new.party)
+
+
+def add_sealed(unit: Unit, kind: str, sealed: SealedPayload, *, message_id: str, party: str, content_type: str = "application/xml") -> str:
+    """Insert a sealed body, and its wrapped data key into the key table; both go by the id of the key."""
+    unit.add(
+        t.data_key,
+        {
+            "id": sealed.key_id, "message_id": message_id, "party": party, "kek_id": sealed.kek_id, "wrapped": sealed.wrapped,
+            "created_at": unit.now,
+        },
+    )  # fmt: skip
+    unit.add(
+        t.payload,
+        {"id": sealed.key_id, "kind": kind, "sealed": sealed.sealed, "content_type": content_type, "created_at": unit.now},
+    )
+    return sealed.key_id

@@ -1,0 +1,169 @@
+"""Claims: take key rows for a worker, and mark their heads `sending`, in one commit before the first byte leaves (R5-R9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gateway.delivery import breaker, machine
+from gateway.delivery.machine import Claim
+from gateway.delivery.rows import DeliveryRow, KeyRow, PartyTraits
+from gateway.ledger.bells import Bell, bell_of
+from gateway.ledger.unit import Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """One claim that a worker holds: what to send, or to ask about."""
+
+    key_id: str
+    epoch: int
+    delivery_id: str
+    message_id: str
+    message_type: str
+    party: str
+    party_key: str | None
+    attempt: int
+    resent: bool
+    call_cap: int | None
+    payload_id: str
+    query: bool
+    sealed: bytes = field(repr=False)
+    wrapped: bytes = field(repr=False)
+    kek_id: str
+    booted_at: float
+    """Boot time when the claiming transaction began: its call starts within two seconds of this, or not at all (R5)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimResult:
+    """What the claiming transaction gave to the worker."""
+
+    claimed: tuple[Claimed, ...]
+    bells: tuple[Bell, ...]
+    breaker_open: bool
+    """Nothing was claimed because the party's breaker is open or the party is paused."""
+
+
+def claim_key(unit: Unit, key: KeyRow, worker: str, traits: PartyTraits, bells: list[Bell]) -> Claimed | None:
+    """Claim one loaded key row for ``worker``; goes on past heads that become final without a call."""
+    for _ in range(8):
+        head = unit.head(key)
+        decision = machine.claim(key, head, worker, void=unit.is_void(key.claim_worker), facts=unit.facts(head), traits=traits)
+        if decision is Claim.NOTHING:
+            return None
+        assert head is not None
+        unit.touch(key, head)
+        if decision in (Claim.SEND, Claim.QUERY):
+            unit.want_payloads.add(head.payload_id)
+            return _claimed(unit, key, head, query=decision is Claim.QUERY)
+        if head.state.final:
+            unit.want_final.discard(head.id)
+            bells.extend(bell_of(woken, unit.now) for woken in unit.wake_dependents(head))
+            unit.audit("final-without-call", worker, delivery=head, state=head.state.value, reason=head.reason or head.outcome_code or "")
+        elif decision is Claim.HELD:
+            unit.audit("held", worker, delivery=head, why=key.held.value if key.held else "", reason=head.reason or "")
+        if decision is not Claim.FINISHED:
+            return None
+    bells.append(bell_of(key, unit.now))
+    return None
+
+
+def _claimed(unit: Unit, key: KeyRow, head: DeliveryRow, *, query: bool) -> Claimed:
+    return Claimed(
+        key_id=key.id, epoch=key.claim_epoch, delivery_id=head.id, message_id=head.message_id, message_type="", party=head.party,
+        party_key=head.party_key, attempt=head.attempts, resent=head.unanswered, call_cap=head.call_cap, payload_id=head.payload_id,
+        query=query, sealed=b"", wrapped=b"", kek_id="", booted_at=unit.booted_at,
+    )  # fmt: skip
+
+
+def with_payload(unit: Unit, claimed: Claimed) -> Claimed:
+    """The claim with what was read in its transaction: sealed body and wrapped data key."""
+    sealed, wrapped, kek_id, message_type = unit.payload(claimed.payload_id)
+    return replace(claimed, sealed=sealed, wrapped=wrapped, kek_id=kek_id, message_type=message_type)
+
+
+@dataclass(slots=True, kw_only=True)
+class ClaimKeys:
+    """Claim the heads of several key rows of one party, together (a batch, or one for each free call)."""
+
+    worker: str
+    party: str
+    keys: Sequence[str]
+    traits: PartyTraits
+    probe: bool = False
+    """The breaker is open: claim one key to see whether the party is back (R12)."""
+    bulk: bool = False
+    size: int = 1
+    claimed: list[Claimed] = field(default_factory=list)
+    bells: list[Bell] = field(default_factory=list)
+    breaker_open: bool = False
+
+    def plan(self, unit: Unit) -> None:
+        self.claimed, self.bells, self.breaker_open = [], [], False
+        unit.want_keys.update(self.keys)
+
+    def apply(self, unit: Unit) -> None:
+        row = unit.party(self.party)
+        if not breaker.may_claim(row, unit.now):
+            if not self.probe:
+                self.breaker_open = True
+                return
+            row = unit.party(self.party, lock=True)
+            if not breaker.may_probe(row, unit.now, prober_alive=not unit.is_void(row.probe_worker), traits=self.traits):
+                self.breaker_open = not breaker.may_claim(row, unit.now)
+                return
+        for key_id in self.keys:
+            key = unit.keys.get(key_id)
+            if key is None or key.party != self.party:
+                continue
+            claimed = claim_key(unit, key, self.worker, self.traits, self.bells)
+            if claimed is not None:
+                self.claimed.append(claimed)
+                if self.probe and row.breaker != "closed":
+                    breaker.start_probe(row, self.worker, unit.now, self.traits)
+                    unit.touch(party=row)
+                    break
+
+    def finish(self, unit: Unit) -> ClaimResult:
+        return ClaimResult(
+            claimed=tuple(with_payload(unit, c) for c in self.claimed), bells=tuple(self.bells), breaker_open=self.breaker_open
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class TakeBack:
+    """R5: these claims were not used, because it was too late to start a call; nothing was sent."""
+
+    worker: str
+    claims: Sequence[Claimed]
+    bulk: bool = False
+    size: int = 1
+    bells: list[Bell] = field(default_factory=list)
+
+    def plan(self, unit: Unit) -> None:
+        self.bells = []
+        unit.want_keys.update(c.key_id for c in self.claims)
+
+    def apply(self, unit: Unit) -> None:
+        for claim in self.claims:
+            key = unit.keys[claim.key_id]
+            head = unit.head(key)
+            if not machine.mine(key, head, self.worker, claim.epoch, claim.delivery_id):
+                continue
+            assert head is not None
+            if claim.query:
+                key.claim_worker = None
+                key.due_at = unit.now
+            else:
+                machine.take_back(key, head, unit.now)
+            unit.touch(key, head)
+            self.bells.append(bell_of(key, unit.now))
+
+    def finish(self, unit: Unit) -> tuple[Bell, ...]:
+        return tuple(self.bells)
+
+
+Traits = Mapping[str, PartyTraits]
+"""What is known of each party, by its spec id."""

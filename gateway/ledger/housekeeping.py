@@ -1,0 +1,268 @@
+"""Small operations: registrations of processes, intake epochs, bells that were rung, pauses, quarantine, replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.delivery import machine
+from gateway.ids import new_id
+from gateway.ledger import tables as t
+from gateway.ledger.admission import SealedPayload, add_sealed
+from gateway.ledger.bells import Bell, bell_of
+from gateway.ledger.unit import Unit
+
+
+@dataclass(slots=True, kw_only=True)
+class RegisterProcess:
+    """R6: a fresh registration, never reused. Its id is the result."""
+
+    role: str
+    host: str
+    pid: int
+    bulk: bool = False
+    size: int = 1
+    id: str = ""
+
+    def plan(self, unit: Unit) -> None:
+        self.id = new_id()
+
+    def apply(self, unit: Unit) -> None:
+        unit.add(
+            t.worker,
+            {"id": self.id, "role": self.role, "host": self.host, "pid": self.pid, "registered_at": unit.now, "renewed_at": unit.now},
+        )
+
+    def finish(self, unit: Unit) -> str:
+        return self.id
+
+
+@dataclass(slots=True, kw_only=True)
+class RenewProcess:
+    """R6: this process lives. The result says whether the registration still stands."""
+
+    id: str
+    end: bool = False
+    bulk: bool = False
+    size: int = 1
+    stands: bool = False
+
+    def plan(self, unit: Unit) -> None:
+        self.stands = False
+
+    def apply(self, unit: Unit) -> None:
+        values: dict[str, Any] = {"ended_at": unit.now} if self.end else {"renewed_at": unit.now}
+        done = unit.conn.execute(update(t.worker).where(t.worker.c.id == self.id, t.worker.c.ended_at.is_(None)).values(values))
+        self.stands = done.rowcount == 1
+
+    def finish(self, unit: Unit) -> bool:
+        return self.stands
+
+
+@dataclass(slots=True, kw_only=True)
+class EndProcess:
+    """The supervisor saw that this process has ended: its claims are void at once, not after three seconds (R6)."""
+
+    host: str
+    pid: int
+    bulk: bool = False
+    size: int = 1
+
+    def plan(self, unit: Unit) -> None:
+        """Nothing is locked before."""
+
+    def apply(self, unit: Unit) -> None:
+        mine = (t.worker.c.host == self.host, t.worker.c.pid == self.pid, t.worker.c.ended_at.is_(None))
+        unit.conn.execute(update(t.worker).where(*mine).values(ended_at=unit.now))
+
+    def finish(self, unit: Unit) -> None:
+        return None
+
+
+@dataclass(slots=True, kw_only=True)
+class ClaimIntake:
+    """R16: this consumer has become the active one of a system's intake queue; whoever was before admits nothing more."""
+
+    system: str
+    worker: str
+    bulk: bool = False
+    size: int = 1
+    epoch: int = 0
+
+    def plan(self, unit: Unit) -> None:
+        self.epoch = 0
+
+    def apply(self, unit: Unit) -> None:
+        make = postgresql.insert if unit.postgresql else sqlite.insert
+        values = {"system": self.system, "epoch": 1, "worker": self.worker, "claimed_at": unit.now}
+        statement = make(t.intake_epoch).values(values)
+        statement = statement.on_conflict_do_update(
+            index_elements=["system"],
+            set_={"epoch": t.intake_epoch.c.epoch + 1, "worker": self.worker, "claimed_at": unit.now},
+        )
+        unit.conn.execute(statement)
+        self.epoch = unit.conn.execute(select(t.intake_epoch.c.epoch).where(t.intake_epoch.c.system == self.system)).scalar_one()
+        unit.audit("intake-claimed", self.worker, system=self.system, epoch=self.epoch)
+
+    def finish(self, unit: Unit) -> int:
+        return self.epoch
+
+
+@dataclass(slots=True, kw_only=True)
+class MarkRung:
+    """The look-up rings for these keys: remembered, so that a backlog is not rung for twice a second (R15). Result: the bells."""
+
+    keys: Sequence[str]
+    bulk: bool = False
+    size: int = 1
+    bells: tuple[Bell, ...] = ()
+
+    def plan(self, unit: Unit) -> None:
+        unit.want_keys.update(self.keys)
+
+    def apply(self, unit: Unit) -> None:
+        bells = []
+        for key_id in self.keys:
+            key = unit.keys.get(key_id)
+            if key is not None and key.due_at is not None and key.held is None and not key.idle:
+                bells.append(bell_of(key, unit.now))
+                unit.touch(key)
+        self.bells = tuple(bells)
+
+    def finish(self, unit: Unit) -> tuple[Bell, ...]:
+        return self.bells
+
+
+@dataclass(slots=True, kw_only=True)
+class PauseParty:
+    """An operator stops deliveries to a party, or lets them go on."""
+
+    party: str
+    actor: str
+    paused: bool
+    reason: str
+    bulk: bool = False
+    size: int = 1
+
+    def plan(self, unit: Unit) -> None:
+        """The party is locked last, in ``apply``."""
+
+    def apply(self, unit: Unit) -> None:
+        row = unit.party(self.party, lock=True)
+        row.paused_by = self.actor if self.paused else None
+        row.paused_at = unit.now if self.paused else None
+        unit.touch(party=row)
+        unit.audit("party-paused" if self.paused else "party-resumed", self.actor, party_id=self.party, reason=self.reason)
+
+    def finish(self, unit: Unit) -> None:
+        return None
+
+
+@dataclass(slots=True, kw_only=True)
+class Quarantine:
+    """Keep what was refused at a door, sealed, for the operator (I10), and record the refusal (I7). Result: its id."""
+
+    system: str
+    door: str
+    code: str
+    rule: str | None
+    place: str | None
+    size_bytes: int
+    quarantine_id: str
+    sealed: SealedPayload | None
+    source_id: str | None = None
+    type: str | None = None
+    content_type: str = "application/octet-stream"
+    intake: tuple[str, str, int] | None = None
+    bulk: bool = False
+    size: int = 1
+    epoch_lost: bool = False
+
+    def plan(self, unit: Unit) -> None:
+        self.epoch_lost = False
+
+    def apply(self, unit: Unit) -> None:
+        if self.intake is not None:
+            query = select(t.intake_epoch.c.worker, t.intake_epoch.c.epoch).where(t.intake_epoch.c.system == self.intake[0])
+            row = unit.conn.execute(query.with_for_update(read=True) if unit.postgresql else query).first()
+            if row is None or tuple(row) != self.intake[1:]:
+                self.epoch_lost = True
+                return
+        unit.add(
+            t.quarantine,
+            {
+                "id": self.quarantine_id, "system": self.system, "door": self.door, "source_id": self.source_id, "type": self.type,
+                "code": self.code, "rule": self.rule, "place": self.place, "size_bytes": self.size_bytes,
+                "payload_id": self.sealed.key_id if self.sealed is not None else None, "at": unit.now,
+            },
+        )  # fmt: skip
+        if self.sealed is not None:
+            add_sealed(
+                unit, "quarantine", self.sealed, message_id=self.quarantine_id, party="quarantine",
+                content_type=self.content_type,
+            )  # fmt: skip
+        unit.audit(
+            "refused", self.system, door=self.door, code=self.code, rule=self.rule, place=self.place, id=self.source_id, type=self.type,
+            quarantine=self.quarantine_id,
+        )  # fmt: skip
+
+    def finish(self, unit: Unit) -> Any:
+        from gateway.ledger.admission import IntakeEpochLost
+
+        if self.epoch_lost:
+            assert self.intake is not None
+            return IntakeEpochLost(self.intake[0])
+        return self.quarantine_id
+
+
+@dataclass(slots=True, kw_only=True)
+class RecordReply:
+    """R14: an answer that came after its call. Evidence always; before a final state it also wakes the key. Result: the bells."""
+
+    party: str
+    correlation: str
+    kind: str
+    """``delivered`` or ``rejected``."""
+    code: str | None
+    actor: str
+    bulk: bool = False
+    size: int = 1
+    bells: tuple[Bell, ...] = ()
+
+    def plan(self, unit: Unit) -> None:
+        self.bells = ()
+        query = select(t.delivery.c.key_id, t.delivery.c.id).where(
+            t.delivery.c.party == self.party, t.delivery.c.correlation == bindparam("c")
+        )
+        for row in unit.conn.execute(query, {"c": self.correlation}):
+            unit.want_keys.add(row.key_id)
+
+    def apply(self, unit: Unit) -> None:
+        unit.add(
+            t.reply,
+            {"id": new_id(), "party": self.party, "correlation": self.correlation, "kind": self.kind, "code": self.code, "at": unit.now},
+        )
+        bells = []
+        matched = False
+        for key in list(unit.keys.values()):
+            head = unit.head(key)
+            if head is None or head.correlation != self.correlation or key.party != self.party:
+                continue
+            matched = True
+            machine.replied(key, head, head.id, unit.now)
+            unit.touch(key, head)
+            unit.audit("reply", self.actor, delivery=head, outcome=self.kind, code=self.code)
+            if key.due_at is not None and key.claim_worker is None:
+                bells.append(bell_of(key, unit.now))
+        if not matched:
+            unit.audit(
+                "reply-after-the-end", self.actor, party_id=self.party, correlation=self.correlation, outcome=self.kind, code=self.code
+            )
+        self.bells = tuple(bells)
+
+    def finish(self, unit: Unit) -> tuple[Bell, ...]:
+        return self.bells

@@ -1,0 +1,348 @@
+"""The ledger on SQLite: one file on a local disk, shared by the processes of one machine (R21).
+
+Settings: WAL with ``synchronous=FULL``, so that a commit is on disk when it returns; ``secure_delete``, so that what was deleted is
+overwritten; foreign keys; no implicit transactions of the driver. Writers take the lock with ``BEGIN IMMEDIATE`` and try again every
+millisecond: the busy time-out of SQLite sleeps up to 100 ms between tries.
+
+**Taking turns.** Trying again is not fair: a process that commits without a pause has the lock again before the others have looked.
+So whoever waits stands in a *turnstile* (an advisory lock on a file beside the database) which everybody passes before
+``BEGIN IMMEDIATE``. It only orders: nobody waits at it for longer than ``TURN_S``, so that a frozen process stops nobody there.
+
+**Checkpoints.** Up to 3.51.2 SQLite has a race (its documentation calls it the WAL-reset bug): a checkpoint that starts when
+everything is already copied, just while another connection starts the log anew, can later lose committed pages. Debian 12 has 3.40. We
+exclude it: automatic checkpoints are off everywhere, one process at a time checkpoints (a lock file), and it first commits a write of
+its own, so that the log can never be found completely copied. Checkpoints run in a thread beside the writer: first without blocking
+anybody, then, when the log has grown or at intervals, truncating it (erasure must reach the log, too: section 8).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import NullPool, QueuePool
+
+from gateway.errors import ConfigurationError
+from gateway.ledger.backend import Dialect, TransactionGone
+from gateway.ledger.failures import LOCKED, classify
+
+_log = logging.getLogger(__name__)
+
+RETRY_S: Final = 0.001
+TURN_RETRY_S: Final = 0.0002
+"""Whoever stands in the turnstile is the only one that tries, and may try more often."""
+TURN_S: Final = 0.015
+"""How long to wait at the turnstile: a lock is held for 10 ms (R21), so longer means that who stands in it is frozen."""
+CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
+"""Size of the log from which it is copied into the database."""
+TRUNCATE_BYTES: Final = 32 * 1024 * 1024
+TRUNCATE_S: Final = 60.0
+"""The log is truncated at this size, or when so long has passed since the last time (seconds)."""
+_NETWORK_FILE_SYSTEMS: Final = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "afs", "lustre", "gpfs", "ocfs2", "gfs2", "vboxsf"}
+)
+
+
+def _set_up(driver: sqlite3.Connection, *, read_only: bool) -> None:
+    cursor = driver.cursor()
+    cursor.execute("PRAGMA busy_timeout = 5000")  # for the statements below; entering WAL mode takes a lock
+    mode = cursor.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise ConfigurationError("ledger-no-wal", "the disk of the ledger does not support SQLite's write-ahead log: use a local disk")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA secure_delete = ON")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA wal_autocheckpoint = 0")
+    cursor.execute("PRAGMA cache_size = -16384")
+    cursor.execute("PRAGMA trusted_schema = OFF")
+    if read_only:
+        cursor.execute("PRAGMA query_only = ON")
+        cursor.execute("PRAGMA busy_timeout = 2000")  # a reader waits only for recovery after a crash
+    else:
+        cursor.execute("PRAGMA busy_timeout = 0")
+    cursor.close()
+
+
+class Turnstile:
+    """See the module's text. Not for several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def enter(self) -> bool:
+        """Wait for our turn, at most ``TURN_S``; False if it did not come."""
+        deadline = time.monotonic() + TURN_S
+        while not try_lock(self._descriptor):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(TURN_RETRY_S)
+        return True
+
+    def leave(self) -> None:
+        """Let the next one in."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _driver_of(connection: Connection) -> sqlite3.Connection:
+    driver: Any = connection.connection.driver_connection
+    if not isinstance(driver, sqlite3.Connection):
+        raise TypeError("not a connection to SQLite")
+    return driver
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take an advisory lock on an open file, if nobody holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class SqliteSession:
+    """The writer's connection. One thread."""
+
+    def __init__(self, engine: Engine, turnstile: Path, lock_wait_s: float) -> None:
+        self._turnstile = Turnstile(turnstile)
+        try:
+            self._connection = engine.connect()
+        except BaseException:
+            self._turnstile.close()
+            raise
+        self._driver = _driver_of(self._connection)
+        self._lock_wait_s = lock_wait_s
+
+    @property
+    def connection(self) -> Connection:
+        return self._connection
+
+    def begin(self) -> float:
+        deadline = time.monotonic() + self._lock_wait_s
+        turn = self._turnstile.enter()
+        try:
+            while not self._try_begin():
+                if time.monotonic() > deadline:
+                    raise LOCKED.error()
+                time.sleep(TURN_RETRY_S if turn else RETRY_S)
+        finally:
+            if turn:
+                self._turnstile.leave()
+        self._connection.begin()  # tells SQLAlchemy; the driver itself sends nothing
+        return time.time()
+
+    def _try_begin(self) -> bool:
+        try:
+            self._driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if classify(error) is LOCKED:
+                return False
+            raise
+        return True
+
+    def commit(self) -> None:
+        if not self._driver.in_transaction:
+            raise TransactionGone
+        self._connection.commit()
+
+    def rollback(self) -> None:
+        self._connection.rollback()
+        if self._driver.in_transaction:
+            self._driver.rollback()
+
+    def leave_a_frame(self) -> None:
+        """Commit a write that means nothing, so that the log holds something that is not copied yet. For the checkpointer."""
+        self.begin()
+        try:
+            number = self._driver.execute("PRAGMA user_version").fetchone()[0]
+            self._driver.execute(f"PRAGMA user_version = {(number + 1) % 2**31}")
+        finally:
+            self._connection.commit()
+
+    def checkpoint(self, mode: Literal["PASSIVE", "TRUNCATE"]) -> bool:
+        """Copy the log into the database; False if not all of it could be. For the checkpointer."""
+        turn = mode == "TRUNCATE" and self._turnstile.enter()  # it needs the writers' lock
+        try:
+            self._driver.execute("PRAGMA busy_timeout = 30")
+            busy, log_frames, copied_frames = self._driver.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        finally:
+            self._driver.execute("PRAGMA busy_timeout = 0")
+            if turn:
+                self._turnstile.leave()
+        return not busy and log_frames == copied_frames
+
+    def close(self) -> None:
+        self._connection.invalidate()
+        self._connection.close()
+        self._turnstile.close()
+
+
+class SqliteBackend:
+    """Files: the database, ``-wal``, ``-shm``, and for locks ``-turn``, ``-checkpoint``, ``-migration``; all 0600."""
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, path: Path, *, readers: int, lock_wait_s: float) -> None:
+        self._path = path
+        self._lock_wait_s = lock_wait_s
+        _prepare_files(path)
+        arguments: dict[str, Any] = {"check_same_thread": False, "cached_statements": 512}
+        url = f"sqlite+pysqlite:///{path}"
+        self._writers = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=arguments)
+        self.readers = create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=readers,
+            max_overflow=0,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
+            connect_args=arguments,
+        )
+        event.listen(self._writers, "connect", lambda driver, _: _set_up(driver, read_only=False))
+        event.listen(self.readers, "connect", lambda driver, _: _set_up(driver, read_only=True))
+        event.listen(self.readers, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        self._checkpointer = Checkpointer(path, self._writers, lock_wait_s)
+
+    def session(self) -> SqliteSession:
+        self._checkpointer.start()
+        return SqliteSession(self._writers, beside(self._path, "turn"), self._lock_wait_s)
+
+    def checkpoint(self) -> bool:
+        """Copy the log into the database and truncate it now; False if a reader or another process was in the way. Blocks."""
+        return self._checkpointer.run(truncate=True)
+
+    @contextlib.contextmanager
+    def migration_lock(self) -> Iterator[None]:
+        descriptor = os.open(beside(self._path, "migration"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        self._checkpointer.stop()
+        self.readers.dispose()
+        self._writers.dispose()
+
+
+class Checkpointer:
+    """Keeps the write-ahead log short, in a thread of its own. See the module's text for why it writes first."""
+
+    def __init__(self, path: Path, writers: Engine, lock_wait_s: float) -> None:
+        self._path = path
+        self._lock_wait_s = lock_wait_s
+        self._wal = Path(f"{path}-wal")
+        self._writers = writers
+        self._stop = threading.Event()
+        self._guard = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._truncated_at = time.monotonic()
+
+    def start(self) -> None:
+        with self._guard:
+            if self._thread is None and not self._stop.is_set():
+                self._thread = threading.Thread(target=self._loop, name="ledger-checkpoint", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        with self._guard:
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _loop(self) -> None:
+        while not self._stop.wait(0.25):
+            size = self._size()
+            truncate = size > TRUNCATE_BYTES or (size > 0 and time.monotonic() - self._truncated_at > TRUNCATE_S)
+            if truncate or size > CHECKPOINT_BYTES:
+                try:
+                    self.run(truncate=truncate)
+                except Exception as error:
+                    # The writer meets the same fault and reports it to its callers; the log merely stays long meanwhile.
+                    _log.warning("ledger-checkpoint-failed", extra={"code": classify(error).code})
+
+    def _size(self) -> int:
+        try:
+            return self._wal.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def run(self, *, truncate: bool) -> bool:
+        descriptor = os.open(beside(self._path, "checkpoint"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not try_lock(descriptor):
+                return False  # another process is at it
+            if truncate:
+                self._truncated_at = time.monotonic()
+            session = SqliteSession(self._writers, beside(self._path, "turn"), self._lock_wait_s)
+            try:
+                # Not blocking anybody: most of the work, and both fsyncs, are done here.
+                session.leave_a_frame()
+                done = session.checkpoint("PASSIVE")
+                if truncate:
+                    # Blocks writers, but little is left to copy. Falls back to a passive one when it does not get the lock, hence:
+                    session.leave_a_frame()
+                    done = session.checkpoint("TRUNCATE")
+                return done
+            finally:
+                session.close()
+        finally:
+            os.close(descriptor)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The lock file ``<database>-<suffix>``."""
+    return Path(f"{path}-{suffix}")
+
+
+def _prepare_files(path: Path) -> None:
+    """Directory 0700 and file 0600, before SQLite makes them readable for others; log and index inherit the file's mode."""
+    directory = path.parent
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigurationError(
+            "ledger-directory-open", "others may write into the ledger's directory: make it 0700, owned by the gateway's user"
+        )
+    kind = file_system(directory)
+    if kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse."):
+        raise ConfigurationError(
+            "ledger-network-disk", f"SQLite loses data on a network file system ({kind}): use a local disk, or PostgreSQL for the ledger"
+        )
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError("ledger-file", "the ledger's file cannot be opened for writing: check its owner and mode") from error
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+
+
+def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """The type of the file system that ``path`` is on, from the kernel's mount table; empty where there is none to read."""
+    real = path.resolve()
+    best, kind = -1, ""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return kind
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = Path(before.split()[4].encode().decode("unicode_escape"))
+        if len(point.parts) >= best and (real == point or point in real.parents):
+            best, kind = len(point.parts), after.split()[0]
+    return kind

@@ -1,0 +1,381 @@
+"""One transaction of the ledger as a unit of work: load under lock what a group of operations needs, let them decide, write once.
+
+Every group goes through the same steps, so that there is one order of locks (R20): intake epochs, messages, key rows (sorted),
+deliveries (sorted), parties. Operations say in ``plan`` what they need, change rows in ``apply`` one after the other (a later one sees
+what an earlier one did), and pick up in ``finish`` what had to be read last. All statements are set-based: the cost of a group grows
+with its rows and not with its operations.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Table, bindparam, select
+
+from gateway.delivery.breaker import PartyRow
+from gateway.delivery.machine import Facts
+from gateway.delivery.rows import LIVENESS_S, DeliveryRow, Hold, KeyRow, LateReceipt, State
+from gateway.ids import new_id
+from gateway.ledger import tables as t
+from gateway.ledger.clock import boot_time
+
+_KEY_COLUMNS = [c.name for c in t.key_row.columns]
+_DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
+_PARTY_COLUMNS = [c.name for c in t.party_state.columns]
+_KEY_FIXED = {"id", "party", "stream", "subject"}
+_DELIVERY_FIXED = {"id", "message_id", "party", "key_id", "lane", "party_key", "content_digest", "payload_id", "accepted_at"}
+
+_KEYS = select(t.key_row).where(t.key_row.c.id.in_(bindparam("ids", expanding=True))).order_by(t.key_row.c.id)
+_HEADS = (
+    select(t.delivery)
+    .join(t.key_row, t.key_row.c.id == t.delivery.c.key_id)
+    .where(
+        t.key_row.c.id.in_(bindparam("ids", expanding=True)),
+        t.delivery.c.number.between(t.key_row.c.head, t.key_row.c.head + 1),
+        t.delivery.c.replaced_by.is_(None),
+    )
+    .order_by(t.delivery.c.id)
+)
+_BY_ID = select(t.delivery).where(t.delivery.c.id.in_(bindparam("ids", expanding=True))).order_by(t.delivery.c.id)
+_DEPENDENTS = select(t.delivery.c.id, t.delivery.c.waits_for, t.delivery.c.key_id).where(
+    t.delivery.c.waits_for.in_(bindparam("ids", expanding=True))
+)
+_STATES = select(t.delivery.c.id, t.delivery.c.state).where(t.delivery.c.id.in_(bindparam("ids", expanding=True)))
+_LATE = (
+    select(t.late_outcome.c.delivery_id, t.late_outcome.c.code)
+    .where(t.late_outcome.c.delivery_id.in_(bindparam("ids", expanding=True)), t.late_outcome.c.kind == "delivered")
+    .order_by(t.late_outcome.c.at)
+)
+_REPLIES = (
+    select(t.reply.c.correlation, t.reply.c.kind, t.reply.c.code)
+    .where(t.reply.c.correlation.in_(bindparam("ids", expanding=True)), t.reply.c.kind.in_(("delivered", "rejected")))
+    .order_by(t.reply.c.at)
+)
+_LIVE = select(t.worker.c.id).where(t.worker.c.ended_at.is_(None), t.worker.c.renewed_at > bindparam("since"))
+_PARTY = select(t.party_state).where(t.party_state.c.party == bindparam("party"))
+_KEY_CHANGES = [c for c in _KEY_COLUMNS if c not in _KEY_FIXED]
+_DELIVERY_CHANGES = [c for c in _DELIVERY_COLUMNS if c not in _DELIVERY_FIXED]
+_PARTY_CHANGES = [c for c in _PARTY_COLUMNS if c != "party"]
+_PAYLOADS = (
+    select(t.payload.c.id, t.payload.c.sealed, t.data_key.c.wrapped, t.data_key.c.kek_id, t.message.c.type)
+    .join(t.data_key, t.data_key.c.id == t.payload.c.id)
+    .join(t.message, t.message.c.id == t.data_key.c.message_id)
+    .where(t.payload.c.id.in_(bindparam("ids", expanding=True)))
+)
+_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+@functools.cache
+def _insert_sql(table: str, columns: tuple[str, ...], mark: str, *, ignore: bool = False) -> str:
+    conflict = " ON CONFLICT DO NOTHING" if ignore else ""
+    names = ", ".join(f'"{c}"' for c in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join([mark] * len(columns))}){conflict}"  # noqa: S608
+
+
+@functools.cache
+def _update_sql(table: str, columns: tuple[str, ...], key: str, mark: str) -> str:
+    changes = ", ".join(f'"{c}" = {mark}' for c in columns)
+    return f'UPDATE {table} SET {changes} WHERE "{key}" = {mark}'  # noqa: S608
+
+
+class LedgerOperation(Protocol):
+    """What the writer's groups are made of."""
+
+    bulk: bool
+    size: int
+
+    def plan(self, unit: Unit) -> None:
+        """Say what is needed; no statement yet."""
+        ...
+
+    def apply(self, unit: Unit) -> None:
+        """Decide and change rows."""
+        ...
+
+    def finish(self, unit: Unit) -> Any:
+        """The result, after everything was written (an exception object is raised to this operation's caller only)."""
+        ...
+
+
+class Unit:
+    """The rows of one group, and what is to be written of them."""
+
+    def __init__(self, conn: Connection, now: float) -> None:
+        self.conn = conn
+        self.now = now
+        self.booted_at = boot_time()
+        """The same moment on the clock that a freeze does not stop: the two seconds of R5 count from here."""
+        self.postgresql = conn.dialect.name == "postgresql"
+        self.want_keys: set[str] = set()
+        self.want_final: set[str] = set()
+        """Deliveries that may become final here: whoever waits for them must be woken (R3)."""
+        self.want_replies: set[str] = set()
+        self.keys: dict[str, KeyRow] = {}
+        self.deliveries: dict[str, DeliveryRow] = {}
+        self._places: dict[tuple[str, int], DeliveryRow] = {}
+        self._dependents: dict[str, list[tuple[str, str]]] = {}
+        self._states: dict[str, State] = {}
+        self._late: dict[str, LateReceipt] = {}
+        self._replies: dict[str, LateReceipt] = {}
+        self._parties: dict[str, PartyRow] = {}
+        self._locked_parties: set[str] = set()
+        self._live: frozenset[str] | None = None
+        self._dirty_keys: set[str] = set()
+        self._dirty_deliveries: set[str] = set()
+        self._dirty_parties: set[str] = set()
+        self._inserts: dict[str, list[dict[str, Any]]] = {}
+        self._payloads: dict[str, tuple[bytes, bytes, str, str]] = {}
+        self.want_payloads: set[str] = set()
+        self.admissions: Any = None
+        """The shared admission work of the group (:mod:`gateway.ledger.admission`)."""
+
+    # ---- loading ----------------------------------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Lock and read what was planned."""
+        if self.admissions is not None:
+            self.admissions.load(self)
+        if self.want_final:
+            self.want_keys.update(self.read_dependents(sorted(self.want_final)))
+        if self.want_keys:
+            self.load_keys(sorted(self.want_keys))
+
+    def read_dependents(self, ids: Sequence[str]) -> set[str]:
+        """The key rows of what waits for these deliveries; such links never change, so they are read before the lock."""
+        keys: set[str] = set()
+        for row in self.conn.execute(_DEPENDENTS, {"ids": list(ids)}):
+            self._dependents.setdefault(row.waits_for, []).append((row.id, row.key_id))
+            keys.add(row.key_id)
+        return keys
+
+    def load_keys(self, ids: Sequence[str]) -> None:
+        """Lock key rows, then their heads and the numbers after those."""
+        params = {"ids": list(ids)}
+        keys = _KEYS.with_for_update() if self.postgresql else _KEYS
+        for key_values in self.conn.execute(keys, params):
+            values = dict(zip(_KEY_COLUMNS, key_values, strict=True))
+            values["held"] = Hold(values["held"]) if values["held"] else None
+            self.keys[values["id"]] = KeyRow(**values)
+        heads = _HEADS.with_for_update(of=t.delivery) if self.postgresql else _HEADS
+        self._take(self.conn.execute(heads, params))
+        self._read_about(d for k in ids if (d := self.head(self.keys.get(k))) is not None)
+
+    def load_deliveries(self, ids: Iterable[str]) -> None:
+        """Lock deliveries by id, whose key rows are locked already."""
+        missing = sorted(i for i in ids if i not in self.deliveries)
+        if missing:
+            self._take(self.conn.execute(_BY_ID.with_for_update() if self.postgresql else _BY_ID, {"ids": missing}))
+
+    def _take(self, rows: Iterable[Sequence[Any]]) -> None:
+        for row in rows:
+            values = dict(zip(_DELIVERY_COLUMNS, row, strict=True))
+            values["state"] = State(values["state"])
+            if values["id"] not in self.deliveries:
+                self.put(DeliveryRow(**values))
+
+    def put(self, delivery: DeliveryRow) -> None:
+        """Make a delivery known under its place."""
+        self.deliveries[delivery.id] = delivery
+        if delivery.replaced_by is None:
+            self._places[(delivery.key_id, delivery.number)] = delivery
+
+    def _read_about(self, heads: Iterable[DeliveryRow]) -> None:
+        """Predecessors, late receipts and replies: only for heads that can have some, which on the main way is none."""
+        heads = list(heads)
+        waits = {h.waits_for for h in heads if h.waits_for is not None} - self._states.keys()
+        if waits:
+            for state_row in self.conn.execute(_STATES, {"ids": sorted(waits)}):
+                self._states[state_row.id] = State(state_row.state)
+        late = {h.id for h in heads if h.unanswered or h.state in (State.UNKNOWN, State.AWAITING_REPLY)}
+        if late:
+            for late_row in self.conn.execute(_LATE, {"ids": sorted(late)}):
+                self._late[late_row.delivery_id] = LateReceipt(kind="delivered", code=late_row.code)
+        replies = {h.correlation for h in heads if h.correlation is not None} | self.want_replies
+        if replies:
+            for reply_row in self.conn.execute(_REPLIES, {"ids": sorted(replies)}):
+                self._replies[reply_row.correlation] = LateReceipt(kind=reply_row.kind, code=reply_row.code)
+
+    # ---- looking ----------------------------------------------------------------------------------------------------------------
+
+    def head(self, key: KeyRow | None) -> DeliveryRow | None:
+        """The head delivery of a loaded key row; read now if an earlier operation of this group moved the head further."""
+        if key is None or key.idle:
+            return None
+        found = self._places.get((key.id, key.head))
+        if found is None:
+            query = select(t.delivery).where(
+                t.delivery.c.key_id == key.id, t.delivery.c.number == key.head, t.delivery.c.replaced_by.is_(None)
+            )
+            self._take(self.conn.execute(query))
+            found = self._places.get((key.id, key.head))
+            if found is not None:
+                self._read_about([found])
+        return found
+
+    def facts(self, head: DeliveryRow | None) -> Facts:
+        """What the machine may look at for ``head``."""
+        if head is None:
+            return Facts(now=self.now)
+        late = self._late.get(head.id)
+        if late is None and head.correlation is not None:
+            late = self._replies.get(head.correlation)
+        predecessor = None
+        if head.waits_for is not None:
+            known = self.deliveries.get(head.waits_for)
+            predecessor = known.state if known is not None else self._states.get(head.waits_for)
+        party = self._parties.get(head.party)
+        return Facts(now=self.now, late=late, predecessor=predecessor, party_answered_at=party.answered_at if party else None)
+
+    def reply(self, correlation: str) -> LateReceipt | None:
+        """A reply that came before the outcome of its call (R14)."""
+        return self._replies.get(correlation)
+
+    def note_late(self, delivery_id: str, code: str | None) -> None:
+        """A late receipt written in this group, for the operations that follow in it (R7)."""
+        self._late[delivery_id] = LateReceipt(kind="delivered", code=code)
+
+    def is_void(self, worker: str | None) -> bool:
+        """The claims of ``worker`` count no longer (R6)."""
+        if worker is None:
+            return False
+        if self._live is None:
+            self._live = frozenset(self.conn.execute(_LIVE, {"since": self.now - LIVENESS_S}).scalars())
+        return worker not in self._live
+
+    def party(self, party: str, *, lock: bool = False) -> PartyRow:
+        """The state of a party; with ``lock`` read again under lock, to be changed."""
+        if party in self._parties and (not lock or party in self._locked_parties):
+            return self._parties[party]
+        query = _PARTY.with_for_update() if lock and self.postgresql else _PARTY
+        row = self.conn.execute(query, {"party": party}).first()
+        if row is None:
+            self.insert_ignore(t.party_state, [{"party": party, "breaker": "closed", "failures": 0}])
+            row = self.conn.execute(query, {"party": party}).one()
+        self._parties[party] = PartyRow(**dict(zip(_PARTY_COLUMNS, row, strict=True)))
+        if lock:
+            self._locked_parties.add(party)
+        return self._parties[party]
+
+    def payload(self, payload_id: str) -> tuple[bytes, bytes, str, str]:
+        """Sealed body, wrapped data key, the id of its key-encryption key, and the message type; read with the claim."""
+        return self._payloads[payload_id]
+
+    # ---- changing ----------------------------------------------------------------------------------------------------------------
+
+    def touch(self, key: KeyRow | None = None, delivery: DeliveryRow | None = None, party: PartyRow | None = None) -> None:
+        """These rows were changed."""
+        if key is not None:
+            self._dirty_keys.add(key.id)
+        if delivery is not None:
+            self._dirty_deliveries.add(delivery.id)
+        if party is not None:
+            self._dirty_parties.add(party.party)
+
+    def wake_dependents(self, delivery: DeliveryRow) -> list[KeyRow]:
+        """R3: whoever waited for ``delivery`` is due, in this transaction."""
+        woken = []
+        for _, key_id in self._dependents.get(delivery.id, ()):
+            key = self.keys[key_id]
+            if key.held is None and not key.idle:
+                key.due_at = self.now
+                self.touch(key)
+                woken.append(key)
+        return woken
+
+    def move_dependents(self, old: DeliveryRow, new: DeliveryRow) -> None:
+        """What waited for the replaced delivery waits for its replacement (R4)."""
+        self.load_deliveries([d for d, _ in self._dependents.get(old.id, ())])
+        for delivery_id, _ in self._dependents.get(old.id, ()):
+            self.deliveries[delivery_id].waits_for = new.id
+            self.touch(delivery=self.deliveries[delivery_id])
+
+    def add(self, table: Table, row: dict[str, Any]) -> None:
+        """Insert a row with the rest of the group. All rows of a table name the same columns in the same order."""
+        self._inserts.setdefault(table.name, []).append(row)
+
+    def audit(self, kind: str, actor: str, *, message: str | None = None, delivery: DeliveryRow | None = None, **detail: Any) -> None:
+        """An entry of the record, in the transaction that it records (R22). ``detail`` holds codes and ids, never personal data."""
+        self.add(
+            t.audit_entry,
+            {
+                "id": new_id(),
+                "at": self.now,
+                "kind": kind,
+                "actor": actor,
+                "message_id": message if delivery is None else delivery.message_id,
+                "delivery_id": None if delivery is None else delivery.id,
+                "party": None if delivery is None else delivery.party,
+                "detail": _json(detail) if detail else "{}",
+                "block": None,
+            },
+        )
+
+    def insert_ignore(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+        """Insert what is not there yet; conflicts are expected and do not raise (R20)."""
+        self._insert(table, rows, ignore=True)
+
+    # ---- writing ----------------------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write everything, and read the payloads of what was claimed."""
+        for table in t.metadata.sorted_tables:
+            self._insert(table, self._inserts.get(table.name, ()))
+        deliveries = (self.deliveries[i] for i in sorted(self._dirty_deliveries))
+        self._update("delivery", _DELIVERY_CHANGES, "id", [_delivery_values(d) for d in deliveries])
+        self._update("key_row", _KEY_CHANGES, "id", [_key_values(self.keys[i]) for i in sorted(self._dirty_keys)])
+        parties = (self._parties[p] for p in sorted(self._dirty_parties))
+        self._update("party_state", _PARTY_CHANGES, "party", [(*(getattr(p, c) for c in _PARTY_CHANGES), p.party) for p in parties])
+        if self.want_payloads:
+            for row in self.conn.execute(_PAYLOADS, {"ids": sorted(self.want_payloads)}):
+                self._payloads[row.id] = (row.sealed, row.wrapped, row.kek_id, row.type)
+
+    # Rows are written through the driver's executemany with statements that are made once: SQLAlchemy's own way costs about 10 µs more
+    # for each row, which is a third of the whole work of a message.
+
+    @property
+    def _mark(self) -> str:
+        return "%s" if self.postgresql else "?"
+
+    def _insert(self, table: Table, rows: Sequence[dict[str, Any]], *, ignore: bool = False) -> None:
+        if rows:
+            columns = tuple(rows[0])
+            sql = _insert_sql(table.name, columns, self._mark, ignore=ignore)
+            self.conn.exec_driver_sql(sql, [tuple(row.values()) for row in rows])
+
+    def _update(self, table: str, columns: Sequence[str], key: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        if rows:
+            self.conn.exec_driver_sql(_update_sql(table, tuple(columns), key, self._mark), list(rows))
+
+
+_delivery_getter = operator.attrgetter(*_DELIVERY_CHANGES, "id")
+_key_getter = operator.attrgetter(*_KEY_CHANGES, "id")
+_STATE_AT = _DELIVERY_CHANGES.index("state")
+_HELD_AT = _KEY_CHANGES.index("held")
+
+
+def _delivery_values(row: DeliveryRow) -> tuple[Any, ...]:
+    values = list(_delivery_getter(row))
+    values[_STATE_AT] = row.state.value
+    return tuple(values)
+
+
+def _key_values(row: KeyRow) -> tuple[Any, ...]:
+    values = list(_key_getter(row))
+    values[_HELD_AT] = None if row.held is None else row.held.value
+    return tuple(values)
+
+
+def run_group(conn: Connection, operations: Sequence[LedgerOperation], now: float) -> list[Any]:
+    """Carry out a group in the writer's transaction; one result for each operation, in order."""
+    unit = Unit(conn, now)
+    for operation in operations:
+        operation.plan(unit)
+    unit.load()
+    for operation in operations:
+        operation.apply(unit)
+    unit.flush()
+    return [operation.finish(unit) for operation in operations]

@@ -1,0 +1,291 @@
+"""``renkei check``: everything that the gateway needs, looked at before it is needed. Changes nothing and sends no message.
+
+Each look gives findings; one look that fails stops no other. A finding that is not well says what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from shutil import disk_usage
+
+from certs.errors import CertificateError
+from certs.files import require_private
+from certs.path import load_certificates, load_crls
+from certs.peer import Authority
+from certs.tls import client_context, server_context
+from gateway.config import Config
+from gateway.contract import AdapterHost, Finding
+from gateway.errors import GatewayError
+from gateway.plugins import BoundParty, bind_parties
+
+CONNECT_S = 5.0
+SKEW_S = 2.0
+"""Difference of clocks between this machine and the ledger's that is worth a word: claims and liveness use the ledger's (R21)."""
+
+_Look = Callable[[Config], Awaitable[Sequence[Finding]]]
+
+
+async def examine(config: Config) -> list[Finding]:
+    """All findings, in the order in which things depend on each other."""
+    findings = [Finding(name="configuration", ok=True, detail=f"{config.file.name if config.file else 'given'} is valid")]
+    for name, look in _LOOKS:
+        try:
+            findings += await look(config)
+        except GatewayError as error:
+            findings.append(Finding(name=name, ok=False, detail=error.safe_detail))
+        except CertificateError as error:
+            findings.append(Finding(name=name, ok=False, detail=error.safe_detail))
+        except OSError as error:
+            findings.append(Finding(name=name, ok=False, detail=error.strerror or type(error).__name__))
+    return findings
+
+
+async def look_at_certificates(config: Config) -> list[Finding]:
+    """Every certificate that the configuration names: there, with its key, in force, and not about to end."""
+    remedy = f"put NAME.pem and NAME.key into {config.certificates_directory} (renkei demo makes fictitious ones)"
+    findings = []
+    for name, uses in sorted(_certificates_in_use(config).items()):
+        certificate, key = config.certificate(name)
+        label = f"certificate {name}"
+        try:
+            require_private(key)
+            # As both sides would load it: a key that does not belong to it, or a missing authority, fails here.
+            (server_context if "server" in uses else client_context)(certificate, key, config.ca_file, config.crl_file)
+            chain = load_certificates(certificate)
+        except CertificateError as error:
+            findings.append(Finding(name=label, ok=False, detail=error.safe_detail, remedy=remedy))
+            continue
+        findings.append(_in_force(label, chain[0].not_valid_before_utc, chain[0].not_valid_after_utc, config.certificates.warn_days))
+    findings += _revocation(config)
+    return findings
+
+
+async def look_at_keys(config: Config) -> list[Finding]:
+    """The keys that seal payloads: theirs alone to read who runs the gateway."""
+    folder = config.keys_directory
+    if not folder.exists():
+        return [Finding(name="keys", ok=True, detail="none yet; the first start makes them")]
+    loose = []
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.stat().st_mode & 0o077:
+            loose.append(file.name)
+    if folder.stat().st_mode & 0o077:
+        loose.append(f"{folder.name}/")
+    remedy = f"chmod -R go-rwx {folder}"
+    detail = f"others may touch {', '.join(loose)}" if loose else "readable by their owner only"
+    return [Finding(name="keys", ok=not loose, detail=detail, remedy=remedy if loose else "")]
+
+
+async def look_at_operators(config: Config) -> list[Finding]:
+    """Four eyes need two persons: one who may ask, another who may approve."""
+    operators = config.admin.operators
+    approvers = [name for name, operator in operators.items() if "approver" in operator.roles]
+    askers = [name for name, operator in operators.items() if "operator" in operator.roles]
+    able = any(asker != approver for asker in askers for approver in approvers)
+    detail = f"{len(operators)} known, {len(approvers)} may approve"
+    remedy = "" if able else "give the role operator to one person and approver to another (admin.operators)"
+    return [Finding(name="operators", ok=able, detail=detail, remedy=remedy)]
+
+
+async def look_at_broker(config: Config) -> list[Finding]:
+    """The embedded broker can start or runs; the external one answers over TLS."""
+    if config.broker.mode == "external":
+        return await _external_broker(config)
+    from gateway.broker.installation import find, version_text
+
+    found = find()
+    port = config.broker.embedded.port
+    running = await _answers("127.0.0.1", port)
+    detail = f"RabbitMQ {version_text(found.version)} is installed; " + (f"a node answers on port {port}" if running else "not running now")
+    findings = [Finding(name="broker", ok=True, detail=detail)]
+    node = config.broker_directory / "node.json"
+    if running and not node.exists():
+        remedy = "set broker.embedded.port to a free port, or end what listens there"
+        findings = [Finding(name="broker", ok=False, detail=f"port {port} is taken by something that is not ours", remedy=remedy)]
+    elif running:
+        findings += await _topology(config)
+    return findings
+
+
+async def look_at_ledger(config: Config) -> list[Finding]:
+    """It opens, its schema is one that this version knows, and its clock agrees with ours."""
+    from gateway.ledger.engine import open_engine
+    from gateway.ledger.migrate import check_schema
+
+    url = config.ledger_url()
+    file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:") else None
+    if file is not None and not file.exists():
+        return [Finding(name="ledger", ok=True, detail=f"{file.name} is not there yet; the first start makes it")]
+    engine = open_engine(url, readers=1)
+    try:
+        revision = await asyncio.to_thread(check_schema, engine)
+        findings = [Finding(name="ledger", ok=True, detail=f"{engine.dialect}, schema {revision}")]
+        if engine.dialect == "postgresql":
+            findings.append(await asyncio.to_thread(engine.read_here, _clock))
+    finally:
+        await engine.close()
+    return findings
+
+
+async def look_at_parties(config: Config) -> list[Finding]:
+    """Adapters with their settings, then each party: reachable, TLS both ways, credentials."""
+    bound = bind_parties(config)
+    if not bound:
+        return [Finding(name="parties", ok=False, detail="none is configured", remedy="add one below parties: in the configuration")]
+    results = await asyncio.gather(*(_party(config, party) for party in bound.values()))
+    return [finding for findings in results for finding in findings]
+
+
+async def look_at_disk(config: Config) -> list[Finding]:
+    """Room for the reserve of the doors and the limit of the broker, twice over."""
+    folder = config.data_dir
+    while not folder.exists():
+        folder = folder.parent
+    free = disk_usage(folder).free
+    needed = 2 * (config.intake.limits.disk_reserve_bytes + config.broker.embedded.disk_free_bytes)
+    remedy = "" if free > needed else "make room, or put data_dir onto a larger disk: the doors close before the disk is full"
+    detail = f"{free // 2**20} MiB free where data_dir is, {needed // 2**20} MiB wanted"
+    return [Finding(name="disk", ok=free > needed, detail=detail, remedy=remedy)]
+
+
+_LOOKS: tuple[tuple[str, _Look], ...] = (
+    ("certificates", look_at_certificates),
+    ("keys", look_at_keys),
+    ("operators", look_at_operators),
+    ("disk", look_at_disk),
+    ("broker", look_at_broker),
+    ("ledger", look_at_ledger),
+    ("parties", look_at_parties),
+)
+
+
+def _certificates_in_use(config: Config) -> dict[str, set[str]]:
+    own = config.certificates.gateway
+    uses: dict[str, set[str]] = {own: {"server", "client"}}
+    for name in (config.intake.https.certificate, config.admin.certificate, config.metrics.certificate):
+        uses.setdefault(name or own, set()).add("server")
+    if config.broker.mode == "embedded" and config.broker.embedded.listener is not None:
+        uses.setdefault(config.broker.embedded.listener.certificate, set()).add("server")
+    if config.broker.external is not None and config.broker.mode == "external":
+        uses.setdefault(config.broker.external.certificate, set()).add("client")
+    for party in config.parties.values():
+        uses.setdefault(party.certificate or own, set()).add("client")
+    return uses
+
+
+def _in_force(label: str, begins: dt.datetime, ends: dt.datetime, warn_days: int) -> Finding:
+    now = dt.datetime.now(dt.UTC)
+    if begins > now:
+        return Finding(
+            name=label, ok=False, detail=f"begins only on {begins:%Y-%m-%d %H:%M} UTC", remedy="look at the clock of this machine"
+        )
+    days = (ends - now).days
+    if ends <= now:
+        return Finding(name=label, ok=False, detail=f"ended on {ends:%Y-%m-%d}", remedy="replace it now")
+    remedy = "" if days > warn_days else "replace it before then"
+    return Finding(name=label, ok=days > warn_days, detail=f"until {ends:%Y-%m-%d} ({days} days)", remedy=remedy)
+
+
+def _revocation(config: Config) -> Iterator[Finding]:
+    now = dt.datetime.now(dt.UTC)
+    try:
+        lists = load_crls(config.crl_file)
+    except CertificateError as error:
+        yield Finding(
+            name="revocation list", ok=False, detail=error.safe_detail, remedy="fetch it from the authority: without it no peer is accepted"
+        )
+        return
+    for each in lists:
+        end = each.next_update_utc
+        fresh = end is not None and end > now
+        detail = f"until {end:%Y-%m-%d %H:%M} UTC" if end is not None else "names no end"
+        yield Finding(name="revocation list", ok=fresh, detail=detail, remedy="" if fresh else "fetch the current one: no peer is accepted")
+
+
+async def _answers(host: str, port: int, tls: ssl.SSLContext | None = None, name: str | None = None) -> bool:
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            _reader, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=name if tls else None)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):  # the other side may have hung up first, which is no finding
+        await writer.wait_closed()
+    return True
+
+
+async def _external_broker(config: Config) -> list[Finding]:
+    external = config.broker.external
+    assert external is not None  # the model insists
+    certificate, key = config.certificate(external.certificate)
+    context = client_context(certificate, key, external.ca or config.ca_file)
+    findings = []
+    for host in external.hosts:
+        name, _, port = host.partition(":")
+        well = await _answers(name, int(port or 5671), context, external.peer or name)
+        remedy = "" if well else "does it run, is a firewall between, does its certificate bear broker.external.peer?"
+        detail = "answers over TLS" if well else "does not answer over TLS"
+        findings.append(Finding(name=f"broker {host}", ok=well, detail=detail, remedy=remedy))
+    return findings
+
+
+async def _topology(config: Config) -> list[Finding]:
+    """The queues of every system and party are there. Declared by the gateway when it starts."""
+    from gateway.broker.endpoint import BrokerEndpoint
+    from gateway.broker.node_files import GATEWAY_USER, NodeFolder
+    from gateway.broker.topology import depth, intake_queue, receipts_queue, work_queue
+
+    folder = NodeFolder(config.broker_directory)
+    password = folder.users()[GATEWAY_USER]["password"]
+    endpoint = BrokerEndpoint(hosts=(("127.0.0.1", config.broker.embedded.port),), user=GATEWAY_USER, password=password)
+    amqp = [name for name, system in config.intake.systems.items() if "amqp" in system.doors]
+    names = [queue(system) for system in amqp for queue in (intake_queue, receipts_queue)]
+    names += [work_queue(party, lane) for party in config.parties for lane in ("live", "bulk")]
+    missing = []
+    for name in names:
+        try:
+            await depth(endpoint, name)
+        except GatewayError:
+            missing.append(name)
+    remedy = "restart the gateway: it declares them" if missing else ""
+    detail = f"missing: {', '.join(missing)}" if missing else f"{len(names)} queues are there"
+    return [Finding(name="broker topology", ok=not missing, detail=detail, remedy=remedy)]
+
+
+async def _party(config: Config, party: BoundParty) -> list[Finding]:
+    from gateway.delivery.transport import Endpoint, PartyHttp
+
+    certificate, key = config.certificate(party.config.certificate)
+    minimum = ssl.TLSVersion.TLSv1_2 if party.config.tls == "1.2" else ssl.TLSVersion.TLSv1_3
+    endpoint = Endpoint(url=party.config.url, peer=party.config.peer, call_s=party.limits.call_s)
+    try:
+        context = client_context(certificate, key, config.ca_file, config.crl_file, minimum=minimum)
+        context.check_hostname = False  # PartyHttp demands the exact name party.peer of every connection
+        http = PartyHttp(endpoint, context, Authority(config.ca_file, config.crl_file))
+    except CertificateError as error:
+        return [Finding(name=f"party {party.party}", ok=False, detail=error.safe_detail, remedy="put its certificate in order")]
+    try:
+        adapter = party.adapter(AdapterHost(settings=party.settings, http=http))
+        try:
+            found = await adapter.check()
+        finally:
+            await adapter.close()
+    finally:
+        await http.close()
+    return [Finding(name=f"party {party.party}: {each.name}", ok=each.ok, detail=each.detail, remedy=each.remedy) for each in found]
+
+
+def _clock(connection: object) -> Finding:
+    from sqlalchemy import Connection, text
+
+    assert isinstance(connection, Connection)
+    before = dt.datetime.now(dt.UTC)
+    theirs = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    skew = abs((theirs - before).total_seconds())
+    remedy = "" if skew <= SKEW_S else "set both clocks by the same time server"
+    return Finding(name="clock", ok=skew <= SKEW_S, detail=f"{skew:.1f} s from the ledger's", remedy=remedy)
