@@ -45,6 +45,11 @@ class Child:
             return False
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """Of an ended and reaped one (negative: the signal); None before."""
+        return self._process.returncode
+
     def signal(self, number: int) -> None:
         """Send a signal to the process itself; nothing if it has ended."""
         if self.running:
