@@ -10,11 +10,13 @@ and then, the fault gone, deliver what is open again with the same ids: in the e
 
 An adapter's project runs the suite with a file of a few lines::
 
-    import pytest
-    from gateway.testing.contract import AdapterContract, simulators
+    from gateway.testing.contract import AdapterContract
+    from gateway.testing.simulation import find_simulations, running
 
-    @pytest.fixture(scope="module", params=find_simulations(), ids=...)
-    def simulator(request, tmp_path_factory): ...
+    @pytest.fixture(scope="module", params=find_simulations())
+    def simulator(request, tmp_path_factory):
+        with running(request.param, tmp_path_factory.mktemp("simulator")) as simulator:
+            yield simulator
 
     class TestAdapters(AdapterContract): ...
 """
