@@ -28,6 +28,7 @@ class Item:
     :ivar type: kind of value with its parameter: ``text 200``, ``code sex``, ``group``; see :mod:`message_formats.schema_text`.
     :ivar number: place in the printed layout, where the assessment prints one.
     :ivar repeats: the most times that it may appear in a row.
+    :ivar ours: not in the assessment: added by this project, to bind the message to its subject or request.
     :ivar items: what a group holds.
     """
 
@@ -39,6 +40,7 @@ class Item:
     number: int | None = None
     repeats: int = 1
     note: str = ""
+    ours: bool = False
     items: tuple[Item, ...] = ()
 
     @property
@@ -177,5 +179,6 @@ def _item(raw: dict[str, Any]) -> Item:
         number=raw.get("n"),
         repeats=raw.get("repeats", 1),
         note=raw.get("note", ""),
+        ours=raw.get("ours", False),
         items=tuple(_item(member) for member in members),
     )

@@ -18,8 +18,21 @@ from message_formats.rules import RULES, Context
 Check = Callable[[str, str], None]
 """A check of one value at one place; raises FormatError."""
 
-IDENTIFYING = frozenset({"resident-record-code", "individual-number", "atena-number", "residence-card-number"})
-"""Kinds of identifiers that name a person to the gateway."""
+IDENTIFYING = frozenset(
+    {
+        "resident-record-code",
+        "individual-number",
+        "atena-number",
+        "residence-card-number",
+        "integrated-atena-number",
+        "certificate-serial",
+        "card-identifier",
+    }
+)
+"""Kinds of identifiers that name a person to the gateway. A processing number or linkage code does so only as the key of its type."""
+
+FAMILY_REGISTER = "family-register"
+"""Kind of the compound key 本籍・筆頭者: domicile and head, joined by U+001F."""
 
 
 # Looking for attributes once costs 2 microseconds, looking at every child 4. An XPath object locks itself, so threads may share it.
@@ -80,6 +93,18 @@ class _Level:
         self.repeating = frozenset(item.id for item in items if item.repeats > 1)
 
 
+def _identifying(message_type: MessageType) -> list[tuple[str, str]]:
+    """(kind, key in the items) of what names the person whom the message is about, the type's key first; of several persons, the first."""
+    group, _, key = (message_type.key_item or "").rpartition("/")
+    items, prefix = message_type.items, ""
+    if group:
+        block = next(item for item in items if item.id == group)
+        items, prefix = block.items, f"{group}[1]/" if block.repeats > 1 else f"{group}/"
+    wanted = [item for item in items if item.repeats == 1 and (item.kind in IDENTIFYING or item.id == key) and item.kind in KINDS]
+    wanted.sort(key=lambda item: item.id != key)
+    return [(item.kind, prefix + item.id) for item in wanted]
+
+
 class Plan:
     """The compiled reading of one type."""
 
@@ -93,9 +118,8 @@ class Plan:
         self.checks = [(item, f"/{message_type.root}/{item}", check) for item, check in self.level.checks.items()]
         self.dates = [(item, f"/{message_type.root}/{item}") for item in self.level.dates]
         self.rules = [RULES[rule_id] for rule_id in message_type.rules]
-        keys = [item for item in message_type.items if item.kind in IDENTIFYING and item.repeats == 1]
-        keys.sort(key=lambda item: item.id != message_type.key_item)
-        self.identifying = [(item.kind, item.id) for item in keys]
+        self.identifying = _identifying(message_type)
+        self.family_register = message_type.key_item == "register_head"
         self.party_key = message_type.party_key_item
 
     def message(self, root: etree._Element, repertoire: Repertoire) -> Message:
@@ -111,7 +135,9 @@ class Plan:
         context = Context(items=items, root=self.root, repertoire=repertoire)
         for rule in self.rules:
             rule(context)
-        identifiers = tuple([(kind, value) for kind, item in self.identifying if (value := items[item]) is not None])
+        identifiers = tuple([(kind, value) for kind, item in self.identifying if (value := items.get(item)) is not None])
+        if self.family_register:
+            identifiers = ((FAMILY_REGISTER, f"{items['domicile']}\x1f{items['register_head']}"), *identifiers)
         party_key = items[self.party_key] if self.party_key is not None else None
         return Message(type_name=self.type_name, version=self.version, items=items, identifiers=identifiers, party_key=party_key, root=root)
 

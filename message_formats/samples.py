@@ -6,9 +6,13 @@ prefecture), postal codes with 999; names and addresses say that they are sample
 
 from __future__ import annotations
 
-from message_formats import catalogue, writing
+from collections.abc import Iterable
+
+from message_formats import catalogue, codes, writing
+from message_formats.catalogue import Item
 from message_formats.identifiers import AtenaNumber, CorporateNumber, IndividualNumber, MunicipalityCode, ResidentRecordCode
 from message_formats.message import Message
+from message_formats.repertoire import gaiji_count
 
 INDIVIDUAL_NUMBER_PREFIX = "9999"
 RESIDENT_RECORD_CODE_PREFIX = "999"
@@ -62,7 +66,7 @@ def postal_code(serial: int) -> str:
 
 def identity_items(serial: int = 1, **changes: str | None) -> dict[str, str | None]:
     """The items of a valid ``identity-information-update`` (a move-in with every item that one has); ``changes`` replace or remove some."""
-    items: dict[str, str | None] = {
+    made: dict[str, str | None] = {
         "resident_record_code": resident_record_code(serial),
         "name_kanji": "見本葛\U000e0102　例子",
         "name_gaiji_count": "1",
@@ -100,8 +104,8 @@ def identity_items(serial: int = 1, **changes: str | None) -> dict[str, str | No
         "record_status_flag": "1",
         "timestamp": "20260402091500123",
     }
-    items.update(changes)
-    return items
+    made.update(changes)
+    return made
 
 
 def result_items(serial: int = 1, **changes: str | None) -> dict[str, str | None]:
@@ -109,10 +113,115 @@ def result_items(serial: int = 1, **changes: str | None) -> dict[str, str | None
     return {"request_control_number": f"SAMPLE{serial:010d}", "outcome": "accepted", "error_code": None, **changes}
 
 
-def message(name: str, serial: int = 1) -> Message:
-    """A valid, fictitious message of a type."""
+_TEXTS = {
+    "name": "見本葛\U000e0102　例子",
+    "name_kanji": "見本葛\U000e0102　例子",
+    "head_name": "見本葛\U000e0102　例太",
+    "register_head": "見本葛\U000e0102　例太",
+    "destination_name": "見本葛\U000e0102　例子",
+    "substitute_name": "見本葛　例子",
+    "nationality": "見本国",
+    "status_of_residence": "永住者",
+    "period_of_stay": "無期限",
+    "municipality_name": "虚構県架空市",
+    "pickup_place_name": "架空市役所見本窓口",
+    "card_delivery_place_name": "架空市役所例示支所",
+}
+_ADDRESS = "虚構県架空市見本町１丁目２番３号　試験住宅４０５号室"
+
+
+def _value(item: Item, serial: int) -> str:
+    """A valid value of an item, by its kind and its id."""
+    kind, parameter = item.kind, item.parameter
+    plain = {
+        "resident-record-code": resident_record_code(serial),
+        "individual-number": individual_number(serial),
+        "municipality-code": municipality_code(),
+        "corporate-number": corporate_number(serial),
+        "atena-number": atena_number(serial),
+        "household-number": atena_number(serial),
+        "integrated-atena-number": f"99{serial:012d}",
+        "residence-card-number": residence_card_number(serial),
+        "postal-code": postal_code(serial),
+        "certificate-serial": certificate_serial(serial),
+        "linkage-code": f"SAMPLECODE{serial:010d}",
+        "processing-number": f"SAMPLENUMBER{serial:010d}",
+        "card-identifier": f"SAMPLE-CARD-{serial:08d}",
+        "date": "20260401",
+        "timestamp": "20260402091500123",
+        "unknown-date": "19800229" if item.id == "birth_date" else "20260401",
+        "relationship": "世帯主",
+        "flag": "0",
+        "integer": "1",
+        "prose": "見本の入力値",
+        "kana": "みほんかずら　れいこ",
+        "binary": "U0FNUExF",
+    }
+    if kind in plain:
+        return plain[kind]
+    if kind == "code":
+        return next(iter(codes.table(parameter).codes))
+    if kind == "digits":
+        return f"{serial:0{int(parameter)}d}"[-int(parameter) :]
+    if kind == "token":
+        return f"SAMPLE{serial:04d}-{item.id.upper()}"[: int(parameter)].rstrip("-")
+    return _TEXTS.get(item.id, _ADDRESS if "address" in item.id or item.id == "domicile" else "見本")
+
+
+def _fill(items: Iterable[Item], serial: int, prefix: str, into: dict[str, str | None]) -> None:
+    for item in items:
+        key = f"{prefix}{item.id}" + ("[1]" if item.repeats > 1 else "")
+        if item.items:
+            _fill(item.items, serial, f"{key}/", into)
+        else:
+            into[key] = _value(item, serial)
+
+
+_CHANGES: dict[str, dict[str, str | None]] = {
+    "certificate-request": {"identification_number": None},
+    "certificate-data": {"identification_number": None},
+    "identity-confirmation-result": {"match": "1"},
+    "identity-inquiry-request": {"individual_number": None, "name": None, "address": None, "sex": None, "birth_date": None},
+    "residence-address-notice": {"address_notified": "1"},
+    "tax-certificate-change": {"tax_certificate_data/fiscal_year": "2026"},
+    "link-anomaly-alert": {"state": "delayed"},
+    "resident-protection-mark": {"state": "2", "ends_on": "20270331"},
+}
+
+
+def items(name: str, serial: int = 1) -> dict[str, str | None]:
+    """The items of a valid, fictitious message of a type, optional ones included where the rules allow it."""
     if name == "identity-information-update":
-        return writing.write(name, identity_items(serial))
+        return identity_items(serial)
     if name == "identity-update-result":
-        return writing.write(name, result_items(serial))
-    raise KeyError(catalogue.get(name).name)
+        return result_items(serial)
+    made: dict[str, str | None] = {}
+    _fill(catalogue.get(name).items, serial, "", made)
+    made.update(_CHANGES.get(name, {}))
+    if name == "resident-code-change-notice":
+        made["former_resident_record_code"] = resident_record_code(serial + 1)
+    if name == "destination-information":
+        _describe_destination(made)
+    return made
+
+
+def _describe_destination(made: dict[str, str | None]) -> None:
+    """Lengths, counts, flags and substitutes that agree with the texts."""
+    person = "person[1]/"
+    made |= {f"{person}substitute_address": None, f"{person}substitute_address_positions": None}
+    made |= {f"{person}substitute_name_positions": "3", f"{person}substitute_character_result": "1"}
+    made |= {f"{person}gaiji_flag": "1", f"{person}gaiji_pattern": "01", "person_count": "1"}
+    made |= {"destination_control_number": "9" * 23}
+    for key in list(made):
+        for suffix in ("_length", "_gaiji_count"):
+            if key.endswith(suffix):
+                text = made.get(key.removesuffix(suffix))
+                made[key] = None if text is None else str(len(text) if suffix == "_length" else gaiji_count(text))
+
+
+def message(name: str, serial: int = 1) -> Message:
+    """A valid, fictitious message of a type.
+
+    :raises FormatError: ``unknown-type``.
+    """
+    return writing.write(catalogue.get(name).name, items(name, serial))

@@ -3,8 +3,9 @@
 from gateway.broker import topology
 from gateway.broker.consumer import Consumer, Delivery, QueueDepth, Subscription
 from gateway.broker.endpoint import BrokerEndpoint
+from gateway.broker.lines import PublishCounters
 from gateway.broker.node import EmbeddedNode, TlsListener
-from gateway.broker.publisher import PublishCounters, Publisher
+from gateway.broker.publisher import Publisher
 
 __all__ = [
     "BrokerEndpoint",

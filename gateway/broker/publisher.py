@@ -14,7 +14,6 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pika import spec
@@ -22,101 +21,16 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 
 from gateway.broker import wire
 from gateway.broker.channel import Channel
-from gateway.broker.confirms import ConfirmWindow
 from gateway.broker.connection import Link
 from gateway.broker.endpoint import BrokerEndpoint
 from gateway.broker.errors import Blocked, ConfirmTimeout, ConnectionLost, Nacked, NotConnected, PublishFailed, Unroutable, WindowFull
+from gateway.broker.lines import Line, PublishCounters, Waiting, mark_returned
 from gateway.errors import BrokerUnavailable
 
 _log = logging.getLogger(__name__)
 _PERSISTENT = 2
 _BELL_PROPERTIES = spec.BasicProperties(delivery_mode=_PERSISTENT)
 _REOPEN_S = 0.2
-_TEMPLATES = 4096
-"""Marshalled prefixes kept for each channel; more kinds than parties, lanes and key lengths can make."""
-
-
-@dataclass(slots=True, kw_only=True)
-class PublishCounters:
-    """Since the publisher was made; each message is counted once at its end."""
-
-    published: int = 0
-    confirmed: int = 0
-    returned: int = 0
-    nacked: int = 0
-    timed_out: int = 0
-    lost: int = 0
-    bells: int = 0
-    """Bells written to the connection."""
-    bells_acked: int = 0
-    """Includes the returned ones: the broker confirms what it could not route."""
-    bells_returned: int = 0
-    bells_nacked: int = 0
-    bells_timed_out: int = 0
-    bells_lost: int = 0
-    """Unconfirmed when the connection or channel went down."""
-    bells_not_connected: int = 0
-    bells_blocked: int = 0
-    bells_window_full: int = 0
-
-    @property
-    def bells_confirmed(self) -> int:
-        return self.bells_acked - self.bells_returned
-
-    @property
-    def bells_failed(self) -> int:
-        """Bells that will not ring; the look-up for due keys finds what they meant (R15)."""
-        return (
-            self.bells_returned
-            + self.bells_nacked
-            + self.bells_timed_out
-            + self.bells_lost
-            + self.bells_not_connected
-            + self.bells_blocked
-            + self.bells_window_full
-        )
-
-
-class _Waiting:
-    """A published message whose confirm is awaited."""
-
-    __slots__ = ("exchange", "future", "message_id", "returned", "routing_key")
-
-    def __init__(self, future: asyncio.Future[None], exchange: str, routing_key: str, message_id: str) -> None:
-        self.future = future
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.message_id = message_id
-        self.returned = False
-
-
-class _Line:
-    """One confirming channel: its window, its output of this turn of the loop, its marshalled prefixes."""
-
-    def __init__(self, channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
-        self.channel = channel
-        self.number = channel.number
-        self.window = ConfirmWindow()
-        self.out: list[bytes] = []
-        self.templates: dict[Any, bytes] = {}
-        self.waiting: dict[int, _Waiting] = {}
-        parameters: Any = channel.connection.params
-        self.frame_max: int = parameters.frame_max
-        self._loop = loop
-
-    def schedule(self) -> None:
-        self._loop.call_soon(self.flush)
-
-    def flush(self) -> None:
-        out, self.out = self.out, []
-        if out and self.channel.is_open:  # on a closed channel a frame would cost the whole connection
-            wire.emit(self.channel.connection, out)
-
-    def template(self, key: Any, value: bytes) -> bytes:
-        if len(self.templates) >= _TEMPLATES:
-            self.templates.clear()
-        self.templates[key] = value
-        return value
 
 
 class Publisher:
@@ -136,8 +50,8 @@ class Publisher:
         self._bell_window = bell_window
         self._timeout_s = confirm_timeout_s
         self._slots = asyncio.Semaphore(window)
-        self._line: _Line | None = None
-        self._bells: _Line | None = None
+        self._line: Line | None = None
+        self._bells: Line | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._ready = asyncio.Event()
         self._bell_room: asyncio.Future[None] | None = None
@@ -238,7 +152,7 @@ class Publisher:
         except BaseException:
             self._slots.release()  # a property that AMQP cannot carry; the caller's fault
             raise
-        waiting = _Waiting(asyncio.get_running_loop().create_future(), exchange, routing_key, message_id)
+        waiting = Waiting(asyncio.get_running_loop().create_future(), exchange, routing_key, message_id)
         line.window.sent += 1
         line.waiting[line.window.sent] = waiting
         if not line.out:
@@ -333,14 +247,14 @@ class Publisher:
                 _log.error("broker closed the channel for %s: %s", "bells" if bells else "messages", line.channel.failure())
                 await asyncio.sleep(_REOPEN_S)
 
-    async def _open_line(self, connection: AsyncioConnection, *, bells: bool) -> _Line:
+    async def _open_line(self, connection: AsyncioConnection, *, bells: bool) -> Line:
         channel = await Channel.open(connection)
-        line = _Line(channel, asyncio.get_running_loop())
+        line = Line(channel, asyncio.get_running_loop())
         if bells:
             channel.raw.add_on_return_callback(self._on_bell_return)
             on_confirm = self._bell_confirmer(line)
         else:
-            channel.raw.add_on_return_callback(lambda _c, method, properties, _b: _mark_returned(line, method, properties))
+            channel.raw.add_on_return_callback(lambda _c, method, properties, _b: mark_returned(line, method, properties))
             on_confirm = self._message_confirmer(line)
         await channel.call(channel.raw.confirm_delivery, ack_nack_callback=on_confirm)
         return line
@@ -356,7 +270,7 @@ class Publisher:
             if line is not None:
                 self._drop_line(line, bells=bells)
 
-    def _drop_line(self, line: _Line, *, bells: bool) -> None:
+    def _drop_line(self, line: Line, *, bells: bool) -> None:
         if line is (self._bells if bells else self._line):
             if bells:
                 self._bells = None
@@ -374,7 +288,7 @@ class Publisher:
 
     # --- confirms
 
-    def _bell_confirmer(self, line: _Line) -> Any:
+    def _bell_confirmer(self, line: Line) -> Any:
         counters, window = self.counters, line.window
 
         def on_confirm(method_frame: Any) -> None:
@@ -406,7 +320,7 @@ class Publisher:
     def _on_bell_return(self, *_: Any) -> None:
         self.counters.bells_returned += 1
 
-    def _message_confirmer(self, line: _Line) -> Any:
+    def _message_confirmer(self, line: Line) -> Any:
         waiting, window = line.waiting, line.window
 
         def on_confirm(method_frame: Any) -> None:
@@ -423,7 +337,7 @@ class Publisher:
 
         return on_confirm
 
-    def _confirmed(self, line: _Line, tag: int, nacked: bool) -> None:
+    def _confirmed(self, line: Line, tag: int, nacked: bool) -> None:
         one = line.waiting[tag]
         error: PublishFailed | None = None
         if one.returned:
@@ -436,7 +350,7 @@ class Publisher:
             self.counters.confirmed += 1
         self._finish(line, tag, error)
 
-    def _finish(self, line: _Line, tag: int, error: PublishFailed | None) -> None:
+    def _finish(self, line: Line, tag: int, error: PublishFailed | None) -> None:
         future = line.waiting.pop(tag).future
         self._slots.release()
         if future.done():  # its caller was cancelled
@@ -463,7 +377,7 @@ class Publisher:
                     self._time_out(line, tag, bells=bells)
             self._check_silence(now, overdue)
 
-    def _time_out(self, line: _Line, tag: int, *, bells: bool) -> None:
+    def _time_out(self, line: Line, tag: int, *, bells: bool) -> None:
         blocked = self.link.blocked
         count = line.window.forgive(tag)
         if bells:
@@ -488,16 +402,3 @@ class Publisher:
         self._suspect = self._suspect or overdue
         if self._suspect and not self.link.blocked and now - self._heard[1] >= self.link.endpoint.heartbeat_s:
             self.link.reset("the broker is silent")
-
-
-def _mark_returned(line: _Line, method: Any, properties: spec.BasicProperties) -> None:
-    """A return names no tag. Returns come in the order of publishing, before their confirm: it is the oldest with the same marks."""
-    for one in line.waiting.values():
-        if (
-            not one.returned
-            and one.message_id == properties.message_id
-            and one.exchange == method.exchange
-            and one.routing_key == method.routing_key
-        ):
-            one.returned = True
-            return

@@ -21,6 +21,7 @@ class Claimed:
     epoch: int
     delivery_id: str
     message_id: str
+    message_type: str
     party: str
     party_key: str | None
     attempt: int
@@ -31,6 +32,8 @@ class Claimed:
     sealed: bytes = field(repr=False)
     wrapped: bytes = field(repr=False)
     kek_id: str
+    booted_at: float
+    """Boot time when the claiming transaction began: its call starts within two seconds of this, or not at all (R5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,7 @@ def claim_key(unit: Unit, key: KeyRow, worker: str, traits: PartyTraits, bells: 
         unit.touch(key, head)
         if decision in (Claim.SEND, Claim.QUERY):
             unit.want_payloads.add(head.payload_id)
-            return _claimed(key, head, query=decision is Claim.QUERY)
+            return _claimed(unit, key, head, query=decision is Claim.QUERY)
         if head.state.final:
             unit.want_final.discard(head.id)
             bells.extend(bell_of(woken, unit.now) for woken in unit.wake_dependents(head))
@@ -67,18 +70,18 @@ def claim_key(unit: Unit, key: KeyRow, worker: str, traits: PartyTraits, bells: 
     return None
 
 
-def _claimed(key: KeyRow, head: DeliveryRow, *, query: bool) -> Claimed:
+def _claimed(unit: Unit, key: KeyRow, head: DeliveryRow, *, query: bool) -> Claimed:
     return Claimed(
-        key_id=key.id, epoch=key.claim_epoch, delivery_id=head.id, message_id=head.message_id, party=head.party, party_key=head.party_key,
-        attempt=head.attempts, resent=head.unanswered, call_cap=head.call_cap, payload_id=head.payload_id, query=query,
-        sealed=b"", wrapped=b"", kek_id="",
+        key_id=key.id, epoch=key.claim_epoch, delivery_id=head.id, message_id=head.message_id, message_type="", party=head.party,
+        party_key=head.party_key, attempt=head.attempts, resent=head.unanswered, call_cap=head.call_cap, payload_id=head.payload_id,
+        query=query, sealed=b"", wrapped=b"", kek_id="", booted_at=unit.booted_at,
     )  # fmt: skip
 
 
 def with_payload(unit: Unit, claimed: Claimed) -> Claimed:
     """The claim with what was read in its transaction: sealed body and wrapped data key."""
-    sealed, wrapped, kek_id = unit.payload(claimed.payload_id)
-    return replace(claimed, sealed=sealed, wrapped=wrapped, kek_id=kek_id)
+    sealed, wrapped, kek_id, message_type = unit.payload(claimed.payload_id)
+    return replace(claimed, sealed=sealed, wrapped=wrapped, kek_id=kek_id, message_type=message_type)
 
 
 @dataclass(slots=True, kw_only=True)

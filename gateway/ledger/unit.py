@@ -21,6 +21,7 @@ from gateway.delivery.machine import Facts
 from gateway.delivery.rows import LIVENESS_S, DeliveryRow, Hold, KeyRow, LateReceipt, State
 from gateway.ids import new_id
 from gateway.ledger import tables as t
+from gateway.ledger.clock import boot_time
 
 _KEY_COLUMNS = [c.name for c in t.key_row.columns]
 _DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
@@ -60,8 +61,9 @@ _KEY_CHANGES = [c for c in _KEY_COLUMNS if c not in _KEY_FIXED]
 _DELIVERY_CHANGES = [c for c in _DELIVERY_COLUMNS if c not in _DELIVERY_FIXED]
 _PARTY_CHANGES = [c for c in _PARTY_COLUMNS if c != "party"]
 _PAYLOADS = (
-    select(t.payload.c.id, t.payload.c.sealed, t.data_key.c.wrapped, t.data_key.c.kek_id)
+    select(t.payload.c.id, t.payload.c.sealed, t.data_key.c.wrapped, t.data_key.c.kek_id, t.message.c.type)
     .join(t.data_key, t.data_key.c.id == t.payload.c.id)
+    .join(t.message, t.message.c.id == t.data_key.c.message_id)
     .where(t.payload.c.id.in_(bindparam("ids", expanding=True)))
 )
 _json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
@@ -105,6 +107,8 @@ class Unit:
     def __init__(self, conn: Connection, now: float) -> None:
         self.conn = conn
         self.now = now
+        self.booted_at = boot_time()
+        """The same moment on the clock that a freeze does not stop: the two seconds of R5 count from here."""
         self.postgresql = conn.dialect.name == "postgresql"
         self.want_keys: set[str] = set()
         self.want_final: set[str] = set()
@@ -124,7 +128,7 @@ class Unit:
         self._dirty_deliveries: set[str] = set()
         self._dirty_parties: set[str] = set()
         self._inserts: dict[str, list[dict[str, Any]]] = {}
-        self._payloads: dict[str, tuple[bytes, bytes, str]] = {}
+        self._payloads: dict[str, tuple[bytes, bytes, str, str]] = {}
         self.want_payloads: set[str] = set()
         self.admissions: Any = None
         """The shared admission work of the group (:mod:`gateway.ledger.admission`)."""
@@ -256,8 +260,8 @@ class Unit:
             self._locked_parties.add(party)
         return self._parties[party]
 
-    def payload(self, payload_id: str) -> tuple[bytes, bytes, str]:
-        """Sealed body, wrapped data key and the id of its key-encryption key; wanted before, read with the claim."""
+    def payload(self, payload_id: str) -> tuple[bytes, bytes, str, str]:
+        """Sealed body, wrapped data key, the id of its key-encryption key, and the message type; read with the claim."""
         return self._payloads[payload_id]
 
     # ---- changing ----------------------------------------------------------------------------------------------------------------
@@ -327,7 +331,7 @@ class Unit:
         self._update("party_state", _PARTY_CHANGES, "party", [(*(getattr(p, c) for c in _PARTY_CHANGES), p.party) for p in parties])
         if self.want_payloads:
             for row in self.conn.execute(_PAYLOADS, {"ids": sorted(self.want_payloads)}):
-                self._payloads[row.id] = (bytes(row.sealed), bytes(row.wrapped), row.kek_id)
+                self._payloads[row.id] = (row.sealed, row.wrapped, row.kek_id, row.type)
 
     # Rows are written through the driver's executemany with statements that are made once: SQLAlchemy's own way costs about 10 µs more
     # for each row, which is a third of the whole work of a message.

@@ -1,51 +1,13 @@
-"""Rules that can be judged on one message alone; each has an id, which errors name, and an entry in ``data/rules.yaml``.
-
-A rule is a function of the items; it raises :class:`FormatError` for the first violation and never puts a value into it. Rules that need
-the party's state (existing resident moved in, update order) are in :mod:`message_formats.logic`.
-"""
+"""Rules of ``identity-information-update`` and its result (評価書 別添1, 別添2)."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from message_formats import codes, dates, identity, kana
 from message_formats.errors import FormatError
-from message_formats.repertoire import Repertoire, gaiji_count, jis_x_0213
-
-Items = Mapping[str, str | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """What a rule may look at.
-
-    :ivar items: item id → value; ``None`` or absent where the message does not have it.
-    :ivar root: the name of the root element, for places.
-    """
-
-    items: Items
-    root: str
-    repertoire: Repertoire = jis_x_0213
-
-    def place(self, item: str) -> str:
-        """The place of an item."""
-        return f"/{self.root}/{item}"
-
-
-Rule = Callable[[Context], None]
-RULES: dict[str, Rule] = {}
-
-
-def rule(rule_id: str) -> Callable[[Rule], Rule]:
-    """Registers a rule under its id."""
-
-    def register(function: Rule) -> Rule:
-        RULES[rule_id] = function
-        return function
-
-    return register
+from message_formats.repertoire import gaiji_count
+from message_formats.rules.registry import Context, rule
 
 
 @functools.cache

@@ -1,0 +1,272 @@
+"""The HTTPS door: ``POST /v1/messages`` and what a sender needs around it, over mutual TLS.
+
+Theory of operation. The peer's certificate says who sends, on every request. The cheap refusals come before the body is read (who,
+pressure, content type, announced size), the size is enforced again while reading, and only a complete body is looked at. 202 is said when
+the ledger has committed, with the bytes of the receipt as the ledger keeps them, so that the same message gets the same answer for ever
+(I1, I2, R17). Everything else is a problem document of RFC 9457 made from codes, rules and places (I5, I10). This is the hot path of the
+gateway: one handler without middleware, one pass over the headers, three awaits.
+
+``docs/openapi.yaml`` describes the door; the examples in it are run against this module by a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.resources
+import json
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import structlog
+from aiohttp import web
+
+from gateway.errors import GatewayError, InputRefused, PeerRefused
+from gateway.intake import measures
+from gateway.intake.admit import Intake, Refused
+from gateway.intake.cloudevents import STRUCTURED_CONTENT_TYPE, EventAttributes, from_http, from_json
+from gateway.intake.peers import PeerDirectory
+from gateway.intake.prepare import Submission, too_large
+from gateway.intake.pressure import Pressure
+from gateway.intake.problems import body_of, headers_of, status_of
+
+log = structlog.get_logger("gateway.intake")
+
+BODY_TIMEOUT_S = 30.0
+"""A body that has not arrived by then is given up: a slow sender must not hold a place for ever."""
+
+KEEP_ALIVE_S = 75.0
+"""An idle connection stays open this long."""
+LINGER_S = 2.0
+"""After a refusal the rest of the body is read away for at most this long, so that the sender gets to see the answer."""
+
+_XML_TYPES = frozenset({"application/xml", "text/xml"})
+_JSON = "application/json; charset=utf-8"
+_RECEIPT_HEADERS = {"Content-Type": _JSON, "Cache-Control": "no-store"}
+
+
+class StatusQuery(Protocol):
+    """Looks up what became of a system's own message; None where that system has sent no such id."""
+
+    def __call__(self, system: str, source_id: str) -> Awaitable[Mapping[str, Any] | None]: ...
+
+
+class HttpsDoor:
+    """The handlers. For one event loop."""
+
+    def __init__(
+        self,
+        *,
+        intake: Intake,
+        peers: PeerDirectory,
+        pressure: Pressure,
+        status: StatusQuery,
+        jwks: Callable[[], Mapping[str, Any]],
+        body_timeout_s: float = BODY_TIMEOUT_S,
+    ) -> None:
+        self._intake = intake
+        self._peers = peers
+        self._pressure = pressure
+        self._status = status
+        self._jwks = jwks
+        self._limit = intake.message_bytes
+        self._body_timeout_s = body_timeout_s
+        self._openapi = importlib.resources.files("gateway.intake").joinpath("documents", "openapi.yaml").read_bytes()
+
+    async def post_message(self, request: web.Request) -> web.StreamResponse:
+        """``POST /v1/messages``."""
+        system = "unknown"
+        try:
+            system = self._system(request)
+            if (closed := self._pressure.closed) is not None:
+                return self._problem(request, system, closed)
+            structured = self._content_kind(request)
+            length = request.content_length
+            if length is not None and length > self._body_limit(structured):
+                raise too_large(self._limit)
+            attributes = None if structured else _attributes(request)
+            data = await self._read(request, self._body_limit(structured))
+            if attributes is None:
+                attributes, data = _structured(data)
+            if isinstance(attributes, InputRefused):
+                await self._intake.keep([Refused(system=system, door="https", error=attributes, body=data)])
+                return self._problem(request, system, attributes)
+            return await self._submit(request, system, attributes, data)
+        except GatewayError as e:
+            return self._problem(request, system, e)
+        except Exception as e:  # the edge: nobody above may turn this into a page or a log line with content in it
+            return self._failure(request, system, e)
+
+    async def _submit(self, request: web.Request, system: str, attributes: EventAttributes, data: bytes) -> web.StreamResponse:
+        answer = await self._intake.admit_one(Submission(system=system, door="https", attributes=attributes, data=data))
+        if answer.refusal is not None:
+            # what the ledger refuses is in conflict with what it holds; what the checks refuse has a status of its own or is invalid
+            return self._problem(request, system, answer.refusal, default=409 if answer.by_ledger else 422)
+        measures.accepted(system, "https", duplicate=answer.duplicate)
+        return web.Response(body=answer.receipt, status=202, headers=_RECEIPT_HEADERS)
+
+    async def get_message(self, request: web.Request) -> web.StreamResponse:
+        """``GET /v1/messages/{id}``: the caller's own messages; another system's are as unknown as one that never was."""
+        system = "unknown"
+        try:
+            system = self._system(request)
+            found = await self._status(system, request.match_info["id"])
+            if found is None:
+                raise InputRefused(
+                    "unknown-message", "this system has handed in no message of that id", place="path", rule="own messages only"
+                )
+            return _json(found, {"Cache-Control": "no-store"})
+        except GatewayError as e:
+            return self._problem(request, system, e)
+        except Exception as e:  # see post_message
+            return self._failure(request, system, e)
+
+    async def get_keys(self, request: web.Request) -> web.StreamResponse:
+        """``GET /v1/keys``: the public key for messages by AMQP, as a JWK set."""
+        try:
+            self._system(request)
+            return _json(self._jwks(), {"Cache-Control": "max-age=300", "Content-Type": "application/jwk-set+json"})
+        except GatewayError as e:
+            return self._problem(request, "unknown", e)
+
+    async def get_openapi(self, request: web.Request) -> web.StreamResponse:
+        """``GET /v1/openapi.yaml``: this door's description."""
+        try:
+            self._system(request)
+        except GatewayError as e:
+            return self._problem(request, "unknown", e)
+        return web.Response(body=self._openapi, headers={"Content-Type": "application/yaml"})
+
+    async def other_path(self, request: web.Request) -> web.StreamResponse:
+        """Everything else; the path is not repeated, it may hold anything."""
+        try:
+            self._system(request)
+        except GatewayError as e:
+            return self._problem(request, "unknown", e)
+        known = {"/v1/messages": "POST", "/v1/keys": "GET", "/v1/openapi.yaml": "GET"}
+        allowed = known.get(request.path)
+        if allowed is None and request.path.startswith("/v1/messages/") and request.method != "GET":
+            allowed = "GET"
+        if allowed is None:
+            return self._problem(
+                request, "unknown", InputRefused("unknown-path", "there is nothing at this path", rule="GET /v1/openapi.yaml")
+            )
+        answer = self._problem(request, "unknown", InputRefused("method-not-allowed", f"only {allowed} is possible here"))
+        answer.headers["Allow"] = allowed
+        return answer
+
+    def _system(self, request: web.Request) -> str:
+        transport = request.transport
+        if transport is None:
+            raise PeerRefused("connection-lost", "the connection is gone")
+        return self._peers.system_of(transport.get_extra_info("ssl_object"))
+
+    def _content_kind(self, request: web.Request) -> bool:
+        """True for the structured mode, False for XML.
+
+        :raises InputRefused: ``wrong-content-type`` or ``content-encoding``.
+        """
+        headers = request.headers
+        if "Content-Encoding" in headers:
+            raise InputRefused("content-encoding", "a compressed body is not accepted", place="Content-Encoding", rule="identity")
+        media, _, parameters = headers.get("Content-Type", "").partition(";")
+        media, parameters = media.strip().lower(), parameters.strip().lower().replace('"', "")
+        if parameters and parameters != "charset=utf-8":
+            raise InputRefused("wrong-content-type", "the text must be UTF-8", place="Content-Type", rule="charset=utf-8, or none")
+        if media in _XML_TYPES:
+            return False
+        if media == STRUCTURED_CONTENT_TYPE:
+            return True
+        raise InputRefused("wrong-content-type", "the data must be XML", place="Content-Type", rule="application/xml")
+
+    def _body_limit(self, structured: bool) -> int:
+        # base64 and JSON escapes make the structured form longer than the XML in it, which is measured again by itself
+        return self._limit * 2 + 4096 if structured else self._limit
+
+    async def _read(self, request: web.Request, limit: int) -> bytes:
+        """The whole body.
+
+        :raises InputRefused: ``too-large`` as soon as it is, ``body-timeout``, ``body-incomplete``.
+        """
+        content = request.content
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                first = await content.readany()
+                if content.at_eof() and len(first) <= limit:
+                    return first
+                parts, size = [first], len(first)
+                while size <= limit:
+                    part = await content.readany()
+                    if not part:
+                        return b"".join(parts)
+                    parts.append(part)
+                    size += len(part)
+        except TimeoutError as e:
+            raise InputRefused("body-timeout", f"the body did not arrive within {self._body_timeout_s:g} s", place="body") from e
+        except (OSError, web.RequestPayloadError) as e:
+            raise InputRefused("body-incomplete", "the body ended early or is not framed well", place="body") from e
+        raise too_large(self._limit)
+
+    def _problem(self, request: web.Request, system: str, error: GatewayError, *, default: int = 422) -> web.Response:
+        status = status_of(error, default)
+        measures.refused(system, "https", error.code)
+        answer = web.Response(body=body_of(error, status), status=status, headers=headers_of(error))
+        if not request.content.at_eof():
+            # the rest of a body that nobody reads must not be taken for the next request, nor be waited for
+            answer.force_close()
+        return answer
+
+    def _failure(self, request: web.Request, system: str, error: Exception) -> web.Response:
+        log.error("intake-failed", door="https", system=system, error=type(error).__name__)
+        return self._problem(
+            request, system, GatewayError("internal", "the gateway failed; it is not known whether the message was accepted")
+        )
+
+
+def _attributes(request: web.Request) -> EventAttributes | InputRefused:
+    """The attributes, or what is wrong with them: the body is read and kept all the same (I10)."""
+    try:
+        return from_http(request.raw_headers)
+    except InputRefused as e:
+        return e
+
+
+def _structured(body: bytes) -> tuple[EventAttributes | InputRefused, bytes]:
+    try:
+        return from_json(body)
+    except InputRefused as e:
+        return e, body
+
+
+def _json(document: Mapping[str, Any], headers: Mapping[str, str]) -> web.Response:
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    return web.Response(body=body, headers={"Content-Type": _JSON, **headers})
+
+
+async def open_door(door: HttpsDoor, *, host: str, port: int, tls: ssl.SSLContext) -> web.AppRunner:
+    """Listen on ``host`` and ``port`` (0: any free one) with a context of :func:`certs.tls.server_context`. ``cleanup()`` of what is
+    returned closes the door: it waits for the requests under way.
+
+    Without an access log: its lines would be written on the hot path and say nothing that the metrics do not.
+    """
+    runner = web.AppRunner(create_app(door), access_log=None, keepalive_timeout=KEEP_ALIVE_S, lingering_time=LINGER_S, shutdown_timeout=10)
+    await runner.setup()
+    await web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024, reuse_address=True).start()
+    return runner
+
+
+def create_app(door: HttpsDoor) -> web.Application:
+    """The aiohttp application of the door."""
+    app = web.Application()
+    app.router.add_post("/v1/messages", door.post_message)
+    app.router.add_get("/v1/keys", door.get_keys, allow_head=False)
+    app.router.add_get("/v1/openapi.yaml", door.get_openapi, allow_head=False)
+    app.router.add_get("/v1/messages/{id}", door.get_message, allow_head=False)
+    app.router.add_route("*", "/{tail:.*}", door.other_path)
+    return app
+
+
+def status_path(source_id: str) -> str:
+    """The path of a message's status."""
+    return "/v1/messages/" + quote(source_id, safe="")

@@ -1,0 +1,62 @@
+"""Which in-house system is at the other end of a connection: from its certificate, asked again for every request (I6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from certs.errors import CertificateError
+from certs.path import Purpose
+from certs.peer import TlsObject, identity_of
+from gateway.errors import PeerRefused
+from gateway.intake.prepare import Sender
+
+
+class Vouches(Protocol):
+    """What is needed of :class:`certs.peer.Authority`."""
+
+    def require(self, der: bytes, purpose: Purpose) -> None: ...
+
+
+class PeerDirectory:
+    """Certificates of the sending systems. For one event loop.
+
+    A certificate names a system by one of its alternative names, or by its common name where the configuration says ``CN=…``. One that
+    names two systems names none.
+    """
+
+    def __init__(self, senders: Iterable[Sender], authority: Vouches) -> None:
+        self._authority = authority
+        self._by_name = {sender.peer: sender.system for sender in senders}
+        self._by_certificate: dict[bytes, str] = {}
+
+    def system_of(self, tls: TlsObject | None) -> str:
+        """The system whose certificate the peer of this connection showed; valid and unrevoked now. About 3 µs for one seen before.
+
+        :raises PeerRefused: ``no-certificate``, ``unknown-sender`` (a certificate of our authority, but not of a sending system), or the
+            code of ``certs`` for one that is out of date or revoked.
+        """
+        der = tls.getpeercert(True) if tls is not None else None
+        if not der:
+            raise PeerRefused("no-certificate", "the sender showed no certificate")
+        system = self._by_certificate.get(der)
+        if system is None:
+            system = self._name(der)
+        try:
+            self._authority.require(der, Purpose.CLIENT)
+        except CertificateError as e:
+            self._by_certificate.pop(der, None)
+            raise PeerRefused(e.code, f"the certificate of {system}: {e.safe_detail}") from e
+        return system
+
+    def _name(self, der: bytes) -> str:
+        identity = identity_of(der)
+        names = {*identity.sans, f"CN={identity.common_name}"}
+        systems = {self._by_name[name] for name in names if name in self._by_name}
+        if len(systems) != 1:
+            raise PeerRefused("unknown-sender", f"certificate {identity.fingerprint_sha256[:16]} belongs to no sending system")
+        system = systems.pop()
+        if len(self._by_certificate) > 256:  # a peer cannot make this grow: it holds certificates of our own systems only
+            self._by_certificate.clear()
+        self._by_certificate[der] = system
+        return system

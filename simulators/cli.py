@@ -1,0 +1,140 @@
+"""``renkei simulate``: the outside world as commands of their own. ``python -m simulators.<party>`` does the same.
+
+Settings come from a YAML file (``--config``) and from flags; flags win. Everything about a resident is fictitious.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+import uvloop
+
+from certs.errors import CertificateError
+from simulators import verdict
+from simulators.errors import SimulatorError
+from simulators.journal import read_entries
+from simulators.juki_cs.service import JukiCsSettings, serve_city_cs
+from simulators.register.service import RegisterSettings, build
+from simulators.settings import read_settings
+
+simulate = typer.Typer(no_args_is_help=True, help="Simulated parties, the simulated register, and the verdict over both.")
+
+Config = Annotated[Path | None, typer.Option(help="Settings (YAML); flags win over it.")]
+
+
+def _fail(error: Exception) -> NoReturn:
+    typer.echo(f"error: {error}", err=True)
+    raise typer.Exit(2)
+
+
+def _without(flags: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if name not in names}
+
+
+@simulate.command("city-cs")
+def city_cs(
+    *,
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the SOAP endpoint (mutual TLS); 0: any.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Port of the control API and page on loopback; 0: any.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="Where the control API's bearer token is written (0600).")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Certificate chain (PEM).")] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key (PEM, 0600).")] = None,
+    ca: Annotated[Path | None, typer.Option(help="Authority of the callers (PEM).")] = None,
+    crl: Annotated[Path | None, typer.Option(help="Revocation lists (PEM).")] = None,
+    wrong_certificate: Annotated[Path | None, typer.Option(help="For the fault wrong-certificate.")] = None,
+    wrong_key: Annotated[Path | None, typer.Option(help="For the fault wrong-certificate.")] = None,
+    caller: Annotated[str | None, typer.Option(help="Who may call: CN=… or an alternative name.")] = None,
+    journal: Annotated[Path | None, typer.Option(help="The journal (JSON Lines); the state is rebuilt from it.")] = None,
+    journal_sync: Annotated[str | None, typer.Option(help="os: survives the process; disk: survives the machine.")] = None,
+    salt: Annotated[str | None, typer.Option(help="Salt of the run, shared with the register.")] = None,
+    salt_file: Annotated[Path | None, typer.Option(help="File with the salt of the run.")] = None,
+    faults: Annotated[Path | None, typer.Option(help="Script of faults (YAML).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of faults by chance.")] = None,
+    population: Annotated[int | None, typer.Option(help="Residents who are there from the beginning.")] = None,
+    city_seed: Annotated[int | None, typer.Option(help="Seed of the synthetic city.")] = None,
+    memory_s: Annotated[float | None, typer.Option(help="How long request control numbers are remembered.")] = None,
+    keepalive_s: Annotated[float | None, typer.Option(help="How long an idle connection is kept.")] = None,
+    ready_file: Annotated[Path | None, typer.Option(help="Written (JSON: pid, port, control_port) when it serves.")] = None,
+) -> None:
+    """The city CS (市町村CS) of the Juki-net."""
+    flags = _without(locals(), "config")
+    try:
+        settings = read_settings(JukiCsSettings, config, flags)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve_city_cs(settings))
+    except (SimulatorError, CertificateError) as error:
+        _fail(error)
+    except OSError as error:
+        _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
+
+
+@simulate.command("register")
+def register(
+    *,
+    config: Annotated[Path, typer.Option(help="Settings (YAML); flags win over it.")],
+    record: Annotated[Path | None, typer.Option(help="The register's own record (JSON Lines); goes on from it.")] = None,
+    salt: Annotated[str | None, typer.Option(help="Salt of the run, shared with the parties.")] = None,
+    population: Annotated[int | None, typer.Option(help="Residents of the synthetic city.")] = None,
+    city_seed: Annotated[int | None, typer.Option(help="Seed of the synthetic city.")] = None,
+    events_a_day: Annotated[int | None, typer.Option(help="Events a day; default: a peak day first, then average ones.")] = None,
+    spoil: Annotated[int | None, typer.Option(help="In-city moves that are sent with a mistake (E102).")] = None,
+    per_s: Annotated[float | None, typer.Option(help="Messages a second; default: as fast as they are taken.")] = None,
+    watch_every_s: Annotated[float | None, typer.Option(help="Ask after messages this often and replace what is held.")] = None,
+    progress_s: Annotated[float | None, typer.Option(help="Print progress (JSON, to standard error) this often.")] = None,
+) -> None:
+    """The resident record system (住民記録システム): hands its messages in; ends when all have their receipt."""
+    flags = _without(locals(), "config", "progress_s")
+    try:
+        settings = read_settings(RegisterSettings, config, flags)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            progress = runner.run(_run_register(settings, progress_s))
+    except (SimulatorError, CertificateError) as error:
+        _fail(error)
+    typer.echo(json.dumps(progress))
+
+
+async def _run_register(settings: RegisterSettings, progress_s: float | None) -> dict[str, Any]:
+    one = build(settings)
+
+    async def report(every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            print(json.dumps(one.progress()), file=sys.stderr, flush=True)
+
+    reporting = asyncio.get_running_loop().create_task(report(progress_s)) if progress_s is not None else None
+    try:
+        await one.run()
+        return one.progress()
+    finally:
+        if reporting is not None:
+            reporting.cancel()
+        one.record.close()
+
+
+@simulate.command("verdict")
+def judge(
+    record: Annotated[Path, typer.Argument(help="The register's record.")],
+    journal: Annotated[Path, typer.Argument(help="The party's journal.")],
+    time_up: Annotated[bool, typer.Option(help="Nobody waits any longer: what is not through is stuck, not lost.")] = False,
+) -> None:
+    """What was lost, doubled, reordered or stuck, from the register's record and the party's journal alone. Exit 1 if anything."""
+    try:
+        result = verdict.judge(read_entries(record), read_entries(journal), time_up=time_up)
+    except SimulatorError as error:
+        _fail(error)
+    except OSError as error:
+        _fail(SimulatorError("cannot-read", error.strerror or str(error)))
+    typer.echo(json.dumps(result.shown(), ensure_ascii=False))
+    raise typer.Exit(0 if result.ok and result.complete else 1)
+
+
+def run_alone(command: str) -> None:
+    """For ``python -m``: one of the commands without its name."""
+    simulate(args=[command, *sys.argv[1:]], prog_name=f"simulate {command}")

@@ -1,0 +1,53 @@
+"""Settings of the city CS simulator, and how it is put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pydantic import Field
+
+from certs.peer import Authority
+from simulators.city import City
+from simulators.control import Control
+from simulators.juki_cs.beginning import empty, of_city
+from simulators.juki_cs.party import JukiCs
+from simulators.party import PartyServer
+from simulators.serving import serve, serving
+from simulators.settings import PartySettings
+
+
+class JukiCsSettings(PartySettings):
+    """Settings of the city CS simulator."""
+
+    population: int = Field(default=0, ge=0)
+    """Residents who are there from the beginning; 0: nobody."""
+    city_seed: int = 1
+    memory_s: float = Field(default=86400.0, ge=0)
+    """How long a request control number (依頼管理番号) that took effect is remembered."""
+
+
+def build(settings: JukiCsSettings) -> JukiCs:
+    """The party, not yet on the network."""
+    return JukiCs(
+        salt=settings.the_salt(),
+        caller=settings.caller,
+        authority=Authority(settings.ca, settings.crl),
+        beginning=of_city(City(settings.city_seed, settings.population)) if settings.population else empty(),
+        population=settings.population,
+        memory_s=settings.memory_s,
+        seed=settings.seed,
+    )
+
+
+@asynccontextmanager
+async def serving_city_cs(settings: JukiCsSettings) -> AsyncIterator[tuple[JukiCs, PartyServer, Control]]:
+    """The simulator inside this process, while the block runs: for tests."""
+    party = build(settings)
+    async with serving(party, settings) as (server, control):
+        yield party, server, control
+
+
+async def serve_city_cs(settings: JukiCsSettings) -> None:
+    """The simulator as a process, until SIGTERM or SIGINT."""
+    await serve(build(settings), settings)

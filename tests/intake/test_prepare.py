@@ -1,0 +1,179 @@
+"""The checks of the door: every bad input has its own error, names rule and place, and repeats no value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import InputRefused
+from gateway.intake.prepare import Preparer
+from gateway.policy.routes import build, tables
+from gateway.security.blind import BlindIndex, ContentMac
+from gateway.security.keys import KeyStore
+from gateway.security.sealing import Sealer
+from message_formats import samples
+from tests.intake.kit import NAMESPACE, OTHER, REGISTER, TYPE, preparer, submission, xml
+from tests.intake.test_policy import packaged
+
+GOOD = xml()
+BAD: dict[str, tuple[bytes, str]] = {
+    "malformed XML": (GOOD[:-3], "malformed-xml"),
+    "empty": (b"", "malformed-xml"),
+    "not UTF-8": (GOOD.replace("世帯主".encode(), b"\xff\xfe"), "malformed-xml"),
+    "wrong namespace": (GOOD.replace(NAMESPACE.encode(), b"urn:example:other"), "wrong-namespace"),
+    "no namespace": (GOOD.replace(b' xmlns="' + NAMESPACE.encode() + b'"', b""), "wrong-namespace"),
+    "wrong root": (GOOD.replace(b"IdentityInformationUpdate", b"IdentityInformation"), "wrong-root"),
+    "DTD": (b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]>' + GOOD, "dtd-forbidden"),
+    "comment": (GOOD.replace("世帯主".encode(), "世帯<!-- -->主".encode()), "comment-forbidden"),
+    "too large": (GOOD + b" " * 70_000, "too-large"),
+    "invalid number": (GOOD.replace(b"999900000011", b"999900000012"), "invalid-number"),
+    "item missing": (GOOD.replace(b"<sex>2</sex>", b""), "item-missing"),
+    "item unknown": (GOOD.replace(b"<sex>2</sex>", b"<sex>2</sex><religion>x</religion>"), "item-unexpected"),
+}
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyStore:
+    return KeyStore(tmp_path / "keys").ensure()
+
+
+@pytest.fixture
+def ready(keys: KeyStore) -> Preparer:
+    return preparer(keys)
+
+
+def refused(ready: Preparer, data: bytes, **changes: Any) -> InputRefused:
+    with pytest.raises(InputRefused) as e:
+        ready.prepare(submission(data, **changes))
+    return e.value
+
+
+@pytest.mark.invariant("I10")
+@pytest.mark.invariant("I5")
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_bad_content_has_its_own_error_without_a_value(ready: Preparer, name: str) -> None:
+    data, code = BAD[name]
+    error = refused(ready, data)
+    assert error.code == code
+    assert error.rule
+    assert error.place
+    for value in samples.identity_items().values():
+        assert value is None or len(value) < 3 or value not in f"{error} {error.rule} {error.place}"
+
+
+@pytest.mark.invariant("I10")
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"type": "no-such-type"}, "unknown-type"),
+        ({"type": "move-in-notice"}, "not-permitted"),
+        ({"type": "identity-update-result"}, "not-permitted"),
+        ({"system": OTHER}, "not-permitted"),
+        ({"system": "nobody"}, "unknown-sender"),
+        ({"door": "file"}, "door-closed"),
+        ({"type": "destination-information", "door": "amqp"}, "ephemeral-by-queue"),
+        ({"type": "destination-information"}, "not-carried"),
+        ({"source": "urn:renkei:system:certificate-issuance-system"}, "source-mismatch"),
+        ({"source": "//city.example/tax-system#x"}, "source-mismatch"),
+        ({"schema": "urn:renkei:format:identity-information-update:2"}, "unknown-schema"),
+    ],
+)
+def test_bad_attributes_have_their_own_error(ready: Preparer, changes: dict[str, Any], code: str) -> None:
+    assert refused(ready, GOOD, **changes).code == code
+
+
+@pytest.mark.control("C-2-3-2")
+@pytest.mark.parametrize("system", sorted(tables().systems - {REGISTER}))
+def test_no_configuration_lets_another_system_use_the_city_cs(keys: KeyStore, system: str) -> None:
+    from gateway.intake.prepare import Sender
+
+    ready = preparer(keys, senders={system: Sender(system=system, peer=system, types=frozenset({TYPE}))})
+    assert refused(ready, GOOD, system=system, source="/x").code == "not-permitted"
+
+
+def test_the_size_is_looked_at_first_and_the_type_before_the_sender(ready: Preparer) -> None:
+    assert refused(ready, b"x" * 70_000, type="no-such-type", system="nobody").code == "too-large"
+    assert refused(ready, b"<", type="no-such-type", system="nobody").code == "unknown-type"
+    assert refused(ready, b"<", system=OTHER).code == "not-permitted"
+
+
+def test_a_source_may_name_the_sender_or_nobody(ready: Preparer) -> None:
+    for source in (f"urn:renkei:system:{REGISTER}", f"//city.example/{REGISTER}/counter-3", "/anything"):
+        assert ready.prepare(submission(GOOD, source=source)).system == REGISTER
+
+
+@pytest.mark.invariant("I5")
+def test_what_is_prepared_is_sealed_and_blind(ready: Preparer, keys: KeyStore) -> None:
+    sent = submission(GOOD, operator="staff-0042", terminal="T1", corrects="old-1")
+    made = ready.prepare(sent)
+    (delivery,) = made.deliveries
+    assert (made.system, made.source_id, made.type, made.schema, made.door) == (REGISTER, sent.attributes.id, TYPE, NAMESPACE, "https")
+    assert (made.operator, made.terminal, made.corrects) == ("staff-0042", "T1", "old-1")
+    assert (delivery.party, delivery.stream, delivery.lane, delivery.waits_for) == ("city-cs", "identity", "live", None)
+    assert delivery.party_key == "SAMPLE0000000001"
+    items = samples.identity_items()
+    blind = BlindIndex.current(keys)
+    assert made.hmac_key_id == blind.key_id
+    code, number = items["resident_record_code"], items["individual_number"]
+    assert code is not None
+    assert number is not None
+    assert made.identifiers == (
+        ("resident-record-code", blind.of("resident-record-code", code)),
+        ("individual-number", blind.of("individual-number", number)),
+    )
+    sealed = delivery.sealed
+    content = Sealer(keys).unseal(
+        sealed.sealed, wrapped=sealed.wrapped, kek_id=sealed.kek_id, message_id=made.message_id, message_type=TYPE, party="city-cs"
+    )
+    assert content == GOOD
+    assert delivery.content_digest == ContentMac.current(keys).of(content)
+    assert number not in repr(made)
+    assert number not in repr(sent)
+
+
+@pytest.mark.rule("R17")
+def test_the_identity_of_the_content_is_type_schema_and_data_and_nothing_else(ready: Preparer) -> None:
+    first = ready.prepare(submission(GOOD, time="2026-11-03T00:00:00Z"))
+    again = ready.prepare(submission(GOOD, time="2026-11-04T00:00:00Z", operator="staff-1"))
+    other = ready.prepare(submission(xml(sex="1")))
+    assert first.content_mac == again.content_mac
+    assert first.message_id != again.message_id
+    assert first.content_mac != other.content_mac
+
+
+@pytest.mark.rule("R3")
+def test_one_delivery_for_each_party_each_sealed_for_itself(keys: KeyStore) -> None:
+    connections, routes = packaged("connections.yaml"), packaged("routes.yaml")
+    connections["connections"][TYPE].append({"from": REGISTER, "to": "prefecture-server"})
+    routes["routes"][TYPE].append({"party": "prefecture-server", "stream": "identity", "lane": "live", "waits_for": "city-cs"})
+    asked: list[str] = []
+
+    def only_for(message: Any, *, party: str) -> bytes:
+        asked.append(party)
+        return f"<for-{party}/>".encode()
+
+    ready = preparer(keys, policy=build(connections, routes), parties=frozenset({"city-cs", "prefecture-server"}), item_filter=only_for)
+    made = ready.prepare(submission(GOOD))
+    assert asked == [d.party for d in made.deliveries] == ["city-cs", "prefecture-server"]
+    assert made.deliveries[1].waits_for == "city-cs"
+    assert made.deliveries[0].sealed.key_id != made.deliveries[1].sealed.key_id
+    assert made.deliveries[0].content_digest != made.deliveries[1].content_digest
+
+
+@given(st.binary(max_size=300) | st.integers(0, len(GOOD) - 1).map(lambda i: GOOD[:i] + b"\0" + GOOD[i + 1 :]))
+@settings(max_examples=150, deadline=None)
+def test_whatever_bytes_come_they_are_taken_or_refused(shared: Preparer, data: bytes) -> None:
+    try:
+        shared.prepare(submission(data))
+    except InputRefused as e:
+        assert e.code
+        assert e.rule
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Preparer:
+    return preparer(KeyStore(tmp_path_factory.mktemp("keys") / "keys").ensure())
