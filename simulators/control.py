@@ -53,7 +53,7 @@ class Control:
     async def start(self) -> None:
         """Write the token and listen on 127.0.0.1."""
         self._write_token()
-        app = web.Application(middlewares=[web.middleware(self._guard)])
+        app = web.Application(middlewares=[self._guard])
         app.router.add_get("/", self._page)
         app.router.add_get("/_sim/ready", self._ready)
         app.router.add_get("/_sim/state", self._state)
@@ -84,6 +84,7 @@ class Control:
         with os.fdopen(file, "w", encoding="ascii") as out:
             out.write(self._token + "\n")
 
+    @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.host.rpartition(":")[0] not in LOOPBACK and request.host not in LOOPBACK:
             return _problem(403, "host-refused", "use a loopback address")

@@ -26,6 +26,7 @@ from simulators.errors import JournalBusy, JournalDamaged
 
 Entry = dict[str, Any]
 Sync = Literal["os", "disk"]
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
@@ -113,7 +114,7 @@ class Journal:
         lines: list[bytes] = []
         for entry in entries:
             seq += 1
-            line = json.dumps({"seq": seq, "at": at, "mono_ns": mono, **entry}, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+            line = _encode({"seq": seq, "at": at, "mono_ns": mono, **entry}).encode() + b"\n"
             offsets.append(end)
             end += len(line)
             lines.append(line)

@@ -18,6 +18,7 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 REFERENCE_BYTES = 12
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 
 def subject_code(items: Mapping[str, str | None]) -> str:
@@ -48,8 +49,7 @@ class Vault:
     def seal(self, value: Any, context: str) -> str:
         """Seal a JSON value; returns ASCII text."""
         nonce = os.urandom(12)
-        plain = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-        return base64.b64encode(nonce + self._cipher.encrypt(nonce, plain, context.encode())).decode()
+        return base64.b64encode(nonce + self._cipher.encrypt(nonce, _encode(value).encode(), context.encode())).decode()
 
     def unseal(self, sealed: str, context: str) -> Any:
         """Undo :meth:`seal`.

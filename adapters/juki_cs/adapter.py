@@ -67,9 +67,7 @@ class JukiCsAdapter(Adapter):
 
     def __init__(self, host: AdapterHost) -> None:
         super().__init__(host)
-        operation = load_operation(
-            schemas.wsdl_path("juki_cs"), "UpdateIdentityInformation", prefixes={"j": outcomes.PROFILE}
-        )
+        operation = load_operation(schemas.wsdl_path("juki_cs"), "UpdateIdentityInformation", prefixes={"j": outcomes.PROFILE})
         self._actions, self._answer_tag, self._headers = operation.answer_actions, operation.answer_tag, operation.http_headers
         self._template = compile_records(
             operation, to=host.settings["address"], record="Record", identifier="deliveryId", element="IdentityInformationUpdate"

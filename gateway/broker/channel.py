@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,7 @@ from gateway.broker.errors import ChannelClosed, ConnectFailed
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 CALL_TIMEOUT_S = 10.0
+_ALERT = re.compile(r"\b[A-Z0-9_]*ALERT_[A-Z_]+")
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
@@ -39,7 +41,7 @@ def _causes(error: BaseException | None) -> list[BaseException]:
     return found
 
 
-def connect_failure(error: BaseException | None, place: str) -> ConnectFailed:
+def connect_failure(error: BaseException | None, place: str, *, tls: bool) -> ConnectFailed:
     """pika's error as one of ours. ``place`` is host and port."""
     causes = _causes(error)
     for cause in causes:
@@ -55,6 +57,15 @@ def connect_failure(error: BaseException | None, place: str) -> ConnectFailed:
             return ConnectFailed("broker-vhost-refused", f"the broker at {place} refused the virtual host")
     for cause in causes:
         if isinstance(cause, exceptions.IncompatibleProtocolError | exceptions.StreamLostError):
+            if tls:
+                # With TLS 1.3 the client's handshake succeeds although the server refuses its certificate: the refusal, an alert or
+                # just the end, comes with the first read. pika hands it on as text only.
+                alert = _ALERT.search(str(cause))
+                return ConnectFailed(
+                    "broker-tls-failed",
+                    f"the broker at {place} ended the connection right after the TLS handshake, probably because it does not accept our "
+                    f"client certificate ({alert[0] if alert else 'no alert'})",
+                )
             return ConnectFailed("broker-unreachable", f"the broker at {place} ended the connection before the login")
     return ConnectFailed("broker-unreachable", f"no connection to the broker at {place}: {type(causes[-1]).__name__ if causes else 'lost'}")
 
@@ -76,11 +87,11 @@ async def open_connection(
 
     def on_error(_connection: Any, error: Any) -> None:
         if not opened.done():
-            opened.set_exception(connect_failure(error, place))
+            opened.set_exception(connect_failure(error, place, tls=endpoint.tls is not None))
 
     def on_closed(_connection: Any, error: BaseException) -> None:
         if not opened.done():
-            opened.set_exception(connect_failure(error, place))
+            opened.set_exception(connect_failure(error, place, tls=endpoint.tls is not None))
         elif on_close is not None:
             on_close(error)
 
@@ -110,7 +121,7 @@ def _give_up(connection: AsyncioConnection) -> None:
         connection.close()
 
 
-async def close_connection(connection: AsyncioConnection, closed: asyncio.Future[Any], *, timeout_s: float = 3.0) -> None:
+async def close_connection(connection: AsyncioConnection, closed: asyncio.Future[Any], *, timeout_s: float = 2.0) -> None:
     """Close with AMQP's handshake; a broker that does not answer it within ``timeout_s`` is dropped."""
     if not closed.done() and connection.is_open:
         connection.close()

@@ -39,31 +39,43 @@ class Child:
         return self._process.pid
 
     @property
-    def returncode(self) -> int | None:
-        return self._process.poll()
-
-    @property
     def running(self) -> bool:
-        return self.returncode is None
+        """It has not ended. An ended one is not reaped before :meth:`kill`, so that its number still means this group and no other."""
+        if self._process.returncode is not None:
+            return False
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def signal(self, number: int) -> None:
         """Send a signal to the process itself; nothing if it has ended."""
         if self.running:
-            self._process.send_signal(number)
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         """SIGKILL to the process and everything in its group, and reap it."""
-        with contextlib.suppress(ProcessLookupError):  # the whole group has ended
-            os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):  # the whole group has ended
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
 
-    async def wait(self, timeout_s: float) -> bool:
-        """Wait until it has ended, at most ``timeout_s`` seconds; return whether it has."""
+    async def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it has ended, at most ``timeout_s`` seconds (None: for ever); return whether it has."""
+        if not self.running:
+            return True
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        descriptor = os.pidfd_open(self.pid)
+
+        def on_end() -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        loop.add_reader(descriptor, on_end)
         try:
-            await asyncio.to_thread(self._process.wait, timeout_s)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+            await asyncio.wait({ended}, timeout=timeout_s)
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        return not self.running
 
 
 def free_port() -> int:

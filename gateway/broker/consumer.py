@@ -153,11 +153,15 @@ class Subscription:
         """
         self._closed = True
         channel = self._channel
+        answers = True
         if channel is not None and channel.is_open and self.active:
             self._muted = True
             if not self.single_active:
-                with contextlib.suppress(BrokerUnavailable):  # the channel is going down: then there is nothing left to end
-                    await channel.call(channel.raw.basic_cancel, consumer_tag=self._consumer_tag, timeout_s=3.0)
+                try:
+                    await channel.call(channel.raw.basic_cancel, consumer_tag=self._consumer_tag, timeout_s=2.0)
+                except BrokerUnavailable as error:  # the channel is going down: then there is nothing left to end
+                    _log.warning("broker: ending the consuming of %s: %s", self.queue, error)
+                    answers = False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(drain_s):
                     while self._window.unacked:
@@ -165,8 +169,8 @@ class Subscription:
                         await self._drained.wait()
             self.flush()
         self._end_channel()
-        if channel is not None:
-            await channel.close()
+        if channel is not None and answers:
+            await channel.close(timeout_s=2.0)
         self._task.cancel()
         await asyncio.wait({self._task})
         self._consumer._forget(self)

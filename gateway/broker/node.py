@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import signal
@@ -27,6 +28,7 @@ from gateway.errors import BrokerUnavailable, ConfigurationError
 
 __all__ = ["EmbeddedNode", "PortMapper", "TlsListener"]
 
+_log = logging.getLogger(__name__)
 VHOST = "renkei"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 _LOCK_WAIT_S = 5.0
@@ -61,6 +63,7 @@ class PortMapper:
         """
         if self._child is not None and self._child.running:
             return
+        self.stop()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for _attempt in range(5):
             self.port = free_port()
@@ -129,6 +132,7 @@ class EmbeddedNode:
         self._peers = peers
         self._cookie = cookie
         self._child: Child | None = None
+        self._ready = False
 
     # --- what it is
 
@@ -149,6 +153,11 @@ class EmbeddedNode:
     def running(self) -> bool:
         """The process is there (it may be frozen, or still starting)."""
         return self._child is not None and self._child.running
+
+    @property
+    def ready(self) -> bool:
+        """:meth:`start` has seen it answer, and its process has not ended since."""
+        return self._ready and self.running
 
     def endpoint(self, user: str = GATEWAY_USER) -> BrokerEndpoint:
         """How ``user`` logs in with its password.
@@ -182,6 +191,7 @@ class EmbeddedNode:
         """
         if self.running:
             return
+        self.kill()  # what is left of one that ended by itself
         await self._lock()
         try:
             self._prepare()
@@ -196,6 +206,7 @@ class EmbeddedNode:
             from gateway.broker.admin import NodeAdmin  # it needs this module
 
             await NodeAdmin(self).finish_revocations()
+        self._ready = True
 
     async def stop(self, *, timeout_s: float = 30.0) -> None:
         """Stop gracefully; a node that does not end within ``timeout_s`` seconds is killed. Nothing is left running."""
@@ -207,6 +218,7 @@ class EmbeddedNode:
 
     def kill(self) -> None:
         """SIGKILL, at once; the port mapper (if it is the node's own) and the lock go too."""
+        self._ready = False
         if self._child is not None:
             self._child.kill()
             self._child = None
@@ -224,9 +236,26 @@ class EmbeddedNode:
         if self._child is not None:
             self._child.signal(signal.SIGCONT)
 
-    async def wait_ended(self, timeout_s: float) -> bool:
-        """For a supervisor: wait until the process has ended by itself, at most ``timeout_s`` seconds."""
-        return self._child is None or await self._child.wait(timeout_s)
+    async def supervise(self) -> None:
+        """Start the node again whenever it has ended by itself, with a growing pause, until cancelled.
+
+        :raises ConfigurationError: it cannot be started again as things are (its port was taken meanwhile, say).
+        """
+        pause_s = 0.5
+        loop = asyncio.get_running_loop()
+        while True:
+            since = loop.time()
+            if self._child is not None:
+                await self._child.wait()
+                _log.error("the embedded broker ended; starting it again")
+            if loop.time() - since > 60:
+                pause_s = 0.5
+            await asyncio.sleep(pause_s)
+            pause_s = min(10.0, pause_s * 2)
+            try:
+                await self.start()
+            except BrokerUnavailable as error:
+                _log.error("the embedded broker does not start: %s", error)
 
     async def __aenter__(self) -> Self:
         await self.start()

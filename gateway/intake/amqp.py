@@ -157,13 +157,14 @@ class AmqpDoor:
 
     async def start(self) -> None:
         """Consume from now on."""
+        self._subscription = await self._consumer.subscribe(
+            f"intake.{self.system}", prefetch=self._prefetch, on_delivery=self._on_delivery, single_active=True
+        )
+        # not before: without the subscription, what has come already could not be told from what is of an older channel
         self._tasks = [
             asyncio.create_task(self._open_all(), name=f"intake {self.system}: open"),
             asyncio.create_task(self._commit_all(), name=f"intake {self.system}: commit"),
         ]
-        self._subscription = await self._consumer.subscribe(
-            f"intake.{self.system}", prefetch=self._prefetch, on_delivery=self._on_delivery, single_active=True
-        )
 
     async def stop(self, *, drain_s: float = 5.0) -> None:
         """Settle what is in hand, for at most ``drain_s`` seconds, and stop consuming."""
@@ -204,7 +205,7 @@ class AmqpDoor:
             while not self._inbox or self._open >= 2 * self._batch or self._must_wait(self._inbox[0]):
                 await self._wait_change()
             delivery = self._inbox.popleft()
-            if self._subscription is not None and not self._is_current(delivery):
+            if not self._is_current(delivery):
                 continue
             self._open += 1
             try:

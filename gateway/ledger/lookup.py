@@ -65,3 +65,8 @@ def party_row(conn: Connection, party: str) -> PartyRow:
     """The state of a party (closed, if nothing was ever noted)."""
     row = conn.execute(select(t.party_state).where(t.party_state.c.party == party)).mappings().first()
     return PartyRow(**row) if row is not None else PartyRow(party=party)
+
+
+def process_lives(conn: Connection, worker: str, now: float) -> bool:
+    """The registration is renewed (R6)."""
+    return conn.execute(_LIVE.where(t.worker.c.id == worker), {"since": now - LIVENESS_S}).first() is not None

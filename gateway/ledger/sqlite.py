@@ -27,7 +27,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, QueuePool
@@ -39,6 +39,8 @@ from gateway.ledger.failures import LOCKED, classify
 _log = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.001
+TURN_RETRY_S: Final = 0.0002
+"""Whoever stands in the turnstile is the only one that tries, and may try more often."""
 TURN_S: Final = 0.015
 """How long to wait at the turnstile: a lock is held for 10 ms (R21), so longer means that who stands in it is frozen."""
 CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
@@ -83,7 +85,7 @@ class Turnstile:
         while not try_lock(self._descriptor):
             if time.monotonic() > deadline:
                 return False
-            time.sleep(RETRY_S / 4)
+            time.sleep(TURN_RETRY_S)
         return True
 
     def leave(self) -> None:
@@ -134,7 +136,7 @@ class SqliteSession:
             while not self._try_begin():
                 if time.monotonic() > deadline:
                     raise LOCKED.error()
-                time.sleep(RETRY_S)
+                time.sleep(TURN_RETRY_S if turn else RETRY_S)
         finally:
             if turn:
                 self._turnstile.leave()
@@ -159,6 +161,27 @@ class SqliteSession:
         self._connection.rollback()
         if self._driver.in_transaction:
             self._driver.rollback()
+
+    def leave_a_frame(self) -> None:
+        """Commit a write that means nothing, so that the log holds something that is not copied yet. For the checkpointer."""
+        self.begin()
+        try:
+            number = self._driver.execute("PRAGMA user_version").fetchone()[0]
+            self._driver.execute(f"PRAGMA user_version = {(number + 1) % 2**31}")
+        finally:
+            self._connection.commit()
+
+    def checkpoint(self, mode: Literal["PASSIVE", "TRUNCATE"]) -> bool:
+        """Copy the log into the database; False if not all of it could be. For the checkpointer."""
+        turn = mode == "TRUNCATE" and self._turnstile.enter()  # it needs the writers' lock
+        try:
+            self._driver.execute("PRAGMA busy_timeout = 30")
+            busy, log_frames, copied_frames = self._driver.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        finally:
+            self._driver.execute("PRAGMA busy_timeout = 0")
+            if turn:
+                self._turnstile.leave()
+        return not busy and log_frames == copied_frames
 
     def close(self) -> None:
         self._connection.invalidate()
@@ -190,7 +213,7 @@ class SqliteBackend:
         event.listen(self._writers, "connect", lambda driver, _: _set_up(driver, read_only=False))
         event.listen(self.readers, "connect", lambda driver, _: _set_up(driver, read_only=True))
         event.listen(self.readers, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-        self._checkpointer = Checkpointer(path, self._writers)
+        self._checkpointer = Checkpointer(path, self._writers, lock_wait_s)
 
     def session(self) -> SqliteSession:
         self._checkpointer.start()
@@ -218,8 +241,9 @@ class SqliteBackend:
 class Checkpointer:
     """Keeps the write-ahead log short, in a thread of its own. See the module's text for why it writes first."""
 
-    def __init__(self, path: Path, writers: Engine) -> None:
+    def __init__(self, path: Path, writers: Engine, lock_wait_s: float) -> None:
         self._path = path
+        self._lock_wait_s = lock_wait_s
         self._wal = Path(f"{path}-wal")
         self._writers = writers
         self._stop = threading.Event()
@@ -264,33 +288,20 @@ class Checkpointer:
                 return False  # another process is at it
             if truncate:
                 self._truncated_at = time.monotonic()
-            with self._writers.connect() as connection:
-                driver = _driver_of(connection)
-                driver.execute("PRAGMA busy_timeout = 100")
+            session = SqliteSession(self._writers, beside(self._path, "turn"), self._lock_wait_s)
+            try:
                 # Not blocking anybody: most of the work, and both fsyncs, are done here.
-                _write_something(driver)
-                done = _checkpoint(driver, "PASSIVE")
+                session.leave_a_frame()
+                done = session.checkpoint("PASSIVE")
                 if truncate:
                     # Blocks writers, but little is left to copy. Falls back to a passive one when it does not get the lock, hence:
-                    _write_something(driver)
-                    done = _checkpoint(driver, "TRUNCATE")
+                    session.leave_a_frame()
+                    done = session.checkpoint("TRUNCATE")
                 return done
+            finally:
+                session.close()
         finally:
             os.close(descriptor)
-
-
-def _write_something(driver: sqlite3.Connection) -> None:
-    driver.execute("BEGIN IMMEDIATE")
-    try:
-        number = driver.execute("PRAGMA user_version").fetchone()[0]
-        driver.execute(f"PRAGMA user_version = {(number + 1) % 2**31}")
-    finally:
-        driver.commit()
-
-
-def _checkpoint(driver: sqlite3.Connection, mode: str) -> bool:
-    busy, log_frames, copied_frames = driver.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-    return not busy and log_frames == copied_frames
 
 
 def beside(path: Path, suffix: str) -> Path:

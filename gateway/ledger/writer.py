@@ -21,6 +21,7 @@ import asyncio
 import contextlib
 import queue
 import random
+import sys
 import threading
 import time
 from collections import deque
@@ -39,6 +40,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 BULK_PATIENCE_S: Final = 0.1
+SWITCH_S: Final = 0.0005
 CONTENTION_TRIES: Final = 8
 LOST_TRIES: Final = 3
 GIVE_UP_AFTER: Final = 3
@@ -158,6 +160,9 @@ class Writer:
         self._closing = False
         self._draining = True
         self.statistics = WriterStatistics()
+        # After each statement of SQLite the thread waits for the interpreter's lock, holding the database's: with the default of 5 ms a
+        # loop that computes slows groups down thirty times (measured: 119 operations/s; with 0.5 ms 3,400/s).
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -352,7 +357,7 @@ class Writer:
         if self._session is None:
             return
         failure = classify(error)
-        if isinstance(error, _CommitUnknown) or failure.kind in {Kind.LOST, Kind.UNAVAILABLE}:
+        if isinstance(error, _CommitUnknown) or failure.kind is Kind.LOST or failure.code in {"ledger-io", "ledger-corrupt"}:
             self._drop_session()
             return
         try:

@@ -10,10 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from message_formats.errors import FormatError
-from message_formats.identifiers import IndividualNumber, ResidentRecordCode
-
 from message_formats import codes
+from message_formats.identifiers import IndividualNumber, ResidentRecordCode
 
 Items = Mapping[str, str]
 
@@ -101,13 +99,9 @@ def _malformed(items: Items) -> Refusal | None:
         return Refusal.FORMAT
     if items["change_reason"] not in _GROUPS:
         return Refusal.CODE
-    try:
-        for item in ("resident_record_code", "former_resident_record_code"):
-            if item in items:
-                ResidentRecordCode(items[item])
-        if "individual_number" in items:
-            IndividualNumber(items["individual_number"])
-    except FormatError:
+    former, number = items.get("former_resident_record_code"), items.get("individual_number")
+    fits = ResidentRecordCode.check(items["resident_record_code"])
+    if not fits or (former and not ResidentRecordCode.check(former)) or (number and not IndividualNumber.check(number)):
         return Refusal.CHECK_DIGIT
     return None
 

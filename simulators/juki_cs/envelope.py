@@ -5,15 +5,17 @@ Everything is validated against the profile's XSD, what comes and what goes. Ref
 
 from __future__ import annotations
 
+import itertools
+import secrets
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
-from message_formats.errors import FormatError
 
+from message_formats.errors import FormatError
 from simulators.misbehaviour import Answer
 
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
@@ -79,12 +81,18 @@ def read_call(body: bytes, soap_action: str, validate: Validator) -> Call:
 
     :raises CallRefused: with the profile's code.
     """
+    # Comments and processing instructions could split a text; in UTF-8, the only encoding of the profile, they show in the bytes.
+    if b"<!--" in body or body.find(b"<?", 2) >= 0:
+        raise CallRefused("comment-forbidden")
     try:
         envelope = etree.fromstring(body, _PARSER)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise CallRefused("not-xml") from error
-    if envelope.getroottree().docinfo.doctype:  # type: ignore[union-attr]  # the stub knows no DocInfo
+    about: Any = envelope.getroottree().docinfo
+    if about.doctype:
         raise CallRefused("dtd-forbidden")
+    if about.encoding not in (None, "UTF-8", "utf-8"):
+        raise CallRefused("encoding")
     if envelope.tag != _ENVELOPE:
         raise CallRefused("not-soap")
     addressing, content = _parts(envelope)
@@ -103,7 +111,8 @@ def read_call(body: bytes, soap_action: str, validate: Validator) -> Call:
         validate(content)
     except FormatError as error:
         raise CallRefused("schema-invalid", message_id) from error
-    records = tuple(_record(element, message_id) for element in content)
+    with_attributes = b"text" in body  # rarely more than a guess, never less
+    records = tuple([_record(element, with_attributes) for element in content])
     if len({record.delivery_id for record in records}) != len(records):
         raise CallRefused("delivery-id-twice", message_id)
     return Call(message_id=message_id, records=records)
@@ -144,33 +153,31 @@ def _note_header(header: etree._Element, addressing: dict[str, str]) -> None:
         addressing[name] = (header.text or "").strip()
 
 
-def _record(element: etree._Element, message_id: str) -> Record:
-    if element.tag != _RECORD or len(element) != 1:  # a comment beside the one element
-        raise CallRefused("schema-invalid", message_id)
-    items: dict[str, str] = {}
-    for item in element[0]:
-        if not isinstance(item.tag, str) or len(item):  # comments and instructions could split a text
-            raise CallRefused("schema-invalid", message_id)
-        name = item.tag[_ITEM_START:]
-        items[name] = item.text or ""
-        for attribute, value in item.attrib.items():  # the wording of a date that is unknown in part
-            items[f"{name}@{attribute!s}"] = str(value)
+def _record(element: etree._Element, with_attributes: bool) -> Record:
+    """A record; the schema has seen it, so its shape is certain. ``@text``: the wording of a date that is unknown in part."""
+    update = element[0]
+    items: dict[str, str] = {item.tag[_ITEM_START:]: item.text or "" for item in update}
+    if with_attributes:
+        for item in update:
+            text = item.get("text")
+            if text is not None:
+                items[f"{item.tag[_ITEM_START:]}@text"] = text
     return Record(delivery_id=element.get("deliveryId", ""), items=items)
 
 
-_HEAD = (
-    f'<?xml version="1.0" encoding="UTF-8"?><soap:Envelope xmlns:soap="{SOAP}" xmlns:wsa="{WSA}"><soap:Header>'
-    "<wsa:Action>{action}</wsa:Action><wsa:MessageID>urn:uuid:{own}</wsa:MessageID>{relates}"
-    f"<wsa:To>{ANONYMOUS}</wsa:To></soap:Header><soap:Body>"
-)
+_XML = f'<?xml version="1.0" encoding="UTF-8"?><soap:Envelope xmlns:soap="{SOAP}" xmlns:wsa="{WSA}"><soap:Header><wsa:Action>'
+_TO = f"<wsa:To>{ANONYMOUS}</wsa:To></soap:Header><soap:Body>"
 _TAIL = "</soap:Body></soap:Envelope>"
 _OPEN = f'<j:UpdateIdentityInformationResponse xmlns:j="{PROFILE}" xmlns:r="{RESULT}">'
 _CLOSE = "</j:UpdateIdentityInformationResponse>"
+_own_ids = itertools.count(secrets.randbits(40))
+_own_prefix = str(uuid.uuid4())[:24]
 
 
 def _head(action: str, relates_to: str) -> str:
     relates = f"<wsa:RelatesTo>{escape(relates_to)}</wsa:RelatesTo>" if relates_to else ""
-    return _HEAD.format(action=action, own=uuid.uuid4(), relates=relates)
+    own = f"{_own_prefix}{next(_own_ids):012x}"  # a UUID for each answer; random for each process, counted within
+    return f"{_XML}{action}</wsa:Action><wsa:MessageID>urn:uuid:{own}</wsa:MessageID>{relates}{_TO}"
 
 
 def _result(result: Result) -> str:

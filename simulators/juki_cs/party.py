@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from aiohttp import web
-from message_formats.schemas import profile_validator
 
 from certs.errors import PeerMismatch
 from certs.path import Purpose
 from certs.peer import Authority, require_peer
+from message_formats.schemas import profile_validator
 from simulators.faults import Fault, Subject
 from simulators.journal import Entry
 from simulators.juki_cs import envelope
@@ -114,11 +114,11 @@ class JukiCs(Party):
         for record, subject in zip(call.records, subjects, strict=True):
             fault = self.faults.for_record(subject) if self.faults else None
             if fault is None:
-                self._residents.apply(record, self.journal, applied)
+                self._residents.apply(record, subject[0], self.journal, applied)
             elif fault.kind.name == "refuse":
-                self._residents.apply(record, self.journal, applied, refuse=fault.spec.code)
+                self._residents.apply(record, subject[0], self.journal, applied, refuse=fault.spec.code)
             elif fault.takes_effect:
-                self._residents.apply(record, self.journal, applied, say_duplicate=True)
+                self._residents.apply(record, subject[0], self.journal, applied, say_duplicate=True)
             else:  # says duplicate of what it never saw
                 result = Result(delivery_id=record.delivery_id, control_number=record.items["request_control_number"], duplicate=True)
                 applied.results.append(result)

@@ -114,16 +114,17 @@ class Residents:
         """The reference of the resident that a record is about."""
         return self._references.of(subject_code(record.items))
 
-    def apply(self, record: Record, journal: Journal, applied: Applied, *, refuse: str | None = None, say_duplicate: bool = False) -> None:
+    def apply(
+        self, record: Record, reference: str, journal: Journal, applied: Applied, *, refuse: str | None = None, say_duplicate: bool = False
+    ) -> None:
         """Decide one record and note what follows in ``applied``; nothing changes before :meth:`take_over`.
 
+        :param reference: of the resident, as :meth:`subject` says.
         :param refuse: an error code that a fault wants.
         :param say_duplicate: a fault wants the answer to say *duplicate*.
         """
         items = record.items
         number = items["request_control_number"]
-        code = subject_code(items)
-        reference = self._references.of(code)
         note = {
             "delivery": record.delivery_id,
             "request": number,
@@ -135,7 +136,7 @@ class Residents:
             applied.entries.append({"kind": "duplicate", **note})
             applied.results.append(Result(delivery_id=record.delivery_id, control_number=number, duplicate=True))
             return
-        resident = self._find(code, reference, journal, applied.residents)
+        resident = self._find(subject_code(items), reference, journal, applied.residents)
         refusal = refuse or refusal_of(items, resident)
         if refusal is not None:
             applied.entries.append({"kind": "refused", **note, "code": str(refusal), "injected": refuse is not None})
@@ -147,7 +148,7 @@ class Residents:
     def _take_effect(self, items: Items, reference: str, before: Resident | None, note: dict[str, Any], applied: Applied) -> None:
         last_abnormal = note["abnormal"] or (before.abnormal if before is not None else 0)
         after = as_held(items, update=note["update"], abnormal=last_abnormal)
-        entry = {"kind": "effect", **note, "abnormal_last": last_abnormal, "sealed": self._vault.seal(dict(items), note["request"])}
+        entry = {"kind": "effect", **note, "abnormal_last": last_abnormal, "sealed": self._vault.seal(items, note["request"])}
         if "former_resident_record_code" in items:
             new_reference = self._references.of(items["resident_record_code"])
             entry["moved_to"] = new_reference

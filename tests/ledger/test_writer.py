@@ -176,8 +176,12 @@ async def test_a_swallowed_error_of_the_database_is_never_a_success(ledger_url: 
         except Exception as error:
             swallowed.append(error)
 
+    def run(connection: Any, operations: Any, now: float) -> list[None]:
+        give_up(connection)
+        return [None] * len(operations)
+
     swallowed: list[Exception] = []
-    async with ledger(ledger_url, run=lambda connection, operations, now: [give_up(connection) for _ in operations]) as (engine, writer, _):
+    async with ledger(ledger_url, run=run) as (engine, writer, _):
         with pytest.raises(Exception, match=r".*") as caught:
             await writer.submit(Write(text="x"))
         assert type(caught.value).__name__ == "TransactionGone"

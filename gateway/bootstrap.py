@@ -1,0 +1,332 @@
+"""The only place where things are put together: the two kinds of process of a gateway, from a configuration.
+
+``gateway``: the doors (HTTPS and AMQP), the operators' API, metrics. ``worker``: deliveries. Both open the same ledger and broker; a
+supervisor (``gateway/supervisor.py``) runs the embedded broker and as many of them as the configuration says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from certs.errors import CertificateError
+from certs.tls import Authority, client_context, server_context
+from gateway.broker import BrokerEndpoint, Consumer, Publisher, topology
+from gateway.broker.node_files import GATEWAY_USER, NodeFolder
+from gateway.config import Config, read_secret
+from gateway.contract import AdapterHost, Manifest, Remembers
+from gateway.delivery.calls import Caller
+from gateway.delivery.liveness import Liveness
+from gateway.delivery.party import PartyRunner, Shape
+from gateway.delivery.rows import PartyTraits, RetryPolicy
+from gateway.delivery.transport import Endpoint, PartyHttp
+from gateway.delivery.worker import Worker, ringer
+from gateway.errors import ConfigurationError
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.queries import backlog, own_message
+from gateway.plugins import BoundParty, bind_parties
+from gateway.ready import mark_ready
+from gateway.security.blind import BlindIndex, ContentMac
+from gateway.security.jwe import JweKeys
+from gateway.security.keys import KeyStore
+from gateway.security.sealing import Sealer
+
+INDEX_VARIABLE = "RENKEI_PROCESS_INDEX"
+"""Which of several equal processes this is, set by the supervisor: each has its own port for metrics."""
+
+
+# ---- what both kinds need ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """Ledger, broker and keys of one process."""
+
+    config: Config
+    ledger: Ledger
+    publisher: Publisher
+    consumer: Consumer
+    liveness: Liveness
+    endpoint: BrokerEndpoint
+    keys: KeyStore
+    parties: dict[str, BoundParty]
+
+
+def broker_endpoint(config: Config) -> BrokerEndpoint:
+    """Where the broker of this configuration is, and how the gateway logs in.
+
+    :raises ConfigurationError: no embedded broker was set up yet, or a secret or certificate of the external one cannot be read.
+    """
+    if config.broker.mode == "embedded":
+        user = NodeFolder(config.broker_directory).users().get(GATEWAY_USER)
+        if user is None:
+            raise ConfigurationError("broker-not-set-up", "the embedded broker has not been started yet: start it with renkei up")
+        return BrokerEndpoint(
+            hosts=(("127.0.0.1", config.broker.embedded.port),),
+            user=GATEWAY_USER,
+            password=user["password"],
+            heartbeat_s=config.broker.heartbeat_s,
+        )
+    external = config.broker.external
+    assert external is not None
+    certificate, key = config.certificate(external.certificate)
+    try:
+        tls = client_context(certificate, key, external.ca or config.ca_file, config.crl_file)
+    except CertificateError as error:
+        raise ConfigurationError(error.code, error.safe_detail) from error
+    password = read_secret(external.password, external.password_file)
+    return BrokerEndpoint(
+        hosts=tuple((host, int(port or 5671)) for host, _, port in (each.partition(":") for each in external.hosts)),
+        vhost=external.vhost,
+        user=external.user if password else None,
+        password=password,
+        tls=tls,
+        server_name=external.peer,
+        heartbeat_s=config.broker.heartbeat_s,
+    )
+
+
+def topology_of(config: Config) -> topology.Topology:
+    """Queues for every system that may use AMQP and every party."""
+    return topology.build(
+        systems=[name for name, system in config.intake.systems.items() if "amqp" in system.doors], parties=list(config.parties)
+    )
+
+
+@contextlib.asynccontextmanager
+async def base(config: Config, role: str) -> AsyncIterator[Base]:
+    """Open what every process needs; closes it again in order."""
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    parties = bind_parties(config)
+    keys = KeyStore(config.keys_directory).ensure()
+    ledger = await asyncio.to_thread(Ledger.open, config.ledger_url())
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(ledger.close)
+        endpoint = broker_endpoint(config)
+        publisher = Publisher(endpoint, name=f"renkei {role} publish")
+        await publisher.start()
+        stack.push_async_callback(publisher.close)
+        ledger.ring = ringer(publisher)
+        consumer = Consumer(endpoint, name=f"renkei {role} consume")
+        await consumer.start()
+        stack.push_async_callback(consumer.close)
+        liveness = Liveness(ledger, role)
+        await liveness.start()
+        stack.push_async_callback(liveness.stop)
+        yield Base(
+            config=config, ledger=ledger, publisher=publisher, consumer=consumer, liveness=liveness, endpoint=endpoint, keys=keys, parties=parties
+        )
+
+
+def traits_of(party: BoundParty) -> PartyTraits:
+    """What the delivery rules need to know of a party: from its adapter's manifest and the configuration.
+
+    :raises ConfigurationError: the party forgets ids sooner than an attempt may stay open (R9).
+    """
+    manifest: Manifest = party.adapter.manifest
+    drops = manifest.duplicates
+    queries = manifest.queries
+    retry = party.config.retry
+    traits = PartyTraits(
+        party=party.party,
+        resend=drops is not None and drops.remembers is not Remembers.ALL,
+        memory_s=drops.memory_s if drops is not None else 0.0,
+        queries=queries is not None,
+        settle_s=max(manifest.settle_s, queries.final_after_s if queries is not None else 0.0),
+        call_s=party.limits.call_s,
+        retry=RetryPolicy(first_s=retry.first_s, longest_s=retry.longest_s, budget=retry.budget),
+    )
+    if traits.resend and traits.memory_s <= traits.open_s:
+        raise ConfigurationError(
+            "party-memory", f"{party.party} forgets ids after {traits.memory_s:g} s, but an attempt may stay open for {traits.open_s:g} s (R9)"
+        )
+    return traits
+
+
+def party_http(config: Config, party: BoundParty) -> PartyHttp:
+    """The HTTP client for one party: our certificate, its name, its authority."""
+    certificate, key = config.certificate(party.config.certificate)
+    minimum = ssl.TLSVersion.TLSv1_2 if party.config.tls == "1.2" else ssl.TLSVersion.TLSv1_3
+    endpoint = Endpoint(
+        url=party.config.url, peer=party.config.peer, call_s=party.limits.call_s, connections=party.limits.calls
+    )
+    try:
+        context = client_context(certificate, key, config.ca_file, config.crl_file, minimum=minimum)
+        context.check_hostname = False  # PartyHttp demands the exact name party.peer of every connection
+        return PartyHttp(endpoint, context, Authority(config.ca_file, config.crl_file))
+    except CertificateError as error:
+        raise ConfigurationError(error.code, f"party {party.party}: {error.safe_detail}") from error
+
+
+def listener_context(config: Config, name: str | None) -> ssl.SSLContext:
+    """For a listener of ours: a client certificate is required."""
+    certificate, key = config.certificate(name)
+    try:
+        return server_context(certificate, key, config.ca_file, config.crl_file)
+    except CertificateError as error:
+        raise ConfigurationError(error.code, error.safe_detail) from error
+
+
+# ---- the worker --------------------------------------------------------------------------------------------------------------------
+
+
+async def worker(config: Config, stop: asyncio.Event) -> None:
+    """Deliver until ``stop`` is set; then end what is under way."""
+    async with base(config, "worker") as common, contextlib.AsyncExitStack() as stack:
+        await topology.declare(common.endpoint, topology_of(config))
+        sealer = Sealer(common.keys)
+        runners: list[PartyRunner] = []
+        for party in common.parties.values():
+            http = party_http(config, party)
+            stack.push_async_callback(http.close)
+            adapter = party.adapter(AdapterHost(settings=party.settings, http=http))
+            caller = Caller(adapter, sealer, common.liveness, calls=party.limits.calls, call_s=party.limits.call_s)
+            shape = Shape(calls=party.limits.calls, records_per_call=party.limits.records_per_call, share=config.workers.share)
+            runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, None))
+
+        async def recreate(queue: str) -> None:
+            await topology.recreate(common.endpoint, topology_of(config), queue)
+
+        work = Worker(common.ledger, common.liveness, common.consumer, common.publisher, runners, recreate=recreate)
+        await work.start()
+        stack.push_async_callback(work.stop)
+        with mark_ready(config.data_dir, "worker"):
+            await stop.wait()
+
+
+# ---- the gateway -------------------------------------------------------------------------------------------------------------------
+
+
+async def gateway(config: Config, stop: asyncio.Event) -> None:
+    """The doors, the operators' API, metrics, until ``stop`` is set."""
+    from gateway.admin.app import create_app
+    from gateway.admin.app import serve as serve_admin
+    from gateway.admin.identity import Operators
+    from gateway.admin.ledger_service import LedgerAdminService
+    from gateway.intake.admit import Intake
+    from gateway.intake.amqp import AmqpDoor
+    from gateway.intake.https import HttpsDoor, open_door
+    from gateway.intake.peers import PeerDirectory
+    from gateway.intake.prepare import Preparer, Sender
+    from gateway.intake.pressure import Pressure, PressureLimits
+    from gateway.policy.routes import tables
+
+    async with base(config, "gateway") as common, contextlib.AsyncExitStack() as stack:
+        await topology.declare(common.endpoint, topology_of(config))
+        ledger, limits = common.ledger, config.intake.limits
+        senders = {
+            name: Sender(system=name, peer=system.peer, doors=frozenset(system.doors), types=frozenset(system.types))
+            for name, system in config.intake.systems.items()
+        }
+        preparer = Preparer(
+            senders=senders,
+            parties=frozenset(config.parties),
+            policy=tables(),
+            sealer=Sealer(common.keys),
+            blind=BlindIndex.current(common.keys),
+            mac=ContentMac.current(common.keys),
+            message_bytes=limits.message_bytes,
+        )
+        intake = Intake(preparer=preparer, ledger=ledger)
+        disks = [Path(config.data_dir)]
+        pressure = Pressure(
+            PressureLimits(backlog=limits.backlog, disk_reserve_bytes=limits.disk_reserve_bytes),
+            disks=disks,
+            backlog=lambda: ledger.read(backlog),
+        )
+        await pressure.start()
+        stack.push_async_callback(pressure.stop)
+        jwe = JweKeys(common.keys)
+
+        async def status(system: str, source_id: str) -> Any:
+            return await ledger.read(lambda conn: own_message(conn, system, source_id))
+
+        door = HttpsDoor(
+            intake=intake,
+            peers=PeerDirectory(senders.values(), Authority(config.ca_file, config.crl_file)),
+            pressure=pressure,
+            status=status,
+            jwks=jwe.public_jwks,
+        )
+        https = config.intake.https
+        stack.push_async_callback(_cleanup(await open_door(door, host=https.host, port=https.port, tls=listener_context(config, https.certificate))))
+        for name, system in config.intake.systems.items():
+            if "amqp" in system.doors:
+                amqp = AmqpDoor(
+                    system=name,
+                    intake=intake,
+                    ledger=ledger,
+                    known=status,
+                    worker=lambda: common.liveness.id,
+                    consumer=common.consumer,
+                    publisher=common.publisher,
+                    opener=jwe,
+                    pressure=pressure,
+                    prefetch=config.intake.amqp.prefetch,
+                    batch=config.intake.amqp.batch,
+                )
+                await amqp.start()
+                stack.push_async_callback(amqp.stop)
+        service = LedgerAdminService(config, ledger, common.keys, common.parties, traits_of, broker=common.publisher, depth=common.consumer.depth)
+        admin = config.admin
+        stack.push_async_callback(
+            _cleanup(
+                await serve_admin(
+                    create_app(service, Operators.of(config)), host=admin.host, port=admin.port, tls=listener_context(config, admin.certificate)
+                )
+            )
+        )
+        with mark_ready(config.data_dir, "gateway"):
+            await stop.wait()
+
+
+def _cleanup(runner: web.AppRunner) -> Callable[[], Awaitable[None]]:
+    return runner.cleanup
+
+
+# ---- running -----------------------------------------------------------------------------------------------------------------------
+
+
+def run_gateway(config: Config) -> int:
+    """``renkei up --role gateway``."""
+    return _run(gateway, config)
+
+
+def run_worker(config: Config) -> int:
+    """``renkei up --role worker``."""
+    return _run(worker, config)
+
+
+def run_supervisor(config: Config) -> int:
+    """``renkei up``: the embedded broker and all processes."""
+    from gateway.supervisor import supervise
+
+    return _run(supervise, config)
+
+
+def _run(main: Callable[[Config, asyncio.Event], Coroutine[Any, Any, None]], config: Config) -> int:
+    async def until_signalled() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await main(config, stop)
+
+    os.umask(0o077)
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(until_signalled())
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(until_signalled())
+    return 0

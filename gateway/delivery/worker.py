@@ -1,0 +1,195 @@
+"""A worker process: consumes the bells of every party, looks for due keys twice a second, runs a :class:`PartyRunner` for each party."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from gateway.broker import Consumer, Delivery, Publisher, Subscription, topology
+from gateway.delivery import breaker
+from gateway.delivery.breaker import PartyRow
+from gateway.delivery.liveness import Liveness
+from gateway.delivery.party import PartyRunner
+from gateway.delivery.rows import PartyTraits
+from gateway.errors import BrokerUnavailable, LedgerUnavailable
+from gateway.ledger.bells import Bell
+from gateway.ledger.clock import ledger_time
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.lookup import DueKey, due_keys, party_row, process_lives, void_keys
+
+LOOK_S = 0.5
+"""The look-up for due keys, seconds (section 5)."""
+_STALE_FIRST_S, _STALE_LONGEST_S = 1.5, 60.0
+"""A key that was rung and is still due after this is taken by who finds it; doubled for each bell (R15)."""
+_LIMIT = 200
+
+_log = logging.getLogger(__name__)
+
+
+def ringer(publisher: Publisher) -> Callable[[Bell], None]:
+    """How the ledger rings: a bell on the party's work queue, not waited for; a failed one is counted, not repeated (R15)."""
+
+    def ring(bell: Bell) -> None:
+        publisher.ring(topology.WORK_EXCHANGE, f"{bell.party}.{bell.lane}", bell.key_id.encode())
+
+    return ring
+
+
+class _Found(NamedTuple):
+    now: float
+    party: PartyRow
+    prober_lives: bool
+    void: Sequence[DueKey]
+    due: Sequence[DueKey]
+
+
+def _look(conn: Connection, traits: PartyTraits) -> _Found:
+    now = ledger_time(conn)
+    row = party_row(conn, traits.party)
+    lives = row.probe_worker is not None and process_lives(conn, row.probe_worker, now)
+    return _Found(
+        now, row, lives, void_keys(conn, traits.party, now, _LIMIT), due_keys(conn, traits.party, now, traits.horizon_s, _LIMIT)
+    )
+
+
+@dataclass(slots=True)
+class _Party:
+    runner: PartyRunner
+    subscriptions: list[Subscription]
+    paused: bool = False
+
+
+class Worker:
+    """Belongs to the event loop of its process."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        liveness: Liveness,
+        consumer: Consumer,
+        publisher: Publisher,
+        runners: Sequence[PartyRunner],
+        *,
+        recreate: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """``recreate`` deletes and declares a work queue that has stayed unusable (R15a)."""
+        self._ledger = ledger
+        self._liveness = liveness
+        self._consumer = consumer
+        self._publisher = publisher
+        self._parties = [_Party(runner, []) for runner in runners]
+        self._recreate = recreate
+        self._tasks: list[asyncio.Task[None]] = []
+        self._mending: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Consume and look."""
+        for party in self._parties:
+            for lane in topology.LANES:
+                party.subscriptions.append(await self._subscribe(party.runner, lane))
+            self._tasks.append(asyncio.create_task(self._keep_looking(party), name=f"look-up {party.runner.party}"))
+
+    async def stop(self) -> None:
+        """Take nothing more; end and write what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):  # our own cancellation
+                await task
+        await asyncio.gather(*(party.runner.stop() for party in self._parties))
+
+    async def _subscribe(self, runner: PartyRunner, lane: topology.Lane) -> Subscription:
+        bulk = lane == "bulk"
+
+        def on_bell(delivery: Delivery) -> None:
+            runner.ring(delivery.body.decode("ascii", "replace"), bulk=bulk, done=functools.partial(self._consumer.ack, delivery))
+
+        shape = runner.shape
+        prefetch = min(1000, max(8, shape.lanes * shape.records_per_call * 2))
+        return await self._consumer.subscribe(
+            topology.work_queue(runner.party, lane), prefetch=prefetch, on_delivery=on_bell, on_unusable=self._unusable
+        )
+
+    def _unusable(self, queue: str) -> None:
+        task = asyncio.create_task(self._mend(queue), name=f"recreate {queue}")
+        self._mending.add(task)
+        task.add_done_callback(self._mending.discard)
+
+    async def _mend(self, queue: str) -> None:
+        """R15a. The bells that were in it are not missed: the look-up finds their keys."""
+        _log.warning("work-queue-unusable", extra={"queue": queue})
+        try:
+            await self._recreate(queue)
+        except BrokerUnavailable as error:
+            _log.warning("work-queue-not-recreated", extra={"queue": queue, "code": error.code})
+
+    # ---- the look-up ---------------------------------------------------------------------------------------------------------------
+
+    async def _keep_looking(self, party: _Party) -> None:
+        while True:
+            try:
+                if self._liveness.alive():
+                    found = await self._ledger.read(functools.partial(_look, traits=party.runner.traits))
+                    await self._act(party, found)
+            except (LedgerUnavailable, BrokerUnavailable) as error:
+                _log.warning("look-up-failed", extra={"code": error.code, "party": party.runner.party})
+            await asyncio.sleep(LOOK_S)
+
+    async def _act(self, party: _Party, found: _Found) -> None:
+        runner = party.runner
+        if not breaker.may_claim(found.party, found.now):
+            self._pause(party)
+            if breaker.may_probe(found.party, found.now, prober_alive=found.prober_lives, traits=runner.traits):
+                for key in [*found.void, *found.due][:1]:
+                    runner.ring(key.id, probe=True)
+            return
+        await self._resume(party)
+        for key in found.void[: max(1, runner.free)]:
+            runner.ring(key.id, bulk=key.lane == "bulk")
+        if runner.busy:
+            # the work queue is not short: ring once for what has become due since, so that it takes its turn with the rest
+            await self._ring([key.id for key in found.due if _unrung(key)])
+            return
+        room = runner.free
+        away = not self._publisher.connected
+        rest: list[str] = []
+        for key in found.due:
+            if room > 0 and (away or _unrung(key) or _stale(key, found.now)):
+                runner.ring(key.id, bulk=key.lane == "bulk")
+                room -= 1
+            elif _unrung(key):
+                rest.append(key.id)
+        await self._ring(rest)
+
+    async def _ring(self, keys: list[str]) -> None:
+        if keys and self._publisher.connected:
+            await self._ledger.mark_rung(keys)
+
+    def _pause(self, party: _Party) -> None:
+        if not party.paused:
+            party.paused = True
+            for subscription in party.subscriptions:
+                subscription.pause()
+            party.runner.drop_rings()
+
+    async def _resume(self, party: _Party) -> None:
+        if party.paused:
+            party.paused = False
+            await asyncio.gather(*(subscription.resume(wait_s=1.0) for subscription in party.subscriptions))
+
+
+def _unrung(key: DueKey) -> bool:
+    return key.rung_at is None or key.rung_at < key.due_at
+
+
+def _stale(key: DueKey, now: float) -> bool:
+    rung = key.rung_at or 0.0
+    wait = min(_STALE_LONGEST_S, _STALE_FIRST_S * 2.0 ** min(max(key.rings - 1, 0), 10))
+    return now - rung > wait or rung > now  # rung in the future: the clock was set back

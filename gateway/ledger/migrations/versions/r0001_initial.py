@@ -1,0 +1,226 @@
+"""The tables of the ledger as first released; made by ``regenerate.py``, explicit: it never changes with ``tables.py``."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Build everything."""
+    op.create_table('audit_entry',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('at', sa.Double(), nullable=False),
+    sa.Column('kind', sa.String(length=48), nullable=False),
+    sa.Column('actor', sa.String(length=128), nullable=False),
+    sa.Column('message_id', sa.String(length=36), nullable=True),
+    sa.Column('delivery_id', sa.String(length=36), nullable=True),
+    sa.Column('party', sa.String(length=64), nullable=True),
+    sa.Column('detail', sa.String(), nullable=False, comment='canonical JSON without personal data'),
+    sa.Column('block', sa.Integer(), nullable=True, comment='set when chained (R22)'),
+    sa.PrimaryKeyConstraint('id'),
+    sqlite_with_rowid=False
+    )
+    op.create_index(op.f('ix_audit_entry_message_id'), 'audit_entry', ['message_id'], unique=False)
+    op.create_table('command',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('kind', sa.String(length=16), nullable=False, comment='retry | correct | skip | settle'),
+    sa.Column('delivery_id', sa.String(length=36), nullable=False),
+    sa.Column('seen_state', sa.String(length=16), nullable=False),
+    sa.Column('seen_digest', sa.LargeBinary(), nullable=False),
+    sa.Column('argument', sa.String(), nullable=True, comment='settle: took-effect | no-effect'),
+    sa.Column('party_key', sa.String(length=64), nullable=True, comment='correct: of the new content'),
+    sa.Column('content_digest', sa.LargeBinary(), nullable=True, comment='correct: of the new content'),
+    sa.Column('payload_id', sa.String(length=36), nullable=True, comment='correct: the new content, sealed'),
+    sa.Column('reason', sa.String(), nullable=False),
+    sa.Column('requested_by', sa.String(length=128), nullable=False),
+    sa.Column('requested_at', sa.Double(), nullable=False),
+    sa.Column('expires_at', sa.Double(), nullable=False),
+    sa.Column('status', sa.String(length=16), nullable=False, comment='waiting | done | refused | expired | withdrawn'),
+    sa.Column('decided_by', sa.String(length=128), nullable=True),
+    sa.Column('decided_at', sa.Double(), nullable=True),
+    sa.PrimaryKeyConstraint('id')
+    )
+    op.create_index(op.f('ix_command_delivery_id'), 'command', ['delivery_id'], unique=False)
+    op.create_table('data_key',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('message_id', sa.String(length=36), nullable=False),
+    sa.Column('party', sa.String(length=64), nullable=False),
+    sa.Column('kek_id', sa.String(length=64), nullable=False),
+    sa.Column('wrapped', sa.LargeBinary(), nullable=False),
+    sa.Column('created_at', sa.Double(), nullable=False),
+    sa.PrimaryKeyConstraint('id'),
+    comment='the only place of wrapped data keys: destroying a row makes every copy of the ciphertext unreadable',
+    sqlite_with_rowid=False
+    )
+    op.create_table('intake_epoch',
+    sa.Column('system', sa.String(length=64), nullable=False),
+    sa.Column('epoch', sa.Integer(), nullable=False),
+    sa.Column('worker', sa.String(length=36), nullable=False),
+    sa.Column('claimed_at', sa.Double(), nullable=False),
+    sa.PrimaryKeyConstraint('system')
+    )
+    op.create_table('key_row',
+    sa.Column('id', sa.String(length=40), nullable=False, comment='digest of party, stream and subject'),
+    sa.Column('party', sa.String(length=64), nullable=False),
+    sa.Column('stream', sa.String(length=64), nullable=False),
+    sa.Column('subject', sa.String(length=36), nullable=False),
+    sa.Column('next_number', sa.Integer(), nullable=False),
+    sa.Column('head', sa.Integer(), nullable=False, comment='the lowest number that is not final'),
+    sa.Column('lane', sa.String(length=4), nullable=False, comment='where its bell is rung'),
+    sa.Column('held', sa.String(length=16), nullable=True, comment='rejected | unknown | budget | crashes | correction'),
+    sa.Column('due_at', sa.Double(), nullable=True, comment='the only promise of a wake-up'),
+    sa.Column('claim_worker', sa.String(length=36), nullable=True),
+    sa.Column('claim_epoch', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('rung_at', sa.Double(), nullable=True),
+    sa.Column('rings', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.PrimaryKeyConstraint('id'),
+    sqlite_with_rowid=False
+    )
+    op.create_index('key_row_claimed', 'key_row', ['claim_worker'], unique=False, sqlite_where=sa.text('claim_worker IS NOT NULL'), postgresql_where=sa.text('claim_worker IS NOT NULL'))
+    op.create_index('key_row_due', 'key_row', ['party', 'due_at'], unique=False, sqlite_where=sa.text('due_at IS NOT NULL'), postgresql_where=sa.text('due_at IS NOT NULL'))
+    op.create_index('key_row_held', 'key_row', ['party', 'held'], unique=False, sqlite_where=sa.text('held IS NOT NULL'), postgresql_where=sa.text('held IS NOT NULL'))
+    op.create_table('late_outcome',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('delivery_id', sa.String(length=36), nullable=False),
+    sa.Column('kind', sa.String(length=16), nullable=False, comment='delivered | rejected | ...'),
+    sa.Column('code', sa.String(length=64), nullable=True),
+    sa.Column('worker', sa.String(length=36), nullable=False),
+    sa.Column('at', sa.Double(), nullable=False),
+    sa.PrimaryKeyConstraint('id'),
+    comment='what a worker learned after its claim was lost (R7)'
+    )
+    op.create_index(op.f('ix_late_outcome_delivery_id'), 'late_outcome', ['delivery_id'], unique=False)
+    op.create_table('message',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('system', sa.String(length=64), nullable=False, comment='the sending system, known from queue or certificate'),
+    sa.Column('source_id', sa.String(length=200), nullable=False, comment="the sender's id of the message (CloudEvents id)"),
+    sa.Column('type', sa.String(length=64), nullable=False),
+    sa.Column('schema', sa.String(length=200), nullable=False),
+    sa.Column('content_mac', sa.LargeBinary(), nullable=False, comment='keyed digest of type, schema and data (R17)'),
+    sa.Column('door', sa.String(length=8), nullable=False, comment='amqp | https | file'),
+    sa.Column('subject', sa.String(length=36), nullable=True),
+    sa.Column('operator', sa.String(length=64), nullable=True, comment='staff id at the sender'),
+    sa.Column('terminal', sa.String(length=64), nullable=True),
+    sa.Column('corrects', sa.String(length=36), nullable=True, comment='the held message that this one replaced'),
+    sa.Column('accepted_at', sa.Double(), nullable=False),
+    sa.Column('receipt', sa.LargeBinary(), nullable=False, comment='returned byte for byte to whoever submits the same message again'),
+    sa.PrimaryKeyConstraint('id'),
+    sa.UniqueConstraint('system', 'source_id', name='message_once'),
+    sqlite_with_rowid=False
+    )
+    op.create_table('meta',
+    sa.Column('name', sa.String(), nullable=False),
+    sa.Column('value', sa.String(), nullable=False),
+    sa.PrimaryKeyConstraint('name'),
+    comment='incarnation of the ledger, offset of the business clock (R21), schema facts'
+    )
+    op.create_table('party_state',
+    sa.Column('party', sa.String(length=64), nullable=False),
+    sa.Column('breaker', sa.String(length=8), nullable=False, comment='closed | open | probing'),
+    sa.Column('failures', sa.Integer(), nullable=False, comment='in a row, of the party as a whole'),
+    sa.Column('opened_at', sa.Double(), nullable=True),
+    sa.Column('probe_at', sa.Double(), nullable=True, comment='when the next probe may start'),
+    sa.Column('probe_worker', sa.String(length=36), nullable=True),
+    sa.Column('code', sa.String(length=64), nullable=True),
+    sa.Column('answered_at', sa.Double(), nullable=True, comment='the party last answered anyone (to the second)'),
+    sa.Column('paused_by', sa.String(length=128), nullable=True),
+    sa.Column('paused_at', sa.Double(), nullable=True),
+    sa.PrimaryKeyConstraint('party')
+    )
+    op.create_table('payload',
+    sa.Column('id', sa.String(length=36), nullable=False, comment='the id of its data key: one key for each body'),
+    sa.Column('kind', sa.String(length=16), nullable=False, comment='delivery | receipt | command | quarantine'),
+    sa.Column('sealed', sa.LargeBinary(), nullable=False, comment='nonce, AES-256-GCM ciphertext and tag'),
+    sa.Column('content_type', sa.String(length=64), server_default=sa.text("'application/xml'"), nullable=False),
+    sa.Column('created_at', sa.Double(), nullable=False),
+    sa.PrimaryKeyConstraint('id'),
+    sqlite_with_rowid=False
+    )
+    op.create_table('quarantine',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('system', sa.String(length=64), nullable=False),
+    sa.Column('door', sa.String(length=8), nullable=False),
+    sa.Column('source_id', sa.String(length=200), nullable=True),
+    sa.Column('type', sa.String(length=64), nullable=True),
+    sa.Column('code', sa.String(length=64), nullable=False),
+    sa.Column('rule', sa.String(length=200), nullable=True),
+    sa.Column('place', sa.String(length=400), nullable=True),
+    sa.Column('size_bytes', sa.Integer(), nullable=False),
+    sa.Column('payload_id', sa.String(length=36), nullable=True, comment='the body, sealed; none where it was too large to keep'),
+    sa.Column('at', sa.Double(), nullable=False),
+    sa.PrimaryKeyConstraint('id'),
+    comment='what was refused at a door, kept for the operator (I10); the body is in payload, sealed'
+    )
+    op.create_table('reply',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('party', sa.String(length=64), nullable=False),
+    sa.Column('correlation', sa.String(length=200), nullable=False),
+    sa.Column('kind', sa.String(length=16), nullable=False),
+    sa.Column('code', sa.String(length=64), nullable=True),
+    sa.Column('at', sa.Double(), nullable=False),
+    sa.PrimaryKeyConstraint('id'),
+    comment='answers that came after the call (R14)'
+    )
+    op.create_index('reply_correlation', 'reply', ['party', 'correlation'], unique=False)
+    op.create_table('subject_alias',
+    sa.Column('kind', sa.String(length=32), nullable=False, comment='resident-record-code | individual-number | atena-number | ...'),
+    sa.Column('blind', sa.LargeBinary(), nullable=False, comment='HMAC of the identifier'),
+    sa.Column('hmac_key_id', sa.String(length=64), nullable=False),
+    sa.Column('subject', sa.String(length=36), nullable=False),
+    sa.PrimaryKeyConstraint('kind', 'blind'),
+    sqlite_with_rowid=False
+    )
+    op.create_table('worker',
+    sa.Column('id', sa.String(length=36), nullable=False, comment='fresh for each registration, never reused (R6)'),
+    sa.Column('role', sa.String(length=16), nullable=False),
+    sa.Column('host', sa.String(length=64), nullable=False),
+    sa.Column('pid', sa.Integer(), nullable=False),
+    sa.Column('registered_at', sa.Double(), nullable=False),
+    sa.Column('renewed_at', sa.Double(), nullable=False),
+    sa.Column('ended_at', sa.Double(), nullable=True),
+    sa.PrimaryKeyConstraint('id')
+    )
+    op.create_table('delivery',
+    sa.Column('id', sa.String(length=36), nullable=False, comment='unguessable; the delivery id that the party sees (R4)'),
+    sa.Column('message_id', sa.String(length=36), nullable=False),
+    sa.Column('party', sa.String(length=64), nullable=False),
+    sa.Column('key_id', sa.String(length=40), nullable=False),
+    sa.Column('number', sa.Integer(), nullable=False, comment='place within the key (R2)'),
+    sa.Column('lane', sa.String(length=4), nullable=False, comment='live | bulk'),
+    sa.Column('state', sa.String(length=16), nullable=False),
+    sa.Column('reason', sa.String(length=64), nullable=True, comment='stable code of why it is where it is'),
+    sa.Column('party_key', sa.String(length=64), nullable=True, comment="the party's own key (依頼管理番号)"),
+    sa.Column('content_digest', sa.LargeBinary(), nullable=False, comment='keyed digest of what is sealed for this party (R13)'),
+    sa.Column('payload_id', sa.String(length=36), nullable=False, comment='the sealed body, and its data key'),
+    sa.Column('waits_for', sa.String(length=36), nullable=True, comment='the delivery that must be delivered first (R3)'),
+    sa.Column('attempts', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('spent', sa.Integer(), server_default=sa.text('0'), nullable=False, comment='of the retry budget'),
+    sa.Column('losses', sa.Integer(), server_default=sa.text('0'), nullable=False, comment='attempts in a row that ended without an answer'),
+    sa.Column('crashes', sa.Integer(), server_default=sa.text('0'), nullable=False, comment='takeovers while sending (R8)'),
+    sa.Column('unanswered_since', sa.Double(), nullable=True, comment='some attempt with this id has no answer; the start of the first such'),
+    sa.Column('clean', sa.Boolean(), server_default=sa.text('true'), nullable=False, comment='nothing was open when this attempt started (R9)'),
+    sa.Column('open_until', sa.Double(), nullable=True, comment='until then an earlier attempt may still take effect (R9)'),
+    sa.Column('not_before', sa.Double(), nullable=True, comment='settling or back-off; due_at only wakes (R3)'),
+    sa.Column('call_deadline', sa.Double(), nullable=True, comment='end of the attempt under way, or of the wait for a reply'),
+    sa.Column('call_cap', sa.Integer(), nullable=True, comment='at most so many records in the next call (R8, R11)'),
+    sa.Column('correlation', sa.String(length=200), nullable=True, comment='of an answer that comes later (R14)'),
+    sa.Column('replaced_by', sa.String(length=36), nullable=True),
+    sa.Column('accepted_at', sa.Double(), nullable=False),
+    sa.Column('updated_at', sa.Double(), nullable=False),
+    sa.Column('final_at', sa.Double(), nullable=True),
+    sa.Column('outcome_code', sa.String(length=64), nullable=True),
+    sa.ForeignKeyConstraint(['message_id'], ['message.id'], ),
+    sa.PrimaryKeyConstraint('id'),
+    sa.UniqueConstraint('party', 'party_key', name='party_key_once'),
+    sqlite_with_rowid=False
+    )
+    op.create_index('delivery_place', 'delivery', ['key_id', 'number'], unique=False)
+    op.create_index('delivery_unfinished', 'delivery', ['party'], unique=False, sqlite_where=sa.text('final_at IS NULL'), postgresql_where=sa.text('final_at IS NULL'))
+    op.create_index('delivery_waits_for', 'delivery', ['waits_for'], unique=False, sqlite_where=sa.text('waits_for IS NOT NULL'), postgresql_where=sa.text('waits_for IS NOT NULL'))
+    op.create_index(op.f('ix_delivery_message_id'), 'delivery', ['message_id'], unique=False)
