@@ -174,8 +174,10 @@ class AdmissionWork:
     # ---- loading, in the order of locks --------------------------------------------------------------------------------------------
 
     def load(self, unit: Unit) -> None:
-        messages = [m for operation in self.operations for m in operation.messages]
         self._load_epochs(unit)
+        # one whose epoch is lost must touch nothing: the rows that it claims would be committed with the rest of the group
+        admitting = [o for o in self.operations if o.intake is None or self.holds_epoch(o.intake)]
+        messages = [m for operation in admitting for m in operation.messages]
         self._load_subjects(unit, messages)
         self._load_seen(unit, messages)
         self._load_party_keys(unit, messages)
