@@ -95,6 +95,7 @@ def _node(config: Config) -> EmbeddedNode:
 
 
 async def _start_node(node: EmbeddedNode, config: Config) -> None:
+    node.folder.prepare()
     known = node.folder.users()
     systems = [name for name, system in config.intake.systems.items() if "amqp" in system.doors]
     for system in systems:
