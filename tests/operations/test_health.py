@@ -44,6 +44,7 @@ def fill(engine: LedgerEngine) -> None:
         "key_id": "k",
         "lane": "live",
         "content_digest": b"",
+        "payload_id": "p",
         "accepted_at": now,
         "updated_at": now,
     }
