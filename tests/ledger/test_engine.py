@@ -235,14 +235,20 @@ async def test_the_log_stays_short_under_steady_writing(tmp_path: Path, monkeypa
 async def test_deleted_content_is_gone_from_the_file(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     async with ledger(f"sqlite:///{path}") as (engine, writer, _):
-        await writer.submit(Write(text="ERASE-ME-7f3a"))
+        secret = "ERASE-ME-" + "7f3a" * 50
+        await writer.submit(Write(text="kept"))
+        await writer.submit(Write(text=secret))
         backend = engine.backend
         assert isinstance(backend, SqliteBackend)
         await asyncio.to_thread(backend.checkpoint)
-        assert b"ERASE-ME-7f3a" in path.read_bytes()
-        await writer.submit(Write(text="x", act=lambda connection: connection.execute(text("DELETE FROM note"))))
+        assert secret.encode() in path.read_bytes()
+
+        def erase(connection: Any) -> None:
+            connection.execute(text("DELETE FROM note WHERE text = :text"), {"text": secret})
+
+        await writer.submit(Write(text="x", act=erase))
         await asyncio.to_thread(backend.checkpoint)
-        assert b"ERASE-ME-7f3a" not in path.read_bytes() + Path(f"{path}-wal").read_bytes()
+        assert b"7f3a7f3a" not in path.read_bytes() + Path(f"{path}-wal").read_bytes()
 
 
 def sqlite_error(code: int) -> sqlite3.OperationalError:
