@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -266,3 +266,26 @@ class RecordReply:
 
     def finish(self, unit: Unit) -> tuple[Bell, ...]:
         return self.bells
+
+
+@dataclass(slots=True, kw_only=True)
+class RecordEntry:
+    """Something that happened outside the ledger and belongs on record: that a person read a content, say (R22)."""
+
+    kind: str
+    actor: str
+    message_id: str
+    detail: Mapping[str, str]
+    """Codes and ids, never personal data."""
+    bulk: bool = False
+    size: int = 1
+
+    def plan(self, unit: Unit) -> None:
+        """Nothing is needed."""
+
+    def apply(self, unit: Unit) -> None:
+        detail: dict[str, Any] = dict(self.detail)
+        unit.audit(self.kind, self.actor, message=self.message_id, **detail)
+
+    def finish(self, unit: Unit) -> None:
+        return None

@@ -84,6 +84,9 @@ delivery = Table(
     Column("outcome_code", String(64), nullable=True),
     Index("delivery_place", "key_id", "number"),
     Index("delivery_unfinished", "party", sqlite_where=text("final_at IS NULL"), postgresql_where=text("final_at IS NULL")),
+    Index(
+        "delivery_finished", "party", "final_at", sqlite_where=text("final_at IS NOT NULL"), postgresql_where=text("final_at IS NOT NULL")
+    ),
     Index("delivery_waits_for", "waits_for", sqlite_where=text("waits_for IS NOT NULL"), postgresql_where=text("waits_for IS NOT NULL")),
     Index(
         "delivery_correlation",

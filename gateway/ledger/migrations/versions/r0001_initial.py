@@ -275,6 +275,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("correlation IS NOT NULL"),
         postgresql_where=sa.text("correlation IS NOT NULL"),
     )
+    op.create_index(
+        "delivery_finished",
+        "delivery",
+        ["party", "final_at"],
+        unique=False,
+        sqlite_where=sa.text("final_at IS NOT NULL"),
+        postgresql_where=sa.text("final_at IS NOT NULL"),
+    )
     op.create_index("delivery_place", "delivery", ["key_id", "number"], unique=False)
     op.create_index(
         "delivery_unfinished",
