@@ -256,7 +256,7 @@ class LedgerAdminService:
             party=content.party,
         )
         # on record before anybody sees it
-        await self._ledger.record("content-read", actor, content.message_id, {"request": request_id, "delivery": found.delivery_id})
+        await self._ledger.record("content-read", actor, message_id=content.message_id, delivery_id=found.delivery_id, request=request_id)
         return clear
 
     async def approve(self, actor: str, request_id: str, seen_digest: bytes) -> RequestView:

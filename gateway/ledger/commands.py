@@ -140,6 +140,7 @@ class Command:
                 "delivery_id": head.id,
                 "seen_state": self.seen.state,
                 "seen_digest": self.seen.content_digest,
+                "seen_epoch": key.claim_epoch,
                 "argument": argument,
                 "party_key": self.correction.party_key if self.correction else None,
                 "content_digest": self.correction.content_digest if self.correction else None,
@@ -191,6 +192,9 @@ class Command:
         seen = Seen(delivery_id=row["delivery_id"], state=row["seen_state"], content_digest=bytes(row["seen_digest"]))
         try:
             key, head = self._locked(unit, seen)
+            if key.claim_epoch != row["seen_epoch"]:
+                # it was attempted again meanwhile, and may be held again in the same state: what the first person knew is out of date
+                raise CommandRefused("changed-meanwhile", "it was attempted again after the request: look again", rule="R13")
         except CommandRefused:
             self._close(unit, "refused")
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -275,8 +275,9 @@ class RecordEntry:
     kind: str
     actor: str
     message_id: str
-    detail: Mapping[str, str]
-    """Codes and ids, never personal data."""
+    delivery_id: str
+    request: str
+    """Of the command."""
     bulk: bool = False
     size: int = 1
 
@@ -284,8 +285,7 @@ class RecordEntry:
         """Nothing is needed."""
 
     def apply(self, unit: Unit) -> None:
-        detail: dict[str, Any] = dict(self.detail)
-        unit.audit(self.kind, self.actor, message=self.message_id, **detail)
+        unit.audit(self.kind, self.actor, message=self.message_id, delivery_id=self.delivery_id, request=self.request)
 
     def finish(self, unit: Unit) -> None:
         return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -152,9 +152,9 @@ class Ledger:
         self.ring_all(bells)
         return result  # type: ignore[no-any-return]
 
-    async def record(self, kind: str, actor: str, message_id: str, detail: Mapping[str, str]) -> None:
+    async def record(self, kind: str, actor: str, *, message_id: str, delivery_id: str, request: str) -> None:
         """Put something on record that is no change of the ledger: that a person read a content, say."""
-        await self._submit(hk.RecordEntry(kind=kind, actor=actor, message_id=message_id, detail=detail))
+        await self._submit(hk.RecordEntry(kind=kind, actor=actor, message_id=message_id, delivery_id=delivery_id, request=request))
 
     async def pause(self, party: str, actor: str, reason: str, *, paused: bool) -> None:
         """Stop deliveries to a party, or let them go on."""

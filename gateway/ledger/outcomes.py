@@ -168,10 +168,10 @@ class WriteOutcomes:
             unit.note_late(item.claim.delivery_id, _code(item.answer))
         machine.learned_late(key, head, item.claim.delivery_id, kind, unit.now)
         unit.touch(key, head)
-        detail: dict[str, Any] = {"delivery": item.claim.delivery_id, "outcome": kind, "attempt": item.claim.attempt}
+        detail: dict[str, Any] = {"outcome": kind, "attempt": item.claim.attempt, "to": item.claim.party}
         if item.sealed is not None:
             detail["receipt"] = _keep(unit, item)
-        unit.audit("late-outcome", self.worker, message=item.claim.message_id, **detail)
+        unit.audit("late-outcome", self.worker, message=item.claim.message_id, delivery_id=item.claim.delivery_id, **detail)
         if key.due_at is not None and key.due_at <= unit.now and key.claim_worker is None:
             self.bells.append(bell_of(key, unit.now))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, or_, select
+from sqlalchemy import Connection, and_, case, func, or_, select
 
 from gateway.delivery.breaker import PartyRow
 from gateway.delivery.rows import LIVENESS_S, DeliveryRow, Hold, KeyRow, State
@@ -404,7 +404,7 @@ def _heads(conn: Connection, keys: Iterable[KeyRow]) -> dict[str, str]:
     return found
 
 
-def _rows(row: Row[Any]) -> tuple[DeliveryRow, KeyRow]:
+def _rows(row: Any) -> tuple[DeliveryRow, KeyRow]:
     mapping = row._mapping
     delivery_values = {name: mapping[name] for name in _DELIVERY}
     delivery_values["state"] = State(delivery_values["state"])
@@ -417,8 +417,7 @@ def _rows(row: Row[Any]) -> tuple[DeliveryRow, KeyRow]:
 def _entry(row: Any) -> Entry:
     detail: dict[str, Any] = json.loads(row.detail)
     shown = {name: _text(value) for name, value in detail.items() if value is not None}
-    delivery_id = row.delivery_id or shown.get("delivery")
-    return Entry(at=row.at, kind=row.kind, actor=row.actor, delivery_id=delivery_id, detail=shown)
+    return Entry(at=row.at, kind=row.kind, actor=row.actor, delivery_id=row.delivery_id, detail=shown)
 
 
 def _text(value: Any) -> str:

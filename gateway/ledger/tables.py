@@ -216,6 +216,7 @@ command = Table(
     Column("delivery_id", String(36), nullable=False, index=True),
     Column("seen_state", String(16), nullable=False),
     Column("seen_digest", LargeBinary, nullable=False),
+    Column("seen_epoch", Integer, nullable=False, comment="of the key's claims: an attempt after the request overtakes it (R13)"),
     Column("argument", String, nullable=True, comment="settle: took-effect | no-effect"),
     Column("party_key", String(64), nullable=True, comment="correct: of the new content"),
     Column("content_digest", LargeBinary, nullable=True, comment="correct: of the new content"),

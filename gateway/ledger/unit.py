@@ -336,8 +336,20 @@ class Unit:
         """Insert a row with the rest of the group. All rows of a table name the same columns in the same order."""
         self._inserts.setdefault(table.name, []).append(row)
 
-    def audit(self, kind: str, actor: str, *, message: str | None = None, delivery: DeliveryRow | None = None, **detail: Any) -> None:
-        """An entry of the record, in the transaction that it records (R22). ``detail`` holds codes and ids, never personal data."""
+    def audit(
+        self,
+        kind: str,
+        actor: str,
+        *,
+        message: str | None = None,
+        delivery: DeliveryRow | None = None,
+        delivery_id: str | None = None,
+        **detail: Any,
+    ) -> None:
+        """An entry of the record, in the transaction that it records (R22). ``detail`` holds codes and ids, never personal data.
+
+        ``delivery`` names message and party as well; without its row at hand, ``message`` and ``delivery_id`` do.
+        """
         self.add(
             t.audit_entry,
             {
@@ -346,7 +358,7 @@ class Unit:
                 "kind": kind,
                 "actor": actor,
                 "message_id": message if delivery is None else delivery.message_id,
-                "delivery_id": None if delivery is None else delivery.id,
+                "delivery_id": delivery_id if delivery is None else delivery.id,
                 "party": None if delivery is None else delivery.party,
                 "detail": _json(detail) if detail else "{}",
                 "block": None,

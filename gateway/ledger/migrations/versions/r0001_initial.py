@@ -35,6 +35,9 @@ def upgrade() -> None:
         sa.Column("delivery_id", sa.String(length=36), nullable=False),
         sa.Column("seen_state", sa.String(length=16), nullable=False),
         sa.Column("seen_digest", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "seen_epoch", sa.Integer(), nullable=False, comment="of the key's claims: an attempt after the request overtakes it (R13)"
+        ),
         sa.Column("argument", sa.String(), nullable=True, comment="settle: took-effect | no-effect"),
         sa.Column("party_key", sa.String(length=64), nullable=True, comment="correct: of the new content"),
         sa.Column("content_digest", sa.LargeBinary(), nullable=True, comment="correct: of the new content"),
