@@ -35,6 +35,9 @@ def upgrade() -> None:
         sa.Column("delivery_id", sa.String(length=36), nullable=False),
         sa.Column("seen_state", sa.String(length=16), nullable=False),
         sa.Column("seen_digest", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "seen_epoch", sa.Integer(), nullable=False, comment="of the key's claims: an attempt after the request overtakes it (R13)"
+        ),
         sa.Column("argument", sa.String(), nullable=True, comment="settle: took-effect | no-effect"),
         sa.Column("party_key", sa.String(length=64), nullable=True, comment="correct: of the new content"),
         sa.Column("content_digest", sa.LargeBinary(), nullable=True, comment="correct: of the new content"),
@@ -98,7 +101,7 @@ def upgrade() -> None:
     op.create_index(
         "key_row_due",
         "key_row",
-        ["party", "due_at"],
+        ["party", "lane", "due_at"],
         unique=False,
         sqlite_where=sa.text("due_at IS NOT NULL"),
         postgresql_where=sa.text("due_at IS NOT NULL"),
@@ -203,11 +206,13 @@ def upgrade() -> None:
     op.create_index("reply_correlation", "reply", ["party", "correlation"], unique=False)
     op.create_table(
         "subject_alias",
+        sa.Column(
+            "blind", sa.LargeBinary(), nullable=False, comment="HMAC of the identifier; first in the index, as it is looked up by it alone"
+        ),
         sa.Column("kind", sa.String(length=32), nullable=False, comment="resident-record-code | individual-number | atena-number | ..."),
-        sa.Column("blind", sa.LargeBinary(), nullable=False, comment="HMAC of the identifier"),
         sa.Column("hmac_key_id", sa.String(length=64), nullable=False),
         sa.Column("subject", sa.String(length=36), nullable=False),
-        sa.PrimaryKeyConstraint("kind", "blind"),
+        sa.PrimaryKeyConstraint("blind", "kind"),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -264,6 +269,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("party", "party_key", name="party_key_once"),
         sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "delivery_correlation",
+        "delivery",
+        ["correlation"],
+        unique=False,
+        sqlite_where=sa.text("correlation IS NOT NULL"),
+        postgresql_where=sa.text("correlation IS NOT NULL"),
+    )
+    op.create_index(
+        "delivery_finished",
+        "delivery",
+        ["party", "final_at"],
+        unique=False,
+        sqlite_where=sa.text("final_at IS NOT NULL"),
+        postgresql_where=sa.text("final_at IS NOT NULL"),
     )
     op.create_index("delivery_place", "delivery", ["key_id", "number"], unique=False)
     op.create_index(
