@@ -24,7 +24,7 @@ from gateway.broker.child import Child
 from gateway.broker.node_files import GATEWAY_USER
 from gateway.config import Config
 from gateway.delivery.liveness import Liveness
-from gateway.errors import ConfigurationError, LedgerUnavailable
+from gateway.errors import BrokerUnavailable, ConfigurationError, LedgerUnavailable
 from gateway.ledger.clock import ledger_time
 from gateway.ledger.ledger import Ledger, host_name
 from gateway.ledger.lookup import last_renewal
@@ -98,7 +98,7 @@ class Supervisor:
         tasks = [asyncio.create_task(self._keep(process, stop), name=process.name) for process in self._processes]
         tasks.append(asyncio.create_task(self._report(), name="report"))
         if self._node is not None:
-            tasks.append(asyncio.create_task(self._node.supervise(), name="broker"))
+            tasks.append(asyncio.create_task(self._keep_broker(self._node, stop), name="broker"))
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
@@ -130,6 +130,23 @@ class Supervisor:
                 pause = FIRST_PAUSE_S
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE_S, pause * 2)
+
+    async def _keep_broker(self, node: EmbeddedNode, stop: asyncio.Event) -> None:
+        pause = FIRST_PAUSE_S
+        while not stop.is_set():
+            started = time.monotonic()
+            await node.wait_ended()
+            if stop.is_set():
+                return
+            _log.error("broker-ended")
+            if time.monotonic() - started > GOOD_AFTER_S:
+                pause = FIRST_PAUSE_S
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE_S, pause * 2)
+            try:
+                await node.start(timeout_s=self._config.broker.embedded.ready_s)
+            except BrokerUnavailable as error:
+                _log.error("broker-not-started", extra={"code": error.code})
 
     async def _frozen(self, child: Child) -> bool:
         """It once renewed, but not for long, while we ourselves could: so it is not the ledger's fault."""
