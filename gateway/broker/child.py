@@ -53,6 +53,11 @@ class Child:
         """It has not ended. An ended one is not reaped before :meth:`kill`, so that its number still means this group and no other."""
         return self.returncode is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """Of an ended and reaped one (negative: the signal); None before."""
+        return self._process.returncode
+
     def signal(self, number: int) -> None:
         """Send a signal to the process itself; nothing if it has ended."""
         if self.running:
