@@ -70,12 +70,7 @@ def parse(data: bytes, limits: Limits = DEFAULT) -> etree._Element:
     """
     if len(data) > limits.size_bytes:
         raise FormatError("too-large", "-", "limit:size", f"more than {limits.size_bytes} bytes")
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        data = _from_utf16(data)
-    else:
-        data = data.removeprefix(b"\xef\xbb\xbf")
-        if data[:5] == b"<?xml":
-            data = _without_declaration(data)
+    data = _from_utf16(data) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else without_declaration(data)
     if b"<!" in data or b"<?" in data:
         _refuse_constructs(data)
     if len(data) > limits.elements and data.count(b"<") > 2 * limits.elements:
@@ -97,15 +92,21 @@ def _parser() -> etree.XMLParser:
     return parser
 
 
-def _without_declaration(data: bytes) -> bytes:
+def without_declaration(data: bytes) -> bytes:
+    """UTF-8 bytes without byte order mark and XML declaration.
+
+    :raises FormatError: ``encoding`` where another encoding is declared, ``not-xml`` where the declaration is broken.
+    """
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if data[:5] != b"<?xml":
+        return data
     found = _DECLARATION.match(data)
     if found is None:
         raise FormatError("not-xml", "line 1 column 1", "xml", "the XML declaration is not well-formed")
     encoding = _ENCODING.search(found.group())
     if encoding is not None and encoding[1].upper() not in (b"UTF-8", b"UTF8"):
-        raise FormatError(
-            "encoding", "line 1 column 1", "encoding", "the declared encoding is not accepted here: UTF-8, or UTF-16 with a byte order mark"
-        )
+        detail = "the declared encoding is not accepted here: UTF-8, or UTF-16 with a byte order mark"
+        raise FormatError("encoding", "line 1 column 1", "encoding", detail)
     return data[found.end() :]
 
 

@@ -48,7 +48,7 @@ class _Ring:
     key: str
     bulk: bool
     probe: bool
-    done: Callable[[], None] | None
+    done: Callable[[], object] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ class PartyRunner:
         """Keys wait here for a lane: the work queue is not short (R15)."""
         return len(self._rings) > 0 or len(self._tasks) >= self.shape.lanes
 
-    def ring(self, key: str, *, bulk: bool = False, probe: bool = False, done: Callable[[], None] | None = None) -> None:
+    def ring(self, key: str, *, bulk: bool = False, probe: bool = False, done: Callable[[], object] | None = None) -> None:
         """Look at this key when a lane is free; ``done`` is called when it was let go."""
         if self._stopping or key in self._working:
             # worked on right now: its outcome's transaction says what is next, unless that has just committed and this bell is newer

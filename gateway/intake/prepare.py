@@ -106,6 +106,9 @@ class Preparer:
         self._mac = mac
         self._filter = item_filter
         self._make_id = make_id
+        # what was found permitted before: nothing that it depends on changes while the process lives
+        self._permitted: dict[tuple[str, str, str], MessageType] = {}
+        self._sources: set[tuple[str, str]] = set()
         self._limits = reading.Limits(size_bytes=message_bytes)
         self._known = frozenset(catalogue.names())
         self._ephemeral_marks = tuple(
@@ -161,7 +164,21 @@ class Preparer:
 
         :raises InputRefused: see the module.
         """
-        name = attributes.type
+        key = (system, door, attributes.type)
+        kind = self._permitted.get(key)
+        if kind is None:
+            kind = self._permitted[key] = self._first_permitted(*key)
+        if (system, attributes.source) not in self._sources:
+            self._check_source(system, attributes.source)
+            if len(self._sources) >= 1024:
+                self._sources.clear()
+            self._sources.add((system, attributes.source))
+        if attributes.schema is not None and attributes.schema != kind.schema:
+            detail = f"{kind.name} has the schema {kind.schema}"
+            raise InputRefused("unknown-schema", detail, place="attribute dataschema", rule="the namespace of the message type")
+        return kind
+
+    def _first_permitted(self, system: str, door: str, name: str) -> MessageType:
         if name not in self._known and name not in self._policy.types:
             raise InputRefused(
                 "unknown-type", "no message type of this name", place="attribute type", rule="the catalogue of message types"
@@ -178,18 +195,9 @@ class Preparer:
             raise InputRefused("not-permitted", f"{system} may not send {name}", place="attribute type", rule=rule)
         if door == "amqp" and name in self._policy.ephemeral:
             raise ephemeral_by_queue()
-        self._check_source(system, attributes.source)
         if name not in self._known:
             raise InputRefused("not-carried", "this release does not carry the message type", place="attribute type", rule="catalogue")
-        kind = catalogue.get(name)
-        if attributes.schema is not None and attributes.schema != kind.schema:
-            raise InputRefused(
-                "unknown-schema",
-                f"{name} has the schema {kind.schema}",
-                place="attribute dataschema",
-                rule="the namespace of the message type",
-            )
-        return kind
+        return catalogue.get(name)
 
     def is_ephemeral(self, attributes: EventAttributes, data: bytes) -> bool:
         """Whether a message is of a type that must vanish after it was sent, or holds one whatever its attributes say."""

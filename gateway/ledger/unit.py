@@ -14,7 +14,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Table, bindparam, select
+from sqlalchemy import Connection, Table, bindparam, func, select
 
 from gateway.delivery.breaker import PartyRow
 from gateway.delivery.machine import Facts
@@ -52,9 +52,15 @@ _LATE = (
 )
 _REPLIES = (
     select(t.reply.c.correlation, t.reply.c.kind, t.reply.c.code)
-    .where(t.reply.c.correlation.in_(bindparam("ids", expanding=True)), t.reply.c.kind.in_(("delivered", "rejected")))
+    .where(
+        t.reply.c.party == bindparam("party"),
+        t.reply.c.correlation.in_(bindparam("ids", expanding=True)),
+        t.reply.c.kind.in_(("delivered", "rejected")),
+    )
     .order_by(t.reply.c.at)
 )
+_EPOCHS = select(t.intake_epoch).where(t.intake_epoch.c.system.in_(bindparam("ids", expanding=True))).order_by(t.intake_epoch.c.system)
+_TURN = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 14)))
 _LIVE = select(t.worker.c.id).where(t.worker.c.ended_at.is_(None), t.worker.c.renewed_at > bindparam("since"))
 _PARTY = select(t.party_state).where(t.party_state.c.party == bindparam("party"))
 _KEY_CHANGES = [c for c in _KEY_COLUMNS if c not in _KEY_FIXED]
@@ -110,17 +116,22 @@ class Unit:
         self.booted_at = boot_time()
         """The same moment on the clock that a freeze does not stop: the two seconds of R5 count from here."""
         self.postgresql = conn.dialect.name == "postgresql"
+        self.want_epochs: set[str] = set()
+        """Systems whose intake epoch decides here (R16)."""
         self.want_keys: set[str] = set()
         self.want_final: set[str] = set()
         """Deliveries that may become final here: whoever waits for them must be woken (R3)."""
-        self.want_replies: set[str] = set()
+        self.want_replies: set[tuple[str, str]] = set()
+        """Party and correlation of answers that may have come before the outcome of their call (R14)."""
         self.keys: dict[str, KeyRow] = {}
         self.deliveries: dict[str, DeliveryRow] = {}
         self._places: dict[tuple[str, int], DeliveryRow] = {}
         self._dependents: dict[str, list[tuple[str, str]]] = {}
+        self._asked_dependents: set[str] = set()
         self._states: dict[str, State] = {}
+        self._epochs: dict[str, tuple[str, int]] = {}
         self._late: dict[str, LateReceipt] = {}
-        self._replies: dict[str, LateReceipt] = {}
+        self._replies: dict[tuple[str, str], LateReceipt] = {}
         self._parties: dict[str, PartyRow] = {}
         self._locked_parties: set[str] = set()
         self._live: frozenset[str] | None = None
@@ -137,6 +148,11 @@ class Unit:
 
     def load(self) -> None:
         """Lock and read what was planned."""
+        self.lock_replies(self.want_replies)
+        if self.want_epochs:
+            # shared, so that a consumer that takes over waits until what the former one admits has committed (R16)
+            query = _EPOCHS.with_for_update(read=True) if self.postgresql else _EPOCHS
+            self._epochs = {r.system: (r.worker, r.epoch) for r in self.conn.execute(query, {"ids": sorted(self.want_epochs)})}
         if self.admissions is not None:
             self.admissions.load(self)
         if self.want_final:
@@ -146,6 +162,7 @@ class Unit:
 
     def read_dependents(self, ids: Sequence[str]) -> set[str]:
         """The key rows of what waits for these deliveries; such links never change, so they are read before the lock."""
+        self._asked_dependents.update(ids)
         keys: set[str] = set()
         for row in self.conn.execute(_DEPENDENTS, {"ids": list(ids)}):
             self._dependents.setdefault(row.waits_for, []).append((row.id, row.key_id))
@@ -194,10 +211,11 @@ class Unit:
         if late:
             for late_row in self.conn.execute(_LATE, {"ids": sorted(late)}):
                 self._late[late_row.delivery_id] = LateReceipt(kind="delivered", code=late_row.code)
-        replies = {h.correlation for h in heads if h.correlation is not None} | self.want_replies
-        if replies:
-            for reply_row in self.conn.execute(_REPLIES, {"ids": sorted(replies)}):
-                self._replies[reply_row.correlation] = LateReceipt(kind=reply_row.kind, code=reply_row.code)
+        replies = {(h.party, h.correlation) for h in heads if h.correlation is not None} | self.want_replies
+        for party in sorted({party for party, _ in replies}):
+            ids = sorted(correlation for of, correlation in replies if of == party)
+            for reply_row in self.conn.execute(_REPLIES, {"party": party, "ids": ids}):
+                self._replies[(party, reply_row.correlation)] = LateReceipt(kind=reply_row.kind, code=reply_row.code)
 
     # ---- looking ----------------------------------------------------------------------------------------------------------------
 
@@ -222,7 +240,7 @@ class Unit:
             return Facts(now=self.now)
         late = self._late.get(head.id)
         if late is None and head.correlation is not None:
-            late = self._replies.get(head.correlation)
+            late = self._replies.get((head.party, head.correlation))
         predecessor = None
         if head.waits_for is not None:
             known = self.deliveries.get(head.waits_for)
@@ -230,13 +248,28 @@ class Unit:
         party = self._parties.get(head.party)
         return Facts(now=self.now, late=late, predecessor=predecessor, party_answered_at=party.answered_at if party else None)
 
-    def reply(self, correlation: str) -> LateReceipt | None:
+    def reply(self, party: str, correlation: str) -> LateReceipt | None:
         """A reply that came before the outcome of its call (R14)."""
-        return self._replies.get(correlation)
+        return self._replies.get((party, correlation))
+
+    def lock_replies(self, replies: Iterable[tuple[str, str]]) -> None:
+        """Whoever commits a correlation and whoever brings its reply must see each other: on PostgreSQL they take turns here (R14)."""
+        if self.postgresql:
+            for party, correlation in sorted(replies):
+                self.conn.execute(_TURN, {"name": f"{party} {correlation}"})
 
     def note_late(self, delivery_id: str, code: str | None) -> None:
         """A late receipt written in this group, for the operations that follow in it (R7)."""
         self._late[delivery_id] = LateReceipt(kind="delivered", code=code)
+
+    def holds_epoch(self, intake: tuple[str, str, int]) -> bool:
+        """This consumer (system, worker, epoch) is still the one that serves the system's intake queue (R16)."""
+        return self._epochs.get(intake[0]) == intake[1:]
+
+    def note_reply(self, party: str, correlation: str, kind: str, code: str | None) -> None:
+        """A reply written in this group, for the operations that follow in it (R14)."""
+        if kind in ("delivered", "rejected"):
+            self._replies[(party, correlation)] = LateReceipt(kind=kind, code=code)
 
     def is_void(self, worker: str | None) -> bool:
         """The claims of ``worker`` count no longer (R6)."""
@@ -277,6 +310,12 @@ class Unit:
 
     def wake_dependents(self, delivery: DeliveryRow) -> list[KeyRow]:
         """R3: whoever waited for ``delivery`` is due, in this transaction."""
+        if delivery.id not in self._asked_dependents:
+            # it became final without a call (a late receipt, a predecessor that failed), which nobody could plan: their key rows are
+            # locked out of order, and should that end in a deadlock the writer repeats the group
+            missing = self.read_dependents([delivery.id]) - self.keys.keys()
+            if missing:
+                self.load_keys(sorted(missing))
         woken = []
         for _, key_id in self._dependents.get(delivery.id, ()):
             key = self.keys[key_id]
@@ -297,8 +336,20 @@ class Unit:
         """Insert a row with the rest of the group. All rows of a table name the same columns in the same order."""
         self._inserts.setdefault(table.name, []).append(row)
 
-    def audit(self, kind: str, actor: str, *, message: str | None = None, delivery: DeliveryRow | None = None, **detail: Any) -> None:
-        """An entry of the record, in the transaction that it records (R22). ``detail`` holds codes and ids, never personal data."""
+    def audit(
+        self,
+        kind: str,
+        actor: str,
+        *,
+        message: str | None = None,
+        delivery: DeliveryRow | None = None,
+        delivery_id: str | None = None,
+        **detail: Any,
+    ) -> None:
+        """An entry of the record, in the transaction that it records (R22). ``detail`` holds codes and ids, never personal data.
+
+        ``delivery`` names message and party as well; without its row at hand, ``message`` and ``delivery_id`` do.
+        """
         self.add(
             t.audit_entry,
             {
@@ -307,7 +358,7 @@ class Unit:
                 "kind": kind,
                 "actor": actor,
                 "message_id": message if delivery is None else delivery.message_id,
-                "delivery_id": None if delivery is None else delivery.id,
+                "delivery_id": delivery_id if delivery is None else delivery.id,
                 "party": None if delivery is None else delivery.party,
                 "detail": _json(detail) if detail else "{}",
                 "block": None,
@@ -322,6 +373,8 @@ class Unit:
 
     def flush(self) -> None:
         """Write everything, and read the payloads of what was claimed."""
+        if self.admissions is not None:
+            self.admissions.close(self)
         for table in t.metadata.sorted_tables:
             self._insert(table, self._inserts.get(table.name, ()))
         deliveries = (self.deliveries[i] for i in sorted(self._dirty_deliveries))

@@ -17,6 +17,7 @@ from typing import Any
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.credentials import ExternalCredentials
 
 from simulators.register.keys import GatewayKey
 from simulators.register.lanes import Lanes
@@ -37,7 +38,8 @@ class Broker:
     port: int
     vhost: str = "renkei"
     user: str
-    password: str = field(repr=False)
+    password: str | None = field(default=None, repr=False)
+    """Without one the client certificate is the login (EXTERNAL)."""
     context: ssl.SSLContext | None = None
     server_name: str | None = None
 
@@ -47,7 +49,7 @@ class Broker:
             host=self.host,
             port=self.port,
             virtual_host=self.vhost,
-            credentials=pika.PlainCredentials(self.user, self.password),
+            credentials=ExternalCredentials() if self.password is None else pika.PlainCredentials(self.user, self.password),
             heartbeat=10,
             blocked_connection_timeout=60,
             client_properties={"connection_name": name},

@@ -30,7 +30,8 @@ class AmqpSettings(BaseModel):
     port: int = Field(ge=1, le=65535)
     vhost: str = "renkei"
     user: str = "resident-record-system"
-    password_file: Path
+    password_file: Path | None = None
+    """Without one the client certificate is the login; needs ``tls``."""
     tls: bool = False
     server_name: str = "broker"
     """DNS name that the broker's certificate must carry, with ``tls``."""
@@ -116,7 +117,7 @@ def _amqp(
         port=amqp.port,
         vhost=amqp.vhost,
         user=amqp.user,
-        password=read_secret(amqp.password_file),
+        password=read_secret(amqp.password_file) if amqp.password_file is not None else None,
         context=context if amqp.tls else None,
         server_name=amqp.server_name,
     )

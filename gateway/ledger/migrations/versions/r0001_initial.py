@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("detail", sa.String(), nullable=False, comment="canonical JSON without personal data"),
         sa.Column("block", sa.Integer(), nullable=True, comment="set when chained (R22)"),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_audit_entry_message_id"), "audit_entry", ["message_id"], unique=False)
     op.create_table(
@@ -34,9 +35,13 @@ def upgrade() -> None:
         sa.Column("delivery_id", sa.String(length=36), nullable=False),
         sa.Column("seen_state", sa.String(length=16), nullable=False),
         sa.Column("seen_digest", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "seen_epoch", sa.Integer(), nullable=False, comment="of the key's claims: an attempt after the request overtakes it (R13)"
+        ),
         sa.Column("argument", sa.String(), nullable=True, comment="settle: took-effect | no-effect"),
         sa.Column("party_key", sa.String(length=64), nullable=True, comment="correct: of the new content"),
         sa.Column("content_digest", sa.LargeBinary(), nullable=True, comment="correct: of the new content"),
+        sa.Column("payload_id", sa.String(length=36), nullable=True, comment="correct: the new content, sealed"),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("requested_by", sa.String(length=128), nullable=False),
         sa.Column("requested_at", sa.Double(), nullable=False),
@@ -57,8 +62,8 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         comment="the only place of wrapped data keys: destroying a row makes every copy of the ciphertext unreadable",
+        sqlite_with_rowid=False,
     )
-    op.create_index(op.f("ix_data_key_message_id"), "data_key", ["message_id"], unique=False)
     op.create_table(
         "intake_epoch",
         sa.Column("system", sa.String(length=64), nullable=False),
@@ -83,6 +88,7 @@ def upgrade() -> None:
         sa.Column("rung_at", sa.Double(), nullable=True),
         sa.Column("rings", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "key_row_claimed",
@@ -95,7 +101,7 @@ def upgrade() -> None:
     op.create_index(
         "key_row_due",
         "key_row",
-        ["party", "due_at"],
+        ["party", "lane", "due_at"],
         unique=False,
         sqlite_where=sa.text("due_at IS NOT NULL"),
         postgresql_where=sa.text("due_at IS NOT NULL"),
@@ -137,6 +143,7 @@ def upgrade() -> None:
         sa.Column("receipt", sa.LargeBinary(), nullable=False, comment="returned byte for byte to whoever submits the same message again"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("system", "source_id", name="message_once"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "meta",
@@ -161,15 +168,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "payload",
-        sa.Column("id", sa.String(length=36), nullable=False, comment="delivery id, or id of a receipt, command or quarantined message"),
+        sa.Column("id", sa.String(length=36), nullable=False, comment="the id of its data key: one key for each body"),
         sa.Column("kind", sa.String(length=16), nullable=False, comment="delivery | receipt | command | quarantine"),
-        sa.Column("key_id", sa.String(length=36), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False, comment="nonce, AES-256-GCM ciphertext and tag"),
         sa.Column("content_type", sa.String(length=64), server_default=sa.text("'application/xml'"), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
-    op.create_index(op.f("ix_payload_key_id"), "payload", ["key_id"], unique=False)
     op.create_table(
         "quarantine",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -181,6 +187,7 @@ def upgrade() -> None:
         sa.Column("rule", sa.String(length=200), nullable=True),
         sa.Column("place", sa.String(length=400), nullable=True),
         sa.Column("size_bytes", sa.Integer(), nullable=False),
+        sa.Column("payload_id", sa.String(length=36), nullable=True, comment="the body, sealed; none where it was too large to keep"),
         sa.Column("at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         comment="what was refused at a door, kept for the operator (I10); the body is in payload, sealed",
@@ -199,13 +206,15 @@ def upgrade() -> None:
     op.create_index("reply_correlation", "reply", ["party", "correlation"], unique=False)
     op.create_table(
         "subject_alias",
+        sa.Column(
+            "blind", sa.LargeBinary(), nullable=False, comment="HMAC of the identifier; first in the index, as it is looked up by it alone"
+        ),
         sa.Column("kind", sa.String(length=32), nullable=False, comment="resident-record-code | individual-number | atena-number | ..."),
-        sa.Column("blind", sa.LargeBinary(), nullable=False, comment="HMAC of the identifier"),
         sa.Column("hmac_key_id", sa.String(length=64), nullable=False),
         sa.Column("subject", sa.String(length=36), nullable=False),
-        sa.PrimaryKeyConstraint("kind", "blind"),
+        sa.PrimaryKeyConstraint("blind", "kind"),
+        sqlite_with_rowid=False,
     )
-    op.create_index(op.f("ix_subject_alias_subject"), "subject_alias", ["subject"], unique=False)
     op.create_table(
         "worker",
         sa.Column("id", sa.String(length=36), nullable=False, comment="fresh for each registration, never reused (R6)"),
@@ -219,7 +228,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "delivery",
-        sa.Column("id", sa.String(length=36), nullable=False, comment="random; the delivery id that the party sees (R4)"),
+        sa.Column("id", sa.String(length=36), nullable=False, comment="unguessable; the delivery id that the party sees (R4)"),
         sa.Column("message_id", sa.String(length=36), nullable=False),
         sa.Column("party", sa.String(length=64), nullable=False),
         sa.Column("key_id", sa.String(length=40), nullable=False),
@@ -229,6 +238,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=64), nullable=True, comment="stable code of why it is where it is"),
         sa.Column("party_key", sa.String(length=64), nullable=True, comment="the party's own key (依頼管理番号)"),
         sa.Column("content_digest", sa.LargeBinary(), nullable=False, comment="keyed digest of what is sealed for this party (R13)"),
+        sa.Column("payload_id", sa.String(length=36), nullable=False, comment="the sealed body, and its data key"),
         sa.Column("waits_for", sa.String(length=36), nullable=True, comment="the delivery that must be delivered first (R3)"),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("spent", sa.Integer(), server_default=sa.text("0"), nullable=False, comment="of the retry budget"),
@@ -258,12 +268,29 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("party", "party_key", name="party_key_once"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "delivery_correlation",
+        "delivery",
+        ["correlation"],
+        unique=False,
+        sqlite_where=sa.text("correlation IS NOT NULL"),
+        postgresql_where=sa.text("correlation IS NOT NULL"),
+    )
+    op.create_index(
+        "delivery_finished",
+        "delivery",
+        ["party", "final_at"],
+        unique=False,
+        sqlite_where=sa.text("final_at IS NOT NULL"),
+        postgresql_where=sa.text("final_at IS NOT NULL"),
     )
     op.create_index("delivery_place", "delivery", ["key_id", "number"], unique=False)
     op.create_index(
-        "delivery_state",
+        "delivery_unfinished",
         "delivery",
-        ["party", "state"],
+        ["party"],
         unique=False,
         sqlite_where=sa.text("final_at IS NULL"),
         postgresql_where=sa.text("final_at IS NULL"),
