@@ -113,7 +113,7 @@ class Worker:
             runner.ring(delivery.body.decode("ascii", "replace"), bulk=bulk, done=lambda: self._consumer.ack(delivery))
 
         shape = runner.shape
-        prefetch = min(1000, max(8, shape.lanes * shape.records_per_call * 2))
+        prefetch = min(1000, max(32, shape.calls * shape.records_per_call * 16))
         return await self._consumer.subscribe(
             topology.work_queue(runner.party, lane), prefetch=prefetch, on_delivery=on_bell, on_unusable=self._unusable
         )
