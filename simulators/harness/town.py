@@ -48,6 +48,8 @@ class Plan:
     simulator: Mapping[str, Any] = field(default_factory=dict)
     """Further settings of the city CS."""
     disk_reserve_bytes: int = 64 << 20
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """For the gateway's processes, besides ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,13 @@ class Town:
         self.certificates = self.var / "certs"
         ports = free_ports(7)
         self.ports = Ports(
-            broker=ports[0], broker_tls=ports[1], https=ports[2], admin=ports[3], metrics=_with_room(ports[4]), city_cs=ports[5], control=ports[6]
+            broker=ports[0],
+            broker_tls=ports[1],
+            https=ports[2],
+            admin=ports[3],
+            metrics=_with_room(ports[4]),
+            city_cs=ports[5],
+            control=ports[6],
         )
         self.salt_file = self.folder / "salt"
         self.journal = self.folder / "city-cs.jsonl"
@@ -131,7 +139,8 @@ class Town:
         """The supervisor with all that it runs (``renkei up``)."""
         with suppress(KeyError):
             return self.processes["renkei"]
-        return self.processes.add("renkei", [*self.plan.command, "up", "--config", str(self.config)], folder=self.folder)
+        command = [*self.plan.command, "up", "--config", str(self.config)]
+        return self.processes.add("renkei", command, folder=self.folder, environment=self.plan.environment)
 
     def city_cs(self) -> Child:
         """The simulated city CS."""
@@ -171,9 +180,7 @@ class Town:
             values["amqp"] = {"port": self.ports.broker_tls, "tls": True, "server_name": "broker", **values.get("amqp", {})}
         file = self.folder / f"register-{self._registers}.yaml"
         file.write_text(yaml.safe_dump(values), encoding="utf-8")
-        return self.processes.python(
-            f"register-{self._registers}", "simulators.register", "--config", str(file), "--progress-s", "0.5"
-        )
+        return self.processes.python(f"register-{self._registers}", "simulators.register", "--config", str(file), "--progress-s", "0.5")
 
     async def gateway_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until the doors and all workers serve."""
@@ -239,7 +246,11 @@ class Town:
             "ledger": {"url": ledger_url},
             "broker": {
                 "mode": "embedded",
-                "embedded": {"port": ports.broker, "disk_free_bytes": 64_000_000, "listener": {"host": "127.0.0.1", "port": ports.broker_tls}},
+                "embedded": {
+                    "port": ports.broker,
+                    "disk_free_bytes": 64_000_000,
+                    "listener": {"host": "127.0.0.1", "port": ports.broker_tls},
+                },
             },
             "intake": {
                 "https": {"port": ports.https},
