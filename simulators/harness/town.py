@@ -163,7 +163,7 @@ class Town:
         file.write_text(yaml.safe_dump(settings), encoding="utf-8")
         return self.processes.python("city-cs", "simulators.juki_cs", "--config", str(file), ready_file=self.folder / "city-cs.ready")
 
-    def register(self, *, amqp: bool = True, **settings: Any) -> Child:
+    def register(self, *, amqp: bool | Mapping[str, Any] = True, **settings: Any) -> Child:
         """A run of the register: it hands in its messages and ends. Further settings as in ``simulators/register/service.py``."""
         self._registers += 1
         values: dict[str, Any] = {
@@ -177,7 +177,8 @@ class Town:
             **settings,
         }
         if amqp:
-            values["amqp"] = {"port": self.ports.broker_tls, "tls": True, "server_name": "broker", **values.get("amqp", {})}
+            values["amqp"] = {"port": self.ports.broker_tls, "tls": True, "server_name": "broker"}
+            values["amqp"] |= dict(amqp) if isinstance(amqp, Mapping) else {}
         file = self.folder / f"register-{self._registers}.yaml"
         file.write_text(yaml.safe_dump(values), encoding="utf-8")
         return self.processes.python(f"register-{self._registers}", "simulators.register", "--config", str(file), "--progress-s", "0.5")
