@@ -45,14 +45,14 @@ BUGS: dict[str, Bug] = {
     "epoch-not-checked": Bug(meaning="R7: the outcome of a lost claim is written", faults=("freeze worker",), kills=5, changes=_LONG_CALLS),
     "requeued-after-crash": Bug(meaning="R8: sending becomes queued again", faults=("kill worker",), changes=_LONG_CALLS),
     "bell-only": Bug(meaning="R15: nobody looks for what is due", faults=("kill city-cs",), kills=1, changes=_QUICK),
-    "void-claims-not-found": Bug(meaning="R6: nobody takes over from the dead", faults=("kill all workers",), changes=_LONG_CALLS),
     "unknown-believed": Bug(meaning="R9: no answer is taken for delivered", faults=("kill city-cs",), changes=_RESETS),
     "unknown-requeued": Bug(meaning="R9: no answer is taken for no effect", faults=("kill city-cs",), changes=_RESETS),
     "number-from-memory": Bug(meaning="R2: numbers are counted in memory", faults=("kill gateway",), changes=_QUICK),
     "breaker-spends-budget": Bug(
         meaning="R12: an outage spends budgets",
         faults=("kill city-cs",),
-        changes={**_QUICK, "resets": 0.0, "slow": 0.0, "retry": {"first_s": 0.2, "longest_s": 1.0, "budget": 3}},
+        kills=4,
+        changes={**_QUICK, "resets": 0.0, "slow": 0.0, "retry": {"first_s": 0.2, "longest_s": 1.0, "budget": 2}},
     ),
     "refused-passed-over": Bug(
         meaning="I3: what was refused does not hold its resident",

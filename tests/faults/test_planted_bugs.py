@@ -34,7 +34,6 @@ EXPECTED = {
     "epoch-not-checked": {"lost", "stuck"},
     "requeued-after-crash": {"stuck"},
     "bell-only": {"stuck"},
-    "void-claims-not-found": {"stuck"},
     "unknown-believed": {"lost"},
     "unknown-requeued": {"stuck"},
     "number-from-memory": {"unaccepted", "stuck"},

@@ -90,16 +90,6 @@ def _bell_only(module):
     module.Worker._act = nothing
 
 
-def _void_claims_not_found(module):
-    """R6: the look-up takes unclaimed keys only; those of a dead worker are found by nobody."""
-    look = module._look
-
-    def unclaimed(conn, traits):
-        return look(conn, traits)._replace(void=())
-
-    module._look = unclaimed
-
-
 def _unknown_believed(module):
     """R9: a call without an answer is taken for delivered."""
 
@@ -167,7 +157,6 @@ PATCHES = {
     "epoch-not-checked": {"gateway.delivery.machine": _epoch_not_checked},
     "requeued-after-crash": {"gateway.delivery.machine": _requeued_after_crash},
     "bell-only": {"gateway.delivery.worker": _bell_only},
-    "void-claims-not-found": {"gateway.delivery.worker": _void_claims_not_found},
     "unknown-believed": {"gateway.delivery.machine": _unknown_believed},
     "unknown-requeued": {"gateway.delivery.machine": _unknown_requeued},
     "number-from-memory": {"gateway.ledger.admission": _number_from_memory},
