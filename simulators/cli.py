@@ -17,6 +17,7 @@ import uvloop
 
 from certs.errors import CertificateError
 from simulators import verdict
+from simulators.demo.command import demo
 from simulators.errors import SimulatorError
 from simulators.journal import read_entries
 from simulators.juki_cs.service import JukiCsSettings, serve_city_cs
@@ -24,6 +25,8 @@ from simulators.register.service import RegisterSettings, build
 from simulators.settings import read_settings
 
 simulate = typer.Typer(no_args_is_help=True, help="Simulated parties, the simulated register, and the verdict over both.")
+
+__all__ = ["demo", "simulate"]
 
 Config = Annotated[Path | None, typer.Option(help="Settings (YAML); flags win over it.")]
 

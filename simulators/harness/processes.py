@@ -115,6 +115,8 @@ class Child:
     ready: Ready | None = None
     ready_file: Path | None = None
     folder: Path | None = None
+    outlive: bool = False
+    """Goes on when the process that started it ends; otherwise the kernel kills it."""
     _popen: subprocess.Popen[bytes] | None = None
     _frozen: bool = False
     starts: int = 0
@@ -164,7 +166,7 @@ class Child:
                 cwd=self.folder,
                 env=dict(self.environment),
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call through a library that is loaded already
+                preexec_fn=None if self.outlive else _die_with_parent,  # noqa: PLW1509 - one system call through a library that is loaded already
             )
         except OSError as error:
             raise ProcessFailed("cannot-start", f"{self.name}: {error.strerror}: {self.arguments[0]}") from error
@@ -261,6 +263,8 @@ class Processes:
 
     logs: Path
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
+    outlive: bool = False
+    """The children go on when this process ends without having stopped them."""
     _children: dict[str, Child] = field(default_factory=dict)
 
     def add(
@@ -284,6 +288,7 @@ class Processes:
             ready=ready,
             ready_file=ready_file,
             folder=folder,
+            outlive=self.outlive,
         )
         self._children[name] = child
         return child

@@ -66,7 +66,8 @@ class Ports:
 class Town:
     """``async with Town(folder, plan) as town: await town.start()``; leaving it ends every process of it."""
 
-    def __init__(self, folder: Path, plan: Plan | None = None) -> None:
+    def __init__(self, folder: Path, plan: Plan | None = None, *, outlive: bool = False) -> None:
+        """``outlive``: its processes go on when the one that started them ends, and must be stopped by somebody else."""
         self.folder = folder.resolve()
         self.plan = plan or Plan()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -80,7 +81,7 @@ class Town:
         self.journal = self.folder / "city-cs.jsonl"
         self.record = self.folder / "register.jsonl"
         self.config = self.folder / "config.yaml"
-        self.processes = Processes(logs=self.folder / "log")
+        self.processes = Processes(logs=self.folder / "log", outlive=outlive)
         self.postgres: PostgresServer | None = None
         self._registers = 0
 
@@ -210,8 +211,7 @@ class Town:
 
     def renkei(self, *arguments: str, operator: str = "operator-a") -> Sequence[str]:
         """The command line of a ``renkei`` command as an operator would type it."""
-        identity = ("--certificate", str(self.certificates / f"{operator}.pem"), "--key", str(self.certificates / f"{operator}.key"))
-        return [*self.plan.command, *arguments, "--config", str(self.config), *identity]
+        return [*self.plan.command, *arguments, "--config", str(self.config), "--as", operator]
 
     # ---- what became of it ----------------------------------------------------------------------------------------------------
 

@@ -62,6 +62,8 @@ class Register:
         self.fed = 0
         self.all_fed = False
         self._feeding = True
+        self.replacing = True
+        """Replace what is held as soon as it is seen, if we watch. Who wants to show how it is held switches it off for a while."""
 
     async def run(self) -> None:
         """Hand everything in; returns when every message has its receipt (and, if we watch, is final).
@@ -152,7 +154,7 @@ class Register:
                 state = self._states.get(name)
                 if state in FINAL or self.record.answer(name) == "refused":
                     del self._open[name]
-                elif state == "held":
+                elif state == "held" and self.replacing:
                     self._replace(self._open.pop(name))
             await asyncio.sleep(self._pace.watch_every_s)
 
