@@ -163,7 +163,9 @@ def record() -> None:
         keys = public_key_of_nobody(Path(name) / "keys")
         text = xml().decode()
         token = asyncio.run(made_by_java(keys, Path(name), text.encode())).decode()
-    RECORDED.write_text(json.dumps({"program_sha256": digest_of_program(), "text": text, "token": token}, ensure_ascii=False, indent=1) + "\n")
+    RECORDED.write_text(
+        json.dumps({"program_sha256": digest_of_program(), "text": text, "token": token}, ensure_ascii=False, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

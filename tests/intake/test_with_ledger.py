@@ -165,7 +165,9 @@ async def test_a_locked_database_accepts_nothing_and_says_so(door: Web, real: Re
 
 @pytest.mark.rule("R16")
 @pytest.mark.rule("R17")
-async def test_by_queue_in_order_with_the_epoch_of_the_ledger(endpoint: BrokerEndpoint, declared: Names, real: Real, tmp_path: Path) -> None:
+async def test_by_queue_in_order_with_the_epoch_of_the_ledger(
+    endpoint: BrokerEndpoint, declared: Names, real: Real, tmp_path: Path
+) -> None:
     async with bench(endpoint, declared, tmp_path) as queue:
         home = with_ledger(queue.home, real)
         ids = [str(uuid.uuid4()) for _ in range(150)]
