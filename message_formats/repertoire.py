@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _CLUSTER = re.compile(rf".[{SELECTORS}\u3099\u309a\u0300-\u036f]*", re.DOTALL)
+_MARKS = re.compile(rf"[{SELECTORS}\u3099\u309a\u0300-\u036f]+")
 
 Repertoire = Callable[[str], bool]
 """Says whether a text consists of standard characters only."""
@@ -32,6 +33,22 @@ def clusters(text: str) -> Iterator[str]:
 
 def gaiji_count(text: str, repertoire: Repertoire = jis_x_0213) -> int:
     """外字数: how many characters of the text the repertoire does not hold."""
+    if repertoire is jis_x_0213:
+        return _not_in_jis_x_0213(text)
     if repertoire(text):
         return 0
     return sum(not repertoire(cluster) for cluster in clusters(text))
+
+
+def _not_in_jis_x_0213(text: str) -> int:
+    """The same, from one failing character to the next: texts are read at every door, and most have none or one."""
+    count = 0
+    while True:
+        try:
+            text.encode("euc_jis_2004")
+        except UnicodeEncodeError as error:
+            count += 1
+            following = _MARKS.match(text, error.start + 1)
+            text = text[following.end() if following else error.start + 1 :]
+        else:
+            return count

@@ -39,7 +39,7 @@ SIMPLE: dict[str, tuple[str, str, str, str]] = {
     "flag": ("Flag", '<xs:pattern value="[01]"/>', "0又は1", "0 or 1"),
     "code": (
         "Code",
-        '<xs:minLength value="1"/><xs:pattern value="[0-9A-Za-z\\-]*"/>',
+        '<xs:minLength value="1"/><xs:maxLength value="16"/><xs:pattern value="[0-9A-Za-z\\-]*"/>',
         "コード（値はコード表による）",
         "Code; its values are in the code table",
     ),

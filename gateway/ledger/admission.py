@@ -197,6 +197,8 @@ class AdmissionWork:
                     self._seen[(system, row.source_id)] = _Seen(row.id, bytes(row.content_mac), bytes(row.receipt), row.subject)
 
     def _claim_messages(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
+        if not messages:
+            return
         rows: dict[tuple[str, str], dict[str, Any]] = {}
         for m in messages:
             rows.setdefault((m.system, m.source_id), self._message_row(m, unit.now))

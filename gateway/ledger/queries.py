@@ -23,7 +23,7 @@ from gateway.ledger.receipts import utc
 _DELIVERY = [c.name for c in t.delivery.columns]
 _KEY = [c.name for c in t.key_row.columns]
 _WITH_KEY = (
-    select(*t.delivery.columns, *(c.label(f"key_{c.name}") for c in t.key_row.columns), t.message.c.type.label("message_type"))
+    select(*t.delivery.columns, *(c.label(f"row_{c.name}") for c in t.key_row.columns), t.message.c.type.label("message_type"))
     .join(t.key_row, t.key_row.c.id == t.delivery.c.key_id)
     .join(t.message, t.message.c.id == t.delivery.c.message_id)
 )
@@ -409,7 +409,7 @@ def _rows(row: Any) -> tuple[DeliveryRow, KeyRow]:
     delivery_values = {name: mapping[name] for name in _DELIVERY}
     delivery_values["state"] = State(delivery_values["state"])
     delivery_values["content_digest"] = bytes(delivery_values["content_digest"])
-    key_values = {name: mapping[f"key_{name}"] for name in _KEY}
+    key_values = {name: mapping[f"row_{name}"] for name in _KEY}
     key_values["held"] = Hold(key_values["held"]) if key_values["held"] else None
     return DeliveryRow(**delivery_values), KeyRow(**key_values)
 

@@ -179,7 +179,9 @@ class Unit:
             self.keys[values["id"]] = KeyRow(**values)
         heads = _HEADS.with_for_update(of=t.delivery) if self.postgresql else _HEADS
         self._take(self.conn.execute(heads, params))
-        self._read_about(d for k in ids if (d := self.head(self.keys.get(k))) is not None)
+        # also about the number after the head, which may become the head within this group
+        places = ((key.id, number) for key in (self.keys[i] for i in ids if i in self.keys) for number in (key.head, key.head + 1))
+        self._read_about([self._places[place] for place in places if place in self._places])
 
     def load_deliveries(self, ids: Iterable[str]) -> None:
         """Lock deliveries by id, whose key rows are locked already."""

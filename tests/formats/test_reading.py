@@ -62,6 +62,10 @@ def test_cdata_is_text() -> None:
 
 
 S = b"<sex>2</sex>"
+XSI = b'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+XSI_TYPE = b"<sex " + XSI + b' xmlns:t="urn:renkei:format:types:1" xsi:type="t:Code">2</sex>'
+XSI_NIL = b"<sex " + XSI + b' xsi:nil="false">2</sex>'
+XSI_LOCATION = b':1" ' + XSI + b' xsi:schemaLocation="urn:x file:///etc/passwd">'
 
 
 @pytest.mark.invariant("I10")
@@ -99,8 +103,10 @@ S = b"<sex>2</sex>"
             "code-table:relationship",
         ),
         (GOOD.replace("見本町".encode(), "見本町".encode() * 100), "value-length", "/IdentityInformationUpdate/address", "xsd:*"),
-        (GOOD.replace(b"0800229<", b"0800229 <"), "item-missing", "", ""),
-    ][:-1],
+        (GOOD.replace(S, XSI_TYPE), "attribute-unexpected", "/IdentityInformationUpdate/sex", "xsd:*"),
+        (GOOD.replace(S, XSI_NIL), "attribute-unexpected", "/IdentityInformationUpdate/sex", "xsd:*"),
+        (GOOD.replace(b':1">', XSI_LOCATION), "attribute-unexpected", "/IdentityInformationUpdate", "xsd:*"),
+    ],
 )
 def test_bad_bytes(data: bytes, code: str, place: str, rule: str) -> None:
     error = refused(data)

@@ -19,10 +19,12 @@ from gateway.intake.admit import QUARANTINE, Intake
 from gateway.ledger import tables as t
 from gateway.ledger.bells import Bell
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.queries import own_message
 from gateway.security.sealing import Sealer
 from message_formats import samples
-from tests.intake.kit import REGISTER, TYPE, House, headers, house, submission, xml
+from tests.intake.kit import OTHER, REGISTER, TYPE, House, headers, house, submission, xml
 from tests.intake.queues import bench
+from tests.intake.test_documents import OPENAPI, check
 from tests.intake.web import Web, serve
 from tests.support.broker import Names, until
 
@@ -43,8 +45,7 @@ class Real:
         return await self.ledger.read(read)
 
     async def status(self, system: str, source_id: str) -> dict[str, Any] | None:
-        found = [m for m in await self.rows(t.message) if (m.system, m.source_id) == (system, source_id)]
-        return {"id": source_id} if found else None
+        return await self.ledger.read(lambda conn: own_message(conn, system, source_id))
 
 
 @pytest.fixture
@@ -133,6 +134,20 @@ async def test_what_is_refused_is_kept_sealed_for_the_operator(door: Web, real: 
         )
         assert (opened, row.size_bytes, row.system) == (body, len(body), REGISTER)
     assert len(await real.rows(t.message)) == 1
+
+
+@pytest.mark.invariant("I5")
+async def test_a_sender_sees_what_became_of_its_message_as_described(door: Web) -> None:
+    head = headers()
+    accepted = (await door.post(head=head)).json
+    answer = await door.send("GET", f"/v1/messages/{head['ce-id']}")
+    assert answer.status == 200
+    check(OPENAPI, OPENAPI["components"]["schemas"]["MessageStatus"], answer.json)
+    assert (answer.json["message"], answer.json["accepted_at"]) == (accepted["message"], accepted["accepted_at"])
+    (delivery,) = answer.json["deliveries"]
+    assert (delivery["party"], delivery["state"]) == ("city-cs", "queued")
+    assert samples.individual_number(1) not in answer.body.decode()
+    assert (await door.send("GET", f"/v1/messages/{head['ce-id']}", by=OTHER)).status == 404
 
 
 async def test_the_last_one_in_and_out_is_the_number_of_the_key(door: Web, real: Real) -> None:
