@@ -6,7 +6,7 @@ party's keys, key rows, then message, deliveries with their numbers, sealed payl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from gateway.delivery import machine
 from gateway.delivery.rows import DeliveryRow, KeyRow, State
 from gateway.errors import LedgerUnavailable
 from gateway.ids import key_row_id, random_id
+from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.receipts import accepted
@@ -131,15 +132,6 @@ class Admit:
         return self.results, self.bells
 
 
-_SEEN = select(t.message.c.source_id, t.message.c.id, t.message.c.content_mac, t.message.c.receipt, t.message.c.subject).where(
-    t.message.c.system == bindparam("system"), t.message.c.source_id.in_(bindparam("ids", expanding=True))
-)
-_ALIASES = select(t.subject_alias.c.kind, t.subject_alias.c.blind, t.subject_alias.c.subject).where(
-    t.subject_alias.c.blind.in_(bindparam("blinds", expanding=True))
-)
-_PARTY_KEYS = select(t.delivery.c.party_key).where(
-    t.delivery.c.party == bindparam("party"), t.delivery.c.party_key.in_(bindparam("ids", expanding=True))
-)
 _OF_MESSAGES = select(t.delivery.c.id, t.delivery.c.message_id, t.delivery.c.key_id).where(
     t.delivery.c.message_id.in_(bindparam("ids", expanding=True)), t.delivery.c.replaced_by.is_(None)
 )
@@ -192,9 +184,9 @@ class AdmissionWork:
             if message.corrects is not None:
                 wanted.add(message.corrects)
         for system, ids in sorted(by_system.items()):
-            for row in unit.conn.execute(_SEEN, {"system": system, "ids": sorted(ids)}):
-                if row.id not in self._claimed:
-                    self._seen[(system, row.source_id)] = _Seen(row.id, bytes(row.content_mac), bytes(row.receipt), row.subject)
+            for source_id, message_id, content_mac, receipt, subject in sql.rows(unit.conn, sql.SEEN, system, ids=sorted(ids)):
+                if message_id not in self._claimed:
+                    self._seen[(system, source_id)] = _Seen(message_id, content_mac, receipt, subject)
 
     def _claim_messages(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
         if not messages:
@@ -207,7 +199,7 @@ class AdmissionWork:
             self._claimed.update(unit.conn.execute(statement, [rows[place] for place in sorted(rows)]).scalars())
 
     def _load_subjects(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
-        wanted = sorted({blind for m in messages for _, blind in m.identifiers})
+        wanted = {identifier for m in messages for identifier in m.identifiers}
         if not wanted:
             return
         self._read_aliases(unit, wanted)
@@ -219,7 +211,7 @@ class AdmissionWork:
             self._new_aliases = self._insert_aliases(unit, new)
             if len(self._new_aliases) < len(new):
                 # another process has given one of them to another subject meanwhile: what is committed counts
-                self._read_aliases(unit, [row["blind"] for row in new])
+                self._read_aliases(unit, {(row["kind"], row["blind"]) for row in new})
                 for message in messages:
                     if message.identifiers:
                         self._subject_of[message.message_id] = self._subjects[message.identifiers[0]]
@@ -232,9 +224,13 @@ class AdmissionWork:
         statement = postgresql.insert(t.subject_alias).on_conflict_do_nothing().returning(t.subject_alias.c.kind, t.subject_alias.c.blind)
         return {(row.kind, bytes(row.blind)) for row in unit.conn.execute(statement, list(rows))}
 
-    def _read_aliases(self, unit: Unit, blinds: Sequence[bytes]) -> None:
-        for row in unit.conn.execute(_ALIASES, {"blinds": list(blinds)}):
-            self._subjects[(row.kind, bytes(row.blind))] = row.subject
+    def _read_aliases(self, unit: Unit, wanted: Collection[tuple[str, bytes]]) -> None:
+        by_kind: dict[str, list[bytes]] = {}
+        for kind, blind in wanted:
+            by_kind.setdefault(kind, []).append(blind)
+        for kind, blinds in sorted(by_kind.items()):
+            for _, blind, subject in sql.rows(unit.conn, sql.ALIASES, kind, ids=sorted(blinds)):
+                self._subjects[(kind, blind)] = subject
 
     def _place(self, message: PreparedMessage) -> Iterable[dict[str, Any]]:
         """The subject of a message: that of its first identifier, else that of any other, else a new one; unknown aliases are added.
@@ -258,7 +254,7 @@ class AdmissionWork:
                     if d.party_key is not None:
                         by_party.setdefault(d.party, []).append(d.party_key)
         for party, keys in sorted(by_party.items()):
-            for known in unit.conn.execute(_PARTY_KEYS, {"party": party, "ids": keys}).scalars():
+            for (known,) in sql.rows(unit.conn, sql.PARTY_KEYS, party, ids=keys):
                 self._party_keys.add((party, known))
 
     def _load_keys(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
