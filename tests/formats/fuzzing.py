@@ -30,7 +30,8 @@ _TOKENS = (
     b"<", b">", b"/", b"</", b"<!", b"<?", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<!DOCTYPE a [", b"<!ENTITY a 'b'>", b"&", b"&#",
     b"&amp;", b"&#x10FFFF;", b"&#x0;", b'"', b"'", b"=", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\x81", b"\x8e", b"\xa1", b"\xe3\x81",
     b"\xf3\xa0\x84\x82", b"\r\n", b",", b'""', b"xmlns=", b"xsi:type=", b" text=", "昭和20年頃".encode(), "不詳".encode(), b"00000000",
-    b"9" * 40, b"A" * 3000, "葛\U000e0102".encode(), "𠮷".encode(), "\u3099".encode(), "\ufa19".encode(), "\U00100000".encode(), b"123456789018",
+    b"9" * 40, b"A" * 3000, "葛\U000e0102".encode(), "𠮷".encode(), "\u3099".encode(), "\ufa19".encode(), "\U00100000".encode(),
+    b"123456789018",
 )  # fmt: skip
 _VALUE = re.compile(rb">([^<>]{5,60})<")
 
