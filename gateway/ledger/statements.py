@@ -37,8 +37,8 @@ REPLIES = (
     "ORDER BY at"
 )
 PAYLOADS = (
-    "SELECT p.id, p.sealed, k.wrapped, k.kek_id, m.type FROM payload p JOIN data_key k ON k.id = p.id JOIN message m ON m.id = k.message_id "
-    "WHERE p.id IN ({ids})"
+    "SELECT p.id, p.sealed, k.wrapped, k.kek_id, m.type FROM payload p JOIN data_key k ON k.id = p.id "
+    "JOIN message m ON m.id = k.message_id WHERE p.id IN ({ids})"
 )
 LIVE = "SELECT id FROM worker WHERE ended_at IS NULL AND renewed_at > {mark}"
 PARTY = f"SELECT {names(t.party_state)} FROM party_state WHERE party = {{mark}}"
@@ -85,11 +85,11 @@ def insert_text(table: str, columns: tuple[str, ...], mark: str, *, ignore: bool
     """INSERT of one row, for ``executemany``; ``ignore``: conflicts are expected and do not raise (R20)."""
     conflict = " ON CONFLICT DO NOTHING" if ignore else ""
     listed = ", ".join(f'"{c}"' for c in columns)
-    return f"INSERT INTO {table} ({listed}) VALUES ({', '.join([mark] * len(columns))}){conflict}"  # noqa: S608
+    return f"INSERT INTO {table} ({listed}) VALUES ({', '.join([mark] * len(columns))}){conflict}"
 
 
 @functools.cache
 def update_text(table: str, columns: tuple[str, ...], key: str, mark: str) -> str:
     """UPDATE of one row by its key, which is the last parameter, for ``executemany``."""
     changes = ", ".join(f'"{c}" = {mark}' for c in columns)
-    return f'UPDATE {table} SET {changes} WHERE "{key}" = {mark}'  # noqa: S608
+    return f'UPDATE {table} SET {changes} WHERE "{key}" = {mark}'
