@@ -90,7 +90,7 @@ def register(
     watch_every_s: Annotated[float | None, typer.Option(help="Ask after messages this often and replace what is held.")] = None,
     progress_s: Annotated[float | None, typer.Option(help="Print progress (JSON, to standard error) this often.")] = None,
 ) -> None:
-    """The resident record system (住民記録システム): hands its messages in; ends when all have their receipt. SIGUSR1 ends the feed early."""
+    """The resident record system (住民記録システム): hands its messages in until all have a receipt. SIGUSR1 ends the feed early."""
     flags = _without(locals(), "config", "progress_s")
     try:
         settings = read_settings(RegisterSettings, config, flags)
