@@ -345,14 +345,11 @@ def _write(messages: Iterator[Message], target: Path, layout: Layout | None, sub
 
 def _substituted(message: Message, number: int, layout: Layout, changes: list[dict[str, Any]]) -> dict[str, str | None]:
     """The items with substitutes for what the layout's encoding does not hold; the counts of 外字 stay those of the original text."""
+    from message_formats import encodings
     from message_formats.characters import RegisterText
 
     def holds(text: str) -> bool:
-        try:
-            text.encode(layout.encoding.codec)
-        except UnicodeEncodeError:
-            return False
-        return True
+        return encodings.first_lost(text, layout.encoding.codec) is None
 
     made: dict[str, str | None] = {}
     for item, value in message.items.items():
