@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, version
 from typing import Any
 
@@ -58,7 +58,11 @@ class Lazy(TyperGroup):
     """The sub-commands by entry point."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        names = list(points())
+        return self.order(points())
+
+    @staticmethod
+    def order(names: Iterable[str]) -> list[str]:
+        """In the order in which one needs them; those of others at the end."""
         return sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -122,11 +126,13 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
     wants_json.set("--json" in rest)
+    cli_text.set_language(cli_text.language_of(os.environ))
     try:
-        language, rest = cli_text.choose_language(rest, os.environ)
+        language, rest = cli_text.choose_language(rest)
     except ValueError as error:
         return _usage(str(error))
-    cli_text.set_language(language)
+    if language is not None:
+        cli_text.set_language(language)
     try:
         result = application().main(args=rest or ["--help"], prog_name="renkei", standalone_mode=False)
         return int(result) if isinstance(result, int) else int(ExitCode.OK if rest else ExitCode.USAGE)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 Language = Literal["en", "ja"]
@@ -194,8 +193,14 @@ def language() -> Language:
     return _Chosen.language
 
 
-def choose_language(arguments: Sequence[str], environment: dict[str, str] | os._Environ[str]) -> tuple[Language, list[str]]:
-    """The language by ``--lang`` (anywhere before ``--``) or the locale variables, and the arguments without it.
+def language_of(environment: Mapping[str, str]) -> Language:
+    """The language by the locale variables."""
+    locale = environment.get("LC_ALL") or environment.get("LC_MESSAGES") or environment.get("LANG") or ""
+    return "ja" if locale.lower().startswith("ja") else "en"
+
+
+def choose_language(arguments: Sequence[str]) -> tuple[Language | None, list[str]]:
+    """The language by ``--lang`` (anywhere before ``--``), and the arguments without it.
 
     :raises ValueError: ``--lang`` names another language, or nothing.
     """
@@ -211,12 +216,9 @@ def choose_language(arguments: Sequence[str], environment: dict[str, str] | os._
             chosen = argument.removeprefix("--lang=")
         else:
             rest.append(argument)
-    if chosen is None:
-        locale = environment.get("LC_ALL") or environment.get("LC_MESSAGES") or environment.get("LANG") or ""
-        chosen = "ja" if locale.lower().startswith("ja") else "en"
-    if chosen not in ("en", "ja"):
+    if chosen not in (None, "en", "ja"):
         raise ValueError("--lang is en or ja")
-    return cast(Language, chosen), rest
+    return cast("Language | None", chosen), rest
 
 
 def t(key: str, **values: object) -> str:

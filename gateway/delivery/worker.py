@@ -109,10 +109,11 @@ class Worker:
         bulk = lane == "bulk"
 
         def on_bell(delivery: Delivery) -> None:
-            runner.ring(delivery.body.decode("ascii", "replace"), bulk=bulk, done=functools.partial(self._consumer.ack, delivery))
+            # an ack that comes too late (another channel by now) does nothing: the bell then rings once more
+            runner.ring(delivery.body.decode("ascii", "replace"), bulk=bulk, done=lambda: self._consumer.ack(delivery))
 
         shape = runner.shape
-        prefetch = min(1000, max(8, shape.lanes * shape.records_per_call * 2))
+        prefetch = min(1000, max(32, shape.calls * shape.records_per_call * 16))
         return await self._consumer.subscribe(
             topology.work_queue(runner.party, lane), prefetch=prefetch, on_delivery=on_bell, on_unusable=self._unusable
         )

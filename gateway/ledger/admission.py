@@ -6,7 +6,7 @@ party's keys, key rows, then message, deliveries with their numbers, sealed payl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from gateway.delivery import machine
 from gateway.delivery.rows import DeliveryRow, KeyRow, State
 from gateway.errors import LedgerUnavailable
 from gateway.ids import key_row_id, random_id
+from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.receipts import accepted
@@ -114,9 +115,11 @@ class Admit:
         if unit.admissions is None:
             unit.admissions = AdmissionWork()
         unit.admissions.operations.append(self)
+        if self.intake is not None:
+            unit.want_epochs.add(self.intake[0])
 
     def apply(self, unit: Unit) -> None:
-        if self.intake is not None and not unit.admissions.holds_epoch(self.intake):
+        if self.intake is not None and not unit.holds_epoch(self.intake):
             self.epoch_lost = True
             return
         for message in self.messages:
@@ -129,16 +132,6 @@ class Admit:
         return self.results, self.bells
 
 
-_EPOCHS = select(t.intake_epoch).where(t.intake_epoch.c.system.in_(bindparam("ids", expanding=True))).order_by(t.intake_epoch.c.system)
-_SEEN = select(t.message.c.source_id, t.message.c.id, t.message.c.content_mac, t.message.c.receipt, t.message.c.subject).where(
-    t.message.c.system == bindparam("system"), t.message.c.source_id.in_(bindparam("ids", expanding=True))
-)
-_ALIASES = select(t.subject_alias.c.kind, t.subject_alias.c.blind, t.subject_alias.c.subject).where(
-    t.subject_alias.c.blind.in_(bindparam("blinds", expanding=True))
-)
-_PARTY_KEYS = select(t.delivery.c.party_key).where(
-    t.delivery.c.party == bindparam("party"), t.delivery.c.party_key.in_(bindparam("ids", expanding=True))
-)
 _OF_MESSAGES = select(t.delivery.c.id, t.delivery.c.message_id, t.delivery.c.key_id).where(
     t.delivery.c.message_id.in_(bindparam("ids", expanding=True)), t.delivery.c.replaced_by.is_(None)
 )
@@ -160,33 +153,25 @@ class AdmissionWork:
 
     def __init__(self) -> None:
         self.operations: list[Admit] = []
-        self._epochs: dict[str, tuple[str, int]] = {}
+        self._claimed: set[str] = set()
+        """Messages whose rows were inserted while loading (PostgreSQL)."""
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._subjects: dict[tuple[str, bytes], str] = {}
         self._subject_of: dict[str, str] = {}
+        self._new_aliases: set[tuple[str, bytes]] = set()
         self._party_keys: set[tuple[str, str]] = set()
         self._of_message: dict[str, list[str]] = {}
-
-    def holds_epoch(self, intake: tuple[str, str, int]) -> bool:
-        """This consumer is still the one that serves the queue (R16)."""
-        return self._epochs.get(intake[0]) == intake[1:]
 
     # ---- loading, in the order of locks --------------------------------------------------------------------------------------------
 
     def load(self, unit: Unit) -> None:
-        messages = [m for operation in self.operations for m in operation.messages]
-        self._load_epochs(unit)
+        # what a consumer without the epoch brought must leave no trace (R16)
+        operations = [o for o in self.operations if o.intake is None or unit.holds_epoch(o.intake)]
+        messages = [m for operation in operations for m in operation.messages]
         self._load_subjects(unit, messages)
         self._load_seen(unit, messages)
         self._load_party_keys(unit, messages)
         self._load_keys(unit, messages)
-
-    def _load_epochs(self, unit: Unit) -> None:
-        systems = sorted({operation.intake[0] for operation in self.operations if operation.intake is not None})
-        if systems:
-            # shared, so that a consumer that takes over waits until what the former one admits has committed
-            query = _EPOCHS.with_for_update(read=True) if unit.postgresql else _EPOCHS
-            self._epochs = {row.system: (row.worker, row.epoch) for row in unit.conn.execute(query, {"ids": systems})}
 
     def _load_seen(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
         """R17. On PostgreSQL the rows are claimed first: the loser of a race waits there for the winner's commit, then reads it."""
@@ -199,18 +184,22 @@ class AdmissionWork:
             if message.corrects is not None:
                 wanted.add(message.corrects)
         for system, ids in sorted(by_system.items()):
-            for row in unit.conn.execute(_SEEN, {"system": system, "ids": sorted(ids)}):
-                if row.receipt:  # not one of our own, claimed just now
-                    self._seen[(system, row.source_id)] = _Seen(row.id, bytes(row.content_mac), bytes(row.receipt), row.subject)
+            for source_id, message_id, content_mac, receipt, subject in sql.rows(unit.conn, sql.SEEN, system, ids=sorted(ids)):
+                if message_id not in self._claimed:
+                    self._seen[(system, source_id)] = _Seen(message_id, content_mac, receipt, subject)
 
     def _claim_messages(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
+        if not messages:
+            return
         rows: dict[tuple[str, str], dict[str, Any]] = {}
         for m in messages:
-            rows.setdefault((m.system, m.source_id), self._message_row(m, b"", unit.now))
-        unit.conn.execute(postgresql.insert(t.message).on_conflict_do_nothing(), [rows[place] for place in sorted(rows)])
+            rows.setdefault((m.system, m.source_id), self._message_row(m, unit.now))
+        statement = postgresql.insert(t.message).on_conflict_do_nothing().returning(t.message.c.id)
+        if rows:
+            self._claimed.update(unit.conn.execute(statement, [rows[place] for place in sorted(rows)]).scalars())
 
     def _load_subjects(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
-        wanted = sorted({blind for m in messages for _, blind in m.identifiers})
+        wanted = {identifier for m in messages for identifier in m.identifiers}
         if not wanted:
             return
         self._read_aliases(unit, wanted)
@@ -219,17 +208,29 @@ class AdmissionWork:
             new.extend(self._place(message))
         if new:
             new.sort(key=lambda row: (row["kind"], row["blind"]))
-            unit.insert_ignore(t.subject_alias, new)
-            if unit.postgresql:
-                # another process may have given one of them to another subject meanwhile: what is committed counts
-                self._read_aliases(unit, [row["blind"] for row in new])
+            self._new_aliases = self._insert_aliases(unit, new)
+            if len(self._new_aliases) < len(new):
+                # another process has given one of them to another subject meanwhile: what is committed counts
+                self._read_aliases(unit, {(row["kind"], row["blind"]) for row in new})
                 for message in messages:
                     if message.identifiers:
                         self._subject_of[message.message_id] = self._subjects[message.identifiers[0]]
 
-    def _read_aliases(self, unit: Unit, blinds: Sequence[bytes]) -> None:
-        for row in unit.conn.execute(_ALIASES, {"blinds": list(blinds)}):
-            self._subjects[(row.kind, bytes(row.blind))] = row.subject
+    def _insert_aliases(self, unit: Unit, rows: Sequence[dict[str, Any]]) -> set[tuple[str, bytes]]:
+        """The aliases that were not there yet. On SQLite nobody else writes meanwhile."""
+        if not unit.postgresql:
+            unit.insert_ignore(t.subject_alias, rows)
+            return {(row["kind"], row["blind"]) for row in rows}
+        statement = postgresql.insert(t.subject_alias).on_conflict_do_nothing().returning(t.subject_alias.c.kind, t.subject_alias.c.blind)
+        return {(row.kind, bytes(row.blind)) for row in unit.conn.execute(statement, list(rows))}
+
+    def _read_aliases(self, unit: Unit, wanted: Collection[tuple[str, bytes]]) -> None:
+        by_kind: dict[str, list[bytes]] = {}
+        for kind, blind in wanted:
+            by_kind.setdefault(kind, []).append(blind)
+        for kind, blinds in sorted(by_kind.items()):
+            for _, blind, subject in sql.rows(unit.conn, sql.ALIASES, kind, ids=sorted(blinds)):
+                self._subjects[(kind, blind)] = subject
 
     def _place(self, message: PreparedMessage) -> Iterable[dict[str, Any]]:
         """The subject of a message: that of its first identifier, else that of any other, else a new one; unknown aliases are added.
@@ -253,7 +254,7 @@ class AdmissionWork:
                     if d.party_key is not None:
                         by_party.setdefault(d.party, []).append(d.party_key)
         for party, keys in sorted(by_party.items()):
-            for known in unit.conn.execute(_PARTY_KEYS, {"party": party, "ids": keys}).scalars():
+            for (known,) in sql.rows(unit.conn, sql.PARTY_KEYS, party, ids=keys):
                 self._party_keys.add((party, known))
 
     def _load_keys(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
@@ -300,22 +301,17 @@ class AdmissionWork:
             refusal = self._replaced(unit, message, replaced)
             if refusal is not None:
                 return self._refuse(unit, message, *refusal)
-        receipt = accepted(
-            message_id=message.message_id, source_id=message.source_id, system=message.system, message_type=message.type, at=unit.now
-        )
-        row = self._message_row(message, receipt, unit.now)
-        if unit.postgresql:
-            unit.conn.execute(
-                t.message.update().where(t.message.c.id == message.message_id), {"receipt": receipt, "subject": row["subject"]}
-            )
-        else:
+        row = self._message_row(message, unit.now)
+        if message.message_id not in self._claimed:
             unit.add(t.message, row)
+        receipt = row["receipt"]
+        self._new_aliases.difference_update(message.identifiers)
         self._seen[place] = _Seen(message.message_id, message.content_mac, receipt, row["subject"])
         ids = {d.party: random_id() for d in message.deliveries}
         for d in message.deliveries:
             if d.party_key is not None:
                 self._party_keys.add((d.party, d.party_key))
-            self._deliver(unit, message, d, ids, replaced.get((d.party, d.stream)), bells)
+            self._deliver(unit, message, d, ids=ids, old=replaced.get((d.party, d.stream)), bells=bells)
         detail: dict[str, Any] = {"door": message.door, "type": message.type, "parties": [d.party for d in message.deliveries]}
         if message.corrects is not None:
             detail["corrects"] = message.corrects
@@ -323,9 +319,11 @@ class AdmissionWork:
         return Admission(message_id=message.message_id, receipt=receipt)
 
     def _deliver(
-        self, unit: Unit, message: PreparedMessage, d: PreparedDelivery, ids: dict[str, str], old: DeliveryRow | None, bells: list[Bell]
+        self, unit: Unit, message: PreparedMessage, d: PreparedDelivery, *, ids: dict[str, str], old: DeliveryRow | None, bells: list[Bell]
     ) -> None:
-        key = unit.keys[key_row_id(d.party, d.stream, self._subject_of.get(message.message_id, message.message_id))]
+        # a replacement keeps its place, also where nobody is named and the key row is the message's own (R4)
+        subject = self._subject_of.get(message.message_id, message.message_id)
+        key = unit.keys[key_row_id(d.party, d.stream, subject) if old is None else old.key_id]
         new = DeliveryRow(
             id=ids[d.party],
             message_id=message.message_id,
@@ -379,17 +377,25 @@ class AdmissionWork:
             replaced[(old.party, key.stream)] = old
         if not held:
             return "corrects-not-held", "only a message that is held can be replaced", "R4"
-        if missing := {place[0] for place in replaced} - {d.party for d in message.deliveries}:
-            return "corrects-other-parties", f"the replacement does not go to {', '.join(sorted(missing))}", "R4"
+        if missing := replaced.keys() - {(d.party, d.stream) for d in message.deliveries}:
+            parties = ", ".join(sorted(party for party, _ in missing))
+            return "corrects-other-parties", f"the replacement takes no place at {parties}", "R4"
         return None
 
     def _refuse(self, unit: Unit, message: PreparedMessage, code: str, detail: str, rule: str, *, kept: bool = False) -> Admission:
-        if unit.postgresql and not kept:
+        if message.message_id in self._claimed and not kept:
+            self._claimed.discard(message.message_id)
             unit.conn.execute(t.message.delete().where(t.message.c.id == message.message_id))
         unit.audit("refused", message.system, door=message.door, type=message.type, id=message.source_id, code=code, rule=rule)
         return Admission(message_id=message.message_id, receipt=b"", refusal=Refusal(code=code, detail=detail, rule=rule))
 
-    def _message_row(self, message: PreparedMessage, receipt: bytes, now: float) -> dict[str, Any]:
+    def close(self, unit: Unit) -> None:
+        """What was not admitted does not say who is who: its identifiers are taken out again."""
+        if self._new_aliases:
+            where = (t.subject_alias.c.kind == bindparam("k"), t.subject_alias.c.blind == bindparam("b"))
+            unit.conn.execute(t.subject_alias.delete().where(*where), [{"k": k, "b": b} for k, b in sorted(self._new_aliases)])
+
+    def _message_row(self, message: PreparedMessage, now: float) -> dict[str, Any]:
         return {
             "id": message.message_id,
             "system": message.system,
@@ -403,7 +409,9 @@ class AdmissionWork:
             "terminal": message.terminal,
             "corrects": message.corrects,
             "accepted_at": now,
-            "receipt": receipt,
+            "receipt": accepted(
+                message_id=message.message_id, source_id=message.source_id, system=message.system, message_type=message.type, at=now
+            ),
         }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from gateway.delivery import breaker, machine
 from gateway.delivery.machine import Claim
@@ -59,7 +58,6 @@ def claim_key(unit: Unit, key: KeyRow, worker: str, traits: PartyTraits, bells: 
             unit.want_payloads.add(head.payload_id)
             return _claimed(unit, key, head, query=decision is Claim.QUERY)
         if head.state.final:
-            unit.want_final.discard(head.id)
             bells.extend(bell_of(woken, unit.now) for woken in unit.wake_dependents(head))
             unit.audit("final-without-call", worker, delivery=head, state=head.state.value, reason=head.reason or head.outcome_code or "")
         elif decision is Claim.HELD:
@@ -114,13 +112,21 @@ class ClaimKeys:
             if not breaker.may_probe(row, unit.now, prober_alive=not unit.is_void(row.probe_worker), traits=self.traits):
                 self.breaker_open = not breaker.may_claim(row, unit.now)
                 return
+        subjects: set[str] = set()
         for key_id in self.keys:
             key = unit.keys.get(key_id)
             if key is None or key.party != self.party:
                 continue
+            if key.subject in subjects:
+                # a call holds a subject once (section 5): this stream's turn comes with its next bell
+                if key.due_at is not None and key.claim_worker is None:
+                    self.bells.append(bell_of(key, unit.now))
+                    unit.touch(key)
+                continue
             claimed = claim_key(unit, key, self.worker, self.traits, self.bells)
             if claimed is not None:
                 self.claimed.append(claimed)
+                subjects.add(key.subject)
                 if self.probe and row.breaker != "closed":
                     breaker.start_probe(row, self.worker, unit.now, self.traits)
                     unit.touch(party=row)
@@ -159,7 +165,16 @@ class TakeBack:
             else:
                 machine.take_back(key, head, unit.now)
             unit.touch(key, head)
+            self._give_up_probe(unit, key.party)
             self.bells.append(bell_of(key, unit.now))
+
+    def _give_up_probe(self, unit: Unit, party: str) -> None:
+        """If this claim was the probe of an open breaker, the next one need not wait until the probe would have timed out (R12)."""
+        row = unit.party(party)
+        if row.breaker == "probing" and row.probe_worker == self.worker:
+            row = unit.party(party, lock=True)
+            if breaker.give_up_probe(row, self.worker, unit.now):
+                unit.touch(party=row)
 
     def finish(self, unit: Unit) -> tuple[Bell, ...]:
         return tuple(self.bells)

@@ -1,7 +1,10 @@
 """Operators' commands on the key row under its lock (R13), with a second person where one is needed.
 
 A command names the state and the content digest that were seen; if either has changed it is refused. *retry* acts at once; *skip*,
-*correct* and *settle* are requested by one person and carried out when another approves, in the transaction that checks again.
+*correct* and *settle* are requested by one person and carried out when another approves, in the transaction that checks again. Whoever
+approves names the digest of what was approved: of the new content of a correction, else of the delivery's content. Every command is a row
+of the table ``command``, every refusal an entry of the record. A request that was overtaken (its delivery is no longer as it was seen) is
+closed as refused: whoever still wants it asks again.
 """
 
 from __future__ import annotations
@@ -43,6 +46,32 @@ class Correction:
     sealed: SealedPayload
 
 
+def why_not(kind: str, key: KeyRow, head: DeliveryRow, traits: PartyTraits, *, party_counts: bool, now: float) -> CommandRefused | None:
+    """Why a command on the head of ``key`` is refused as things stand; None: it is taken (R4, R13)."""
+    code = text = ""
+    if kind == "retry":
+        if key.held is None:
+            code, text = "not-held", "only what is held can be retried"
+        elif not machine.retry_allowed(head, traits):
+            code, text = (
+                "retry-unknown",
+                "its outcome is unknown and the party neither drops duplicates nor answers queries: settle it (R13)",
+            )
+    elif kind == "settle":
+        if head.state is not State.UNKNOWN or key.held is None:
+            code, text = "not-unknown", "only a held delivery whose outcome is unknown can be settled"
+        elif head.open_at(now):
+            code, text = "not-settled", "an attempt may still take effect: wait until all have settled (R13)"
+    elif kind == "skip" and party_counts:
+        text = "the party counts this type (更新順番号): it is corrected, or replaced by the register, never skipped (R4)"
+        return CommandRefused("skip-forbidden", text, rule="R4")
+    elif not machine.outcome_known(key, head, now):
+        code, text = "outcome-unknown", "it is not known whether it took effect: retry or settle it first (R13)"
+    elif key.held is None:
+        code, text = "not-held", "only what is held can be skipped or corrected"
+    return CommandRefused(code, text, rule="R13") if code else None
+
+
 @dataclass(slots=True, kw_only=True)
 class Command:
     """One command, asked for by one person (``command_id`` is None) or approved by another."""
@@ -59,30 +88,33 @@ class Command:
     traits: PartyTraits
     command_id: str | None = None
     approve: bool = True
+    approved_digest: bytes | None = None
+    """What the second person looked at."""
+    request_s: float = REQUEST_EXPIRES_S
+    """How long a request waits for a second person, in seconds."""
     bulk: bool = False
     size: int = 1
     bells: list[Bell] = field(default_factory=list)
     result: Any = None
+    _delivery_id: str | None = None
 
     def plan(self, unit: Unit) -> None:
         self.bells, self.result = [], None
-        delivery_id = self.seen.delivery_id if self.seen is not None else None
+        self._delivery_id = self.seen.delivery_id if self.seen is not None else None
         if self.command_id is not None:
-            delivery_id = unit.conn.execute(select(t.command.c.delivery_id).where(t.command.c.id == self.command_id)).scalar()
-        if delivery_id is not None:
-            key_id = unit.conn.execute(select(t.delivery.c.key_id).where(t.delivery.c.id == delivery_id)).scalar()
+            self._delivery_id = unit.conn.execute(select(t.command.c.delivery_id).where(t.command.c.id == self.command_id)).scalar()
+        if self._delivery_id is not None:
+            key_id = unit.conn.execute(select(t.delivery.c.key_id).where(t.delivery.c.id == self._delivery_id)).scalar()
             if key_id is not None:
                 unit.want_keys.add(key_id)
-                unit.want_final.add(delivery_id)
+                unit.want_final.add(self._delivery_id)
 
     def apply(self, unit: Unit) -> None:
         try:
             self.result = self._decide(unit) if self.command_id is not None else self._ask(unit)
         except CommandRefused as refused:
-            delivery_id = self.seen.delivery_id if self.seen else None
-            unit.audit(
-                "command-refused", self.actor, command=self.kind, delivery_id=delivery_id, request=self.command_id, code=refused.code
-            )
+            delivery = unit.deliveries.get(self._delivery_id) if self._delivery_id is not None else None
+            unit.audit("command-refused", self.actor, delivery=delivery, command=self.kind, request=self.command_id, code=refused.code)
             self.result = refused
 
     def finish(self, unit: Unit) -> Any:
@@ -96,13 +128,9 @@ class Command:
             raise CommandRefused("reason-missing", "this command needs a reason")
         key, head = self._locked(unit, self.seen)
         self._check(unit, key, head)
-        if self.kind == "retry":
-            machine.retry(key, head, unit.now)
-            self._changed(unit, key, head)
-            unit.audit("command", self.actor, delivery=head, command="retry", reason=self.reason)
-            return {"status": "done", "request": None}
         request = new_id()
-        expires = unit.now + REQUEST_EXPIRES_S
+        at_once = self.kind == "retry"
+        expires = unit.now + self.request_s
         argument = None if self.took_effect is None else ("took-effect" if self.took_effect else "no-effect")
         unit.add(
             t.command,
@@ -112,6 +140,7 @@ class Command:
                 "delivery_id": head.id,
                 "seen_state": self.seen.state,
                 "seen_digest": self.seen.content_digest,
+                "seen_epoch": key.claim_epoch,
                 "argument": argument,
                 "party_key": self.correction.party_key if self.correction else None,
                 "content_digest": self.correction.content_digest if self.correction else None,
@@ -120,15 +149,22 @@ class Command:
                 "requested_by": self.actor,
                 "requested_at": unit.now,
                 "expires_at": expires,
-                "status": "waiting",
+                "status": "done" if at_once else "waiting",
+                "decided_by": self.actor if at_once else None,
+                "decided_at": unit.now if at_once else None,
             },
         )
+        if at_once:
+            machine.retry(key, head, unit.now)
+            self._changed(unit, key, head)
+            unit.audit("command", self.actor, delivery=head, command="retry", request=request, reason=self.reason)
+            return {"status": "done", "request": request}
         if self.correction is not None:
             add_sealed(unit, "command", self.correction.sealed, message_id=head.message_id, party=head.party)
         unit.audit(
             "command-requested", self.actor, delivery=head, command=self.kind, request=request, reason=self.reason, argument=argument
         )
-        return {"status": "waiting", "request": request, "expires_at": expires}
+        return {"status": "waiting", "request": request}
 
     # ---- deciding ----------------------------------------------------------------------------------------------------------------
 
@@ -144,14 +180,24 @@ class Command:
             raise CommandRefused("request-expired", "this request has expired; ask again")
         if not self.approve:
             self._close(unit, "withdrawn" if row["requested_by"] == self.actor else "refused")
-            unit.audit("command-declined", self.actor, request=self.command_id, command=row["kind"])
+            delivery = unit.deliveries.get(row["delivery_id"])
+            unit.audit("command-declined", self.actor, delivery=delivery, request=self.command_id, command=row["kind"])
             return {"status": "declined", "request": self.command_id}
         if row["requested_by"] == self.actor:
-            raise CommandRefused("second-person", "the person who asked cannot approve: a second person must")
+            raise CommandRefused("same-person", "the person who asked cannot approve: a second person must", rule="R13")
+        if self.approved_digest != bytes(row["content_digest"] or row["seen_digest"]):
+            raise CommandRefused("digest-changed", "what was approved is not what was asked for: look again", rule="R13")
         self.kind = row["kind"]
         self.took_effect = None if row["argument"] is None else row["argument"] == "took-effect"
         seen = Seen(delivery_id=row["delivery_id"], state=row["seen_state"], content_digest=bytes(row["seen_digest"]))
-        key, head = self._locked(unit, seen)
+        try:
+            key, head = self._locked(unit, seen)
+            if key.claim_epoch != row["seen_epoch"]:
+                # it was attempted again meanwhile, and may be held again in the same state: what the first person knew is out of date
+                raise CommandRefused("changed-meanwhile", "it was attempted again after the request: look again", rule="R13")
+        except CommandRefused:
+            self._close(unit, "refused")
+            raise
         if self.kind == "correct":
             self._correct(unit, key, head, row)
         else:
@@ -171,6 +217,7 @@ class Command:
     def _correct(self, unit: Unit, key: KeyRow, head: DeliveryRow, row: Any) -> None:
         self.correction = None
         self._check(unit, key, head, party_key=row["party_key"])
+        assert row["content_digest"] is not None
         new = DeliveryRow(
             id=random_id(), message_id=head.message_id, party=head.party, key_id=head.key_id, number=head.number, lane=head.lane,
             state=State.QUEUED, party_key=row["party_key"], content_digest=bytes(row["content_digest"]), payload_id=row["payload_id"],
@@ -192,40 +239,22 @@ class Command:
         key = unit.keys[delivery.key_id]
         head = unit.head(key)
         if head is None or head.id != seen.delivery_id:
-            raise CommandRefused("not-the-head", "this delivery is final, or waits behind another: act on the head of its resident")
-        status = describe(head, key, None, unit.now)
+            raise CommandRefused(
+                "not-the-head", "this delivery is final, or waits behind another: act on the head of its resident", rule="R13"
+            )
+        status = describe(head, key, unit.party(head.party), unit.now)
         if status.word != seen.state or head.content_digest != seen.content_digest:
-            raise CommandRefused("changed-meanwhile", f"it is {status.word} now, or its content has changed: look again")
+            raise CommandRefused("changed-meanwhile", f"it is {status.word} now, or its content has changed: look again", rule="R13")
         return key, head
 
     def _check(self, unit: Unit, key: KeyRow, head: DeliveryRow, party_key: str | None = None) -> None:
-        now = unit.now
-        if self.kind == "retry":
-            if key.held is None:
-                raise CommandRefused("not-held", "only what is held can be retried")
-            if not machine.retry_allowed(head, self.traits):
-                raise CommandRefused(
-                    "retry-unknown", "its outcome is unknown and the party neither drops duplicates nor answers queries: settle it (R13)"
-                )
-        elif self.kind == "settle":
-            if head.state is not State.UNKNOWN or key.held is None:
-                raise CommandRefused("not-unknown", "only a held delivery whose outcome is unknown can be settled")
-            if head.open_at(now):
-                raise CommandRefused("not-settled", "an attempt may still take effect: wait until all have settled (R13)")
-        else:
-            if self.kind == "skip" and self.party_counts:
-                raise CommandRefused(
-                    "skip-counted",
-                    "the party counts this type (更新順番号): it is corrected, or replaced by the register, never skipped (R4)",
-                )
-            if not machine.outcome_known(key, head, now):
-                raise CommandRefused("outcome-unknown", "it is not known whether it took effect: retry or settle it first (R13)")
-            if key.held is None:
-                raise CommandRefused("not-held", "only what is held can be skipped or corrected")
-            if self.kind == "correct":
-                wanted = self.correction.party_key if self.correction else party_key
-                if wanted is not None and self._party_key_used(unit, head.party, wanted):
-                    raise CommandRefused("party-key-reused", "the corrected content needs a 依頼管理番号 of its own (R4)")
+        refusal = why_not(self.kind, key, head, self.traits, party_counts=self.party_counts, now=unit.now)
+        if refusal is not None:
+            raise refusal
+        if self.kind == "correct":
+            wanted = self.correction.party_key if self.correction else party_key
+            if wanted is not None and self._party_key_used(unit, head.party, wanted):
+                raise CommandRefused("party-key-reused", "the corrected content needs a 依頼管理番号 of its own (R4)", rule="R4")
 
     def _party_key_used(self, unit: Unit, party: str, party_key: str) -> bool:
         query = select(t.delivery.c.id).where(t.delivery.c.party == party, t.delivery.c.party_key == party_key)

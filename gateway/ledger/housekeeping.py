@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.delivery import machine
 from gateway.ids import new_id
 from gateway.ledger import tables as t
-from gateway.ledger.admission import SealedPayload, add_sealed
+from gateway.ledger.admission import IntakeEpochLost, SealedPayload, add_sealed
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.unit import Unit
 
@@ -94,9 +94,7 @@ class ClaimIntake:
     epoch: int = 0
 
     def plan(self, unit: Unit) -> None:
-        self.epoch = 0
-
-    def apply(self, unit: Unit) -> None:
+        # before everything else is locked: epochs come first in the order of locks (R20)
         make = postgresql.insert if unit.postgresql else sqlite.insert
         values = {"system": self.system, "epoch": 1, "worker": self.worker, "claimed_at": unit.now}
         statement = make(t.intake_epoch).values(values)
@@ -106,6 +104,8 @@ class ClaimIntake:
         )
         unit.conn.execute(statement)
         self.epoch = unit.conn.execute(select(t.intake_epoch.c.epoch).where(t.intake_epoch.c.system == self.system)).scalar_one()
+
+    def apply(self, unit: Unit) -> None:
         unit.audit("intake-claimed", self.worker, system=self.system, epoch=self.epoch)
 
     def finish(self, unit: Unit) -> int:
@@ -184,14 +184,13 @@ class Quarantine:
 
     def plan(self, unit: Unit) -> None:
         self.epoch_lost = False
+        if self.intake is not None:
+            unit.want_epochs.add(self.intake[0])
 
     def apply(self, unit: Unit) -> None:
-        if self.intake is not None:
-            query = select(t.intake_epoch.c.worker, t.intake_epoch.c.epoch).where(t.intake_epoch.c.system == self.intake[0])
-            row = unit.conn.execute(query.with_for_update(read=True) if unit.postgresql else query).first()
-            if row is None or tuple(row) != self.intake[1:]:
-                self.epoch_lost = True
-                return
+        if self.intake is not None and not unit.holds_epoch(self.intake):
+            self.epoch_lost = True
+            return
         unit.add(
             t.quarantine,
             {
@@ -211,8 +210,6 @@ class Quarantine:
         )  # fmt: skip
 
     def finish(self, unit: Unit) -> Any:
-        from gateway.ledger.admission import IntakeEpochLost
-
         if self.epoch_lost:
             assert self.intake is not None
             return IntakeEpochLost(self.intake[0])
@@ -232,14 +229,15 @@ class RecordReply:
     bulk: bool = False
     size: int = 1
     bells: tuple[Bell, ...] = ()
+    known: bool = False
 
     def plan(self, unit: Unit) -> None:
         self.bells = ()
-        query = select(t.delivery.c.key_id, t.delivery.c.id).where(
-            t.delivery.c.party == self.party, t.delivery.c.correlation == bindparam("c")
-        )
-        for row in unit.conn.execute(query, {"c": self.correlation}):
-            unit.want_keys.add(row.key_id)
+        unit.lock_replies([(self.party, self.correlation)])
+        query = select(t.delivery.c.key_id).where(t.delivery.c.correlation == self.correlation, t.delivery.c.party == self.party)
+        keys = set(unit.conn.execute(query).scalars())
+        self.known = bool(keys)
+        unit.want_keys.update(keys)
 
     def apply(self, unit: Unit) -> None:
         unit.add(
@@ -248,9 +246,11 @@ class RecordReply:
         )
         bells = []
         matched = False
-        for key in list(unit.keys.values()):
+        unit.note_reply(self.party, self.correlation, self.kind, self.code)
+        # also the keys of other operations of this group: the outcome that brings the correlation may be among them
+        for key in [key for key in unit.keys.values() if key.party == self.party]:
             head = unit.head(key)
-            if head is None or head.correlation != self.correlation or key.party != self.party:
+            if head is None or head.correlation != self.correlation:
                 continue
             matched = True
             machine.replied(key, head, head.id, unit.now)
@@ -259,10 +259,33 @@ class RecordReply:
             if key.due_at is not None and key.claim_worker is None:
                 bells.append(bell_of(key, unit.now))
         if not matched:
-            unit.audit(
-                "reply-after-the-end", self.actor, party_id=self.party, correlation=self.correlation, outcome=self.kind, code=self.code
-            )
+            # either the end was before, or the outcome that brings this correlation is still on its way: it reads this row (R14)
+            kind = "reply-after-the-end" if self.known else "reply-not-matched"
+            unit.audit(kind, self.actor, party_id=self.party, correlation=self.correlation, outcome=self.kind, code=self.code)
         self.bells = tuple(bells)
 
     def finish(self, unit: Unit) -> tuple[Bell, ...]:
         return self.bells
+
+
+@dataclass(slots=True, kw_only=True)
+class RecordEntry:
+    """Something that happened outside the ledger and belongs on record: that a person read a content, say (R22)."""
+
+    kind: str
+    actor: str
+    message_id: str
+    delivery_id: str
+    request: str
+    """Of the command."""
+    bulk: bool = False
+    size: int = 1
+
+    def plan(self, unit: Unit) -> None:
+        """Nothing is needed."""
+
+    def apply(self, unit: Unit) -> None:
+        unit.audit(self.kind, self.actor, message=self.message_id, delivery_id=self.delivery_id, request=self.request)
+
+    def finish(self, unit: Unit) -> None:
+        return None

@@ -20,6 +20,7 @@ from gateway.ledger.bells import Bell
 from gateway.ledger.claims import Claimed, ClaimKeys, ClaimResult, TakeBack
 from gateway.ledger.commands import Command
 from gateway.ledger.engine import LedgerEngine, open_engine
+from gateway.ledger.failures import OperationFailed
 from gateway.ledger.migrate import migrate
 from gateway.ledger.outcomes import Learned, OutcomeResult, WriteOutcomes
 from gateway.ledger.unit import run_group
@@ -74,7 +75,13 @@ class Ledger:
         :raises IntakeEpochLost: another consumer serves that intake queue now (R16).
         """
         operation = Admit(messages=messages, intake=intake, bulk=bulk, size=len(messages))
-        admissions, bells = await self._submit(operation)
+        try:
+            admissions, bells = await self._submit(operation)
+        except OperationFailed as error:
+            if error.code != "ledger-constraint":
+                raise
+            # another process has admitted the same 依頼管理番号 meanwhile: now that it is there, it is found, and refused by name
+            admissions, bells = await self._submit(operation)
         self.ring_all(bells)
         return admissions  # type: ignore[no-any-return]
 
@@ -144,6 +151,10 @@ class Ledger:
         result, bells = await self._submit(command)
         self.ring_all(bells)
         return result  # type: ignore[no-any-return]
+
+    async def record(self, kind: str, actor: str, *, message_id: str, delivery_id: str, request: str) -> None:
+        """Put something on record that is no change of the ledger: that a person read a content, say."""
+        await self._submit(hk.RecordEntry(kind=kind, actor=actor, message_id=message_id, delivery_id=delivery_id, request=request))
 
     async def pause(self, party: str, actor: str, reason: str, *, paused: bool) -> None:
         """Stop deliveries to a party, or let them go on."""

@@ -74,7 +74,7 @@ class WriteOutcomes:
             unit.want_keys.add(item.claim.key_id)
             unit.want_final.add(item.claim.delivery_id)
             if isinstance(item.answer, Pending):
-                unit.want_replies.add(item.answer.correlation)
+                unit.want_replies.add((self.party, item.answer.correlation))
 
     def apply(self, unit: Unit) -> None:
         self._note_party(unit)
@@ -90,7 +90,7 @@ class WriteOutcomes:
 
     def _note_party(self, unit: Unit) -> None:
         """The breaker takes the call as one event: it was answered, or it was not."""
-        answers = [i.answer for i in self.learned if not isinstance(i.answer, QueryAnswer)]
+        answers = [a for i in self.learned if (a := self._for_breaker(unit, i.answer)) is not None]
         if answers:
             seen = next((a for a in answers if not isinstance(a, breaker.FAILURES)), answers[0])
             if breaker.would_note(unit.party(self.party), seen, unit.now):
@@ -102,12 +102,22 @@ class WriteOutcomes:
                     unit.audit("breaker", self.worker, party_id=self.party, was=was, now=row.breaker, code=row.code or "")
         self.breaker_open = not breaker.may_claim(unit.party(self.party), unit.now)
 
+    def _for_breaker(self, unit: Unit, answer: Outcome | QueryAnswer) -> Outcome | None:
+        """What an answer says of the party as a whole. A query that was the probe must end the probe, too (R12)."""
+        if not isinstance(answer, QueryAnswer):
+            return answer
+        if answer.effect is not Effect.NOT_KNOWN:
+            return Delivered(receipt=Receipt(code=answer.code, body=b""))
+        row = unit.party(self.party)
+        probe = row.breaker == "probing" and row.probe_worker == self.worker
+        return Unknown(code=answer.code or "query-unanswered") if probe else None
+
     def _write(self, unit: Unit, key: KeyRow, head: DeliveryRow, item: Learned, members: int) -> None:
         facts = unit.facts(head)
         if isinstance(item.answer, Pending):
             facts = machine.Facts(
                 now=facts.now,
-                late=unit.reply(item.answer.correlation),
+                late=unit.reply(head.party, item.answer.correlation),
                 predecessor=facts.predecessor,
                 party_answered_at=facts.party_answered_at,
             )
@@ -140,12 +150,8 @@ class WriteOutcomes:
         if key.held is not None:
             detail["held"] = key.held.value
         if item.sealed is not None:
-            detail["receipt"] = self._keep(unit, head, item.sealed, item.content_type)
+            detail["receipt"] = _keep(unit, item)
         unit.audit("provided" if head.state is State.DELIVERED else "outcome", self.worker, delivery=head, **detail)
-
-    def _keep(self, unit: Unit, head: DeliveryRow, sealed: SealedPayload, content_type: str) -> str:
-        """The party's receipt is evidence: sealed under a data key of its own."""
-        return add_sealed(unit, "receipt", sealed, message_id=head.message_id, party=head.party, content_type=content_type)
 
     def _append_late(self, unit: Unit, key: KeyRow, head: DeliveryRow | None, item: Learned) -> None:
         """R7: the claim is gone, what it learned is not thrown away."""
@@ -162,11 +168,10 @@ class WriteOutcomes:
             unit.note_late(item.claim.delivery_id, _code(item.answer))
         machine.learned_late(key, head, item.claim.delivery_id, kind, unit.now)
         unit.touch(key, head)
-        late = unit.deliveries.get(item.claim.delivery_id)
-        detail: dict[str, Any] = {"delivery": item.claim.delivery_id, "outcome": kind, "attempt": item.claim.attempt}
-        if late is not None and item.sealed is not None:
-            detail["receipt"] = self._keep(unit, late, item.sealed, item.content_type)
-        unit.audit("late-outcome", self.worker, message=item.claim.message_id, **detail)
+        detail: dict[str, Any] = {"outcome": kind, "attempt": item.claim.attempt, "to": item.claim.party}
+        if item.sealed is not None:
+            detail["receipt"] = _keep(unit, item)
+        unit.audit("late-outcome", self.worker, message=item.claim.message_id, delivery_id=item.claim.delivery_id, **detail)
         if key.due_at is not None and key.due_at <= unit.now and key.claim_worker is None:
             self.bells.append(bell_of(key, unit.now))
 
@@ -184,6 +189,14 @@ _KINDS: dict[type, str] = {
     PartyDown: "party-down",
     Unknown: "unknown",
 }
+
+
+def _keep(unit: Unit, item: Learned) -> str:
+    """The party's receipt is evidence, also one that came late: sealed under a data key of its own."""
+    assert item.sealed is not None
+    return add_sealed(
+        unit, "receipt", item.sealed, message_id=item.claim.message_id, party=item.claim.party, content_type=item.content_type
+    )
 
 
 def _proves_effect(answer: Outcome | QueryAnswer) -> bool:

@@ -1,4 +1,4 @@
-"""The receipt of an accepted message: canonical JSON, stored, and returned byte for byte to whoever submits the same message again (R17)."""
+"""The receipt of an accepted message: canonical JSON, stored, and given back byte for byte whenever the same message comes again (R17)."""
 
 from __future__ import annotations
 

@@ -84,7 +84,16 @@ delivery = Table(
     Column("outcome_code", String(64), nullable=True),
     Index("delivery_place", "key_id", "number"),
     Index("delivery_unfinished", "party", sqlite_where=text("final_at IS NULL"), postgresql_where=text("final_at IS NULL")),
+    Index(
+        "delivery_finished", "party", "final_at", sqlite_where=text("final_at IS NOT NULL"), postgresql_where=text("final_at IS NOT NULL")
+    ),
     Index("delivery_waits_for", "waits_for", sqlite_where=text("waits_for IS NOT NULL"), postgresql_where=text("waits_for IS NOT NULL")),
+    Index(
+        "delivery_correlation",
+        "correlation",
+        sqlite_where=text("correlation IS NOT NULL"),
+        postgresql_where=text("correlation IS NOT NULL"),
+    ),
     UniqueConstraint("party", "party_key", name="party_key_once"),
     sqlite_with_rowid=False,
 )
@@ -105,7 +114,7 @@ key_row = Table(
     Column("claim_epoch", Integer, nullable=False, server_default=text("0")),
     Column("rung_at", Double, nullable=True),
     Column("rings", Integer, nullable=False, server_default=text("0")),
-    Index("key_row_due", "party", "due_at", sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
+    Index("key_row_due", "party", "lane", "due_at", sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
     Index(
         "key_row_claimed", "claim_worker", sqlite_where=text("claim_worker IS NOT NULL"), postgresql_where=text("claim_worker IS NOT NULL")
     ),
@@ -177,8 +186,8 @@ data_key = Table(
 subject_alias = Table(
     "subject_alias",
     metadata,
+    Column("blind", LargeBinary, primary_key=True, comment="HMAC of the identifier; first in the index, as it is looked up by it alone"),
     Column("kind", String(32), primary_key=True, comment="resident-record-code | individual-number | atena-number | ..."),
-    Column("blind", LargeBinary, primary_key=True, comment="HMAC of the identifier"),
     Column("hmac_key_id", String(64), nullable=False),
     Column("subject", String(36), nullable=False),
     sqlite_with_rowid=False,
@@ -207,6 +216,7 @@ command = Table(
     Column("delivery_id", String(36), nullable=False, index=True),
     Column("seen_state", String(16), nullable=False),
     Column("seen_digest", LargeBinary, nullable=False),
+    Column("seen_epoch", Integer, nullable=False, comment="of the key's claims: an attempt after the request overtakes it (R13)"),
     Column("argument", String, nullable=True, comment="settle: took-effect | no-effect"),
     Column("party_key", String(64), nullable=True, comment="correct: of the new content"),
     Column("content_digest", LargeBinary, nullable=True, comment="correct: of the new content"),

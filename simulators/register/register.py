@@ -61,6 +61,7 @@ class Register:
         self._failure: asyncio.Future[None] | None = None
         self.fed = 0
         self.all_fed = False
+        self._feeding = True
 
     async def run(self) -> None:
         """Hand everything in; returns when every message has its receipt (and, if we watch, is final).
@@ -87,6 +88,10 @@ class Register:
             await self._https.stop()
             if self._amqp is not None:
                 await self._amqp.stop()
+
+    def end_feed(self) -> None:
+        """Take nothing more from the source; :meth:`run` returns when what was fed has its receipt."""
+        self._feeding = False
 
     def _failed(self, error: BaseException) -> None:
         if self._failure is not None and not self._failure.done():
@@ -117,6 +122,8 @@ class Register:
             self._put(message, first=True)
         began = asyncio.get_running_loop().time()
         for message in self._source.messages():
+            if not self._feeding:
+                break
             if self.record.answer(message.id) is not None:
                 if self._pace.watch_every_s is not None and not self.record.was_corrected(message.id):
                     self._open[message.id] = message

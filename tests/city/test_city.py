@@ -198,3 +198,23 @@ def test_the_command_writes_files(tmp_path: Path, capsys: pytest.CaptureFixture[
         reading.read(line["data"].encode()).party_key for line in lines
     ]
     assert "20 events" in capsys.readouterr().out
+
+
+def test_a_small_city_goes_on_when_nearly_everybody_of_the_first_day_has_left() -> None:
+    city = City(3, 5)
+    events = [event for day in range(1, 40) for event in city.day(day, 20)]
+    assert len(events) == 39 * 20
+
+
+def test_a_city_restricted_to_moves_and_corrections_keeps_everybody() -> None:
+    city = City(3, 12, kinds=("MOVE", "AMEND_OFF"))
+    events = [event for day in range(1, 6) for event in city.day(day, 100)]
+    assert {event.reason for event in events} <= {"MOVE", "AMEND_OFF", "HH_CHANGE"}
+    assert {event.resident for event in events} <= set(range(20))
+    with pytest.raises(ValueError, match="something must happen"):
+        City(3, 12, kinds=("EARTHQUAKE",))
+
+
+def test_an_empty_city_says_so() -> None:
+    with pytest.raises(ValueError, match="nobody is left"):
+        list(City(3, 3, kinds=("DEATH",)).day(1, 100))

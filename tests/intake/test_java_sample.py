@@ -1,8 +1,8 @@
 """The sample in Java makes what the gateway opens, and hands in what the gateway accepts.
 
-Where a JDK is on the machine the program itself runs. Where there is none, a token that it made before stands for it, together with the digest of
-the program: who changes the program must record it again (``python -m tests.intake.test_java_sample``). The key of that token is derived from a
-public text, so that it is nobody's secret and no key lies in the repository.
+Where a JDK is on the machine the program itself runs. Where there is none, a token that it made before stands for it, together with
+the digest of the program: who changes the program must record it again (``python -m tests.intake.test_java_sample``). The key of that
+token is derived from a public text, so that it is nobody's secret and no key lies in the repository.
 """
 
 from __future__ import annotations
@@ -163,7 +163,8 @@ def record() -> None:
         keys = public_key_of_nobody(Path(name) / "keys")
         text = xml().decode()
         token = asyncio.run(made_by_java(keys, Path(name), text.encode())).decode()
-    RECORDED.write_text(json.dumps({"program_sha256": digest_of_program(), "text": text, "token": token}, ensure_ascii=False, indent=1) + "\n")
+    recorded = {"program_sha256": digest_of_program(), "text": text, "token": token}
+    RECORDED.write_text(json.dumps(recorded, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

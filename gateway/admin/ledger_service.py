@@ -1,0 +1,481 @@
+"""The admin service on the ledger: reads beside the writer, commands through it (R13).
+
+Words of state and the question whether a command is possible come from ``gateway/delivery``; here they are only put into the values of the
+API. A correction is checked like a message at the door and sealed for the party before it reaches the ledger; what it says is seen again
+only by the person who is to approve it, and that is on record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+from cryptography import x509
+from sqlalchemy import Connection
+
+from gateway.admin.service import (
+    Command,
+    DeliveryView,
+    HeldPage,
+    Hold,
+    MessageView,
+    NotFound,
+    PartyView,
+    QueueView,
+    RequestStatus,
+    RequestView,
+    Seen,
+    State,
+    StatusView,
+    TimelineEntry,
+)
+from gateway.broker import topology
+from gateway.config import Config
+from gateway.delivery.rows import PartyTraits, RetryPolicy
+from gateway.errors import BrokerUnavailable, CommandRefused, InputRefused
+from gateway.intake.prepare import FORMAT_CODES, ItemFilter, all_items, too_large
+from gateway.ledger import commands, queries
+from gateway.ledger.ledger import Ledger
+from gateway.plugins import BoundParty
+from gateway.security.blind import BlindIndex, ContentMac
+from gateway.security.keys import KeyStore, Kind
+from gateway.security.sealing import Sealer
+from message_formats import catalogue, reading
+from message_formats.errors import FormatError
+from message_formats.message import Message
+
+LANES: tuple[topology.Lane, ...] = ("live", "bulk")
+_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+LARGE_BYTES = 65_536
+"""From here on a correction is checked in a thread."""
+
+
+class BrokerState(Protocol):
+    """What is asked of :class:`gateway.broker.Publisher`."""
+
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def blocked(self) -> bool: ...
+
+
+class Depth(Protocol):
+    """What is needed of :class:`gateway.broker.consumer.QueueDepth`."""
+
+    @property
+    def ready(self) -> int: ...
+
+
+class LedgerAdminService:
+    """See :class:`gateway.admin.service.AdminService`. For one event loop.
+
+    :param traits_of: what the delivery rules know of a party.
+    :param depth: asks the broker for the depth of a queue; raises :class:`BrokerUnavailable` while it does not answer.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        ledger: Ledger,
+        keys: KeyStore,
+        parties: Mapping[str, BoundParty],
+        traits_of: Callable[[BoundParty], PartyTraits],
+        *,
+        broker: BrokerState,
+        depth: Callable[[str], Awaitable[Depth]],
+        item_filter: ItemFilter = all_items,
+    ) -> None:
+        self._config = config
+        self._ledger = ledger
+        self._keys = keys
+        self._parties = parties
+        self._traits = {name: traits_of(party) for name, party in parties.items()}
+        self._sealer = Sealer(keys)
+        self._broker = broker
+        self._depth = depth
+        self._filter = item_filter
+        self._started_at = dt.datetime.now(dt.UTC)
+
+    # ---- looking -------------------------------------------------------------------------------------------------------------------
+
+    async def status(self) -> StatusView:
+        """See the port."""
+        found = await self._ledger.read(lambda conn: queries.counts(conn, self._parties))
+        lanes = list(found.lanes.values())
+        return StatusView(
+            instance=self._config.instance,
+            version=_version(),
+            started_at=self._started_at,
+            now=_time(found.now),
+            broker="blocked" if self._broker.blocked else "up" if self._broker.connected else "down",
+            unfinished=sum(lane.depth for lane in lanes),
+            held_keys=sum(lane.held_keys for lane in lanes),
+            unknown=sum(lane.unknown for lane in lanes),
+            oldest_unfinished_at=_maybe(min((lane.oldest_at for lane in lanes if lane.oldest_at is not None), default=None)),
+            accepted_last_hour=found.accepted_last_hour,
+            delivered_last_hour=found.delivered_last_hour,
+            requests_waiting=found.requests_waiting,
+            workers=found.workers,
+            quarantined=found.quarantined,
+        )
+
+    async def parties(self) -> Sequence[PartyView]:
+        """See the port."""
+        found = await self._ledger.read(lambda conn: queries.counts(conn, self._parties))
+        ends = await asyncio.to_thread(lambda: {name: self._certificate_ends(name) for name in self._parties})
+        return [self._party_view(name, found, ends[name]) for name in self._parties]
+
+    async def queues(self) -> Sequence[QueueView]:
+        """See the port."""
+        places = [(party, lane) for party in self._parties for lane in LANES]
+        lanes, bells = await asyncio.gather(
+            self._ledger.read(queries.lane_counts), asyncio.gather(*(self._bells(*place) for place in places))
+        )
+        views = []
+        for (party, lane), ready in zip(places, bells, strict=True):
+            one = lanes.get((party, lane), queries.LaneCounts())
+            views.append(
+                QueueView(
+                    party=party,
+                    lane=lane,
+                    depth=one.depth,
+                    sending=one.sending,
+                    backing_off=one.backing_off,
+                    waiting=one.waiting,
+                    held_keys=one.held_keys,
+                    bells=ready,
+                    oldest_at=_maybe(one.oldest_at),
+                )
+            )
+        return views
+
+    async def held(self, *, party: str | None, limit: int, after: str | None) -> HeldPage:
+        """See the port.
+
+        :raises InputRefused: ``query-malformed``: ``after`` is not from a page.
+        """
+        if party is not None and party not in self._parties:
+            raise NotFound("no-such-party", "there is no such party")
+        place = _place(after) if after is not None else None
+        found = await self._ledger.read(lambda conn: queries.held(conn, party=party, limit=limit + 1, after=place))
+        items = found[:limit]
+        more = f"{items[-1].delivery.updated_at!r}~{items[-1].delivery.id}" if len(found) > limit else None
+        return HeldPage(items=tuple(self._view(each) for each in items), next_after=more)
+
+    async def message(self, reference: str) -> MessageView:
+        """See the port."""
+
+        def find(conn: Connection) -> queries.FoundMessage | None:
+            ids = queries.find_messages(conn, reference)
+            if len(ids) > 1:
+                raise NotFound("ambiguous", "several systems used this id: name the gateway's id of the message, or of a delivery")
+            return queries.message(conn, ids[0]) if ids else None
+
+        found = await self._ledger.read(find)
+        if found is None:
+            raise NotFound("no-such-message", "there is no message or delivery of this id")
+        return MessageView(
+            message_id=found.id,
+            source_id=found.source_id,
+            system=found.system,
+            type=found.type,
+            door=found.door,
+            accepted_at=_time(found.accepted_at),
+            corrects=found.corrects,
+            operator=found.operator,
+            terminal=found.terminal,
+            deliveries=tuple(self._view(each) for each in found.deliveries),
+            timeline=tuple(
+                TimelineEntry(at=_time(e.at), kind=e.kind, actor=e.actor, delivery_id=e.delivery_id, detail=e.detail)
+                for e in found.timeline
+            ),
+        )
+
+    # ---- commands ------------------------------------------------------------------------------------------------------------------
+
+    async def retry(self, actor: str, delivery_id: str, seen: Seen, reason: str) -> RequestView:
+        """See the port."""
+        return await self._ask(actor, await self._delivery(delivery_id), seen, reason, Command.RETRY)
+
+    async def skip(self, actor: str, delivery_id: str, seen: Seen, reason: str) -> RequestView:
+        """See the port."""
+        return await self._ask(actor, await self._delivery(delivery_id), seen, reason, Command.SKIP)
+
+    async def settle(self, actor: str, delivery_id: str, seen: Seen, reason: str, took_effect: bool) -> RequestView:
+        """See the port."""
+        return await self._ask(actor, await self._delivery(delivery_id), seen, reason, Command.SETTLE, took_effect=took_effect)
+
+    async def correct(self, actor: str, delivery_id: str, seen: Seen, reason: str, content: bytes) -> RequestView:
+        """See the port."""
+        found = await self._delivery(delivery_id)
+        size = self._config.intake.limits.message_bytes
+        if len(content) > size:
+            raise too_large(size)
+        if len(content) > LARGE_BYTES:
+            message = await asyncio.to_thread(self._read, content, found.message_type)
+        else:
+            message = self._read(content, found.message_type)
+        await self._require_same_resident(found, message)
+        row = found.delivery
+        if row.party_key is not None and message.party_key in (None, row.party_key):
+            raise CommandRefused("party-key-reused", "the corrected content needs a 依頼管理番号 of its own (R4)", rule="R4")
+        filtered = self._filter(message, party=row.party)
+        sealed = self._sealer.seal(filtered, message_id=row.message_id, message_type=found.message_type, party=row.party)
+        correction = commands.Correction(
+            party_key=message.party_key, content_digest=ContentMac.current(self._keys).of(filtered), sealed=sealed
+        )
+        return await self._ask(actor, found, seen, reason, Command.CORRECT, correction=correction)
+
+    async def requests(self, *, waiting_only: bool) -> Sequence[RequestView]:
+        """See the port."""
+        return [_request_view(each) for each in await self._ledger.read(lambda conn: queries.requests(conn, waiting_only=waiting_only))]
+
+    async def request(self, request_id: str) -> RequestView:
+        """See the port."""
+        return _request_view(await self._request(request_id))
+
+    async def request_content(self, actor: str, request_id: str) -> bytes:
+        """See the port."""
+        found = await self._request(request_id)
+        payload_id = found.payload_id
+        content = None if payload_id is None else await self._ledger.read(lambda conn: queries.sealed_content(conn, payload_id))
+        if content is None:
+            raise NotFound("no-content", "this request has no content")
+        clear = self._sealer.unseal(
+            content.sealed,
+            wrapped=content.wrapped,
+            kek_id=content.kek_id,
+            message_id=content.message_id,
+            message_type=content.message_type,
+            party=content.party,
+        )
+        # on record before anybody sees it
+        await self._ledger.record("content-read", actor, message_id=content.message_id, delivery_id=found.delivery_id, request=request_id)
+        return clear
+
+    async def approve(self, actor: str, request_id: str, seen_digest: bytes) -> RequestView:
+        """See the port."""
+        return await self._decide(actor, request_id, approve=True, digest=seen_digest)
+
+    async def withdraw(self, actor: str, request_id: str) -> RequestView:
+        """See the port."""
+        return await self._decide(actor, request_id, approve=False, digest=None)
+
+    async def pause(self, actor: str, party: str, reason: str) -> PartyView:
+        """See the port."""
+        return await self._pause(actor, party, reason, paused=True)
+
+    async def resume(self, actor: str, party: str, reason: str) -> PartyView:
+        """See the port."""
+        return await self._pause(actor, party, reason, paused=False)
+
+    # ---- shared --------------------------------------------------------------------------------------------------------------------
+
+    async def _ask(
+        self,
+        actor: str,
+        found: queries.FoundDelivery,
+        seen: Seen,
+        reason: str,
+        command: Command,
+        *,
+        took_effect: bool | None = None,
+        correction: commands.Correction | None = None,
+    ) -> RequestView:
+        done = await self._ledger.command(
+            commands.Command(
+                kind=command.value,
+                actor=actor,
+                seen=commands.Seen(delivery_id=found.delivery.id, state=seen.state.value, content_digest=seen.digest),
+                reason=reason,
+                took_effect=took_effect,
+                correction=correction,
+                party_counts=_counts(found.message_type),
+                traits=self._traits_of(found.delivery.party),
+                request_s=self._config.admin.request_s,
+            )
+        )
+        return await self.request(done["request"])
+
+    async def _decide(self, actor: str, request_id: str, *, approve: bool, digest: bytes | None) -> RequestView:
+        found = await self._request(request_id)
+        delivery = await self._delivery(found.delivery_id)
+        await self._ledger.command(
+            commands.Command(
+                kind=found.kind,
+                actor=actor,
+                command_id=request_id,
+                approve=approve,
+                approved_digest=digest,
+                party_counts=_counts(delivery.message_type),
+                traits=self._traits_of(delivery.delivery.party),
+            )
+        )
+        return await self.request(request_id)
+
+    async def _pause(self, actor: str, party: str, reason: str, *, paused: bool) -> PartyView:
+        if party not in self._parties:
+            raise NotFound("no-such-party", "there is no such party")
+        await self._ledger.pause(party, actor, reason, paused=paused)
+        found = await self._ledger.read(lambda conn: queries.counts(conn, [party]))
+        return self._party_view(party, found, await asyncio.to_thread(self._certificate_ends, party))
+
+    async def _delivery(self, delivery_id: str) -> queries.FoundDelivery:
+        found = await self._ledger.read(lambda conn: queries.delivery(conn, delivery_id))
+        if found is None:
+            raise NotFound("no-such-delivery", "there is no delivery of this id")
+        return found
+
+    async def _request(self, request_id: str) -> queries.FoundRequest:
+        found = await self._ledger.read(lambda conn: queries.request(conn, request_id))
+        if found is None:
+            raise NotFound("no-such-request", "there is no request of this id")
+        return found
+
+    async def _bells(self, party: str, lane: topology.Lane) -> int | None:
+        with contextlib.suppress(BrokerUnavailable):  # shown as not known
+            return (await self._depth(topology.work_queue(party, lane))).ready
+        return None
+
+    def _read(self, content: bytes, message_type: str) -> Message:
+        limits = reading.Limits(size_bytes=self._config.intake.limits.message_bytes)
+        try:
+            return reading.read(content, expected=message_type, limits=limits)
+        except FormatError as error:
+            code = FORMAT_CODES.get(error.code, error.code)
+            raise InputRefused(code, error.safe_detail, place=error.place, rule=error.rule) from error
+
+    async def _require_same_resident(self, found: queries.FoundDelivery, message: Message) -> None:
+        """The key item of the new content names the resident whom the original is about, by whatever HMAC key it was indexed."""
+        kind = catalogue.get(found.message_type)
+        subject = await self._ledger.read(lambda conn: queries.message_subject(conn, found.delivery.message_id))
+        if subject is None and not message.identifiers:
+            return
+        named: set[str] = set()
+        if message.identifiers:
+            what, value = message.identifiers[0]
+            ids = self._keys.ids(Kind.BLIND)
+            blinds = [BlindIndex(self._keys.get(Kind.BLIND, key_id).secret, key_id).of(what, value) for key_id in ids]
+            named = await self._ledger.read(lambda conn: queries.subjects_of(conn, what, blinds))
+        if subject is None or named != {subject}:
+            raise InputRefused(
+                "other-resident", "the new content is about another resident than the original", place=f"/*/{kind.key_item}", rule="R4"
+            )
+
+    def _traits_of(self, party: str) -> PartyTraits:
+        return self._traits.get(party) or PartyTraits(party=party)
+
+    def _view(self, found: queries.FoundDelivery) -> DeliveryView:
+        row, key, party = found.delivery, found.key, found.party
+        policy: RetryPolicy = self._traits_of(row.party).retry
+        counts = _counts(found.message_type)
+        allowed: tuple[Command, ...] = ()
+        if found.is_head:
+            # as of when the word was found; the command's own transaction decides again
+            traits = self._traits_of(row.party)
+            allowed = tuple(c for c in Command if commands.why_not(c.value, key, row, traits, party_counts=counts, now=found.now) is None)
+        return DeliveryView(
+            delivery_id=row.id,
+            message_id=row.message_id,
+            party=row.party,
+            lane=row.lane,
+            number=row.number,
+            state=State(found.status.word),
+            reason=found.status.reason,
+            hold=Hold(key.held.value) if key.held is not None and found.is_head else None,
+            digest=row.content_digest,
+            attempts=row.attempts,
+            spent=row.spent,
+            budget=policy.budget,
+            bears_update_number=counts,
+            behind=found.behind,
+            blocked_by=found.blocked_by,
+            next_at=_maybe(found.status.next_at),
+            party_down=party.breaker != "closed" or party.paused_by is not None,
+            accepted_at=_time(row.accepted_at),
+            updated_at=_time(row.updated_at),
+            final_at=_maybe(row.final_at),
+            outcome_code=row.outcome_code,
+            allowed=allowed,
+        )
+
+    def _party_view(self, party: str, found: queries.Counts, ends: dt.datetime | None) -> PartyView:
+        row = found.parties[party]
+        lanes = [found.lanes[party, lane] for lane in LANES if (party, lane) in found.lanes]
+        return PartyView(
+            party=party,
+            adapter=self._parties[party].config.adapter,
+            breaker=row.breaker,
+            breaker_code=row.code,
+            probe_at=_maybe(row.probe_at),
+            paused_by=row.paused_by,
+            paused_at=_maybe(row.paused_at),
+            unfinished=sum(lane.depth for lane in lanes),
+            held_keys=sum(lane.held_keys for lane in lanes),
+            last_delivered_at=_maybe(found.last_delivered_at.get(party)),
+            certificate_ends_at=ends,
+        )
+
+    def _certificate_ends(self, party: str) -> dt.datetime | None:
+        file, _ = self._config.certificate(self._parties[party].config.certificate)
+        return certificate_end(file)
+
+
+def certificate_end(file: Path) -> dt.datetime | None:
+    """The end of the first certificate in a PEM file; None where there is none to read (``renkei check`` says why)."""
+    try:
+        return x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError):
+        return None
+
+
+def _request_view(found: queries.FoundRequest) -> RequestView:
+    return RequestView(
+        request_id=found.id,
+        command=Command(found.kind),
+        delivery_id=found.delivery_id,
+        status=RequestStatus(found.status),
+        seen_state=State(found.seen_state),
+        seen_digest=found.seen_digest,
+        reason=found.reason,
+        took_effect=None if found.argument is None else found.argument == "took-effect",
+        content_digest=found.content_digest,
+        requested_by=found.requested_by,
+        requested_at=_time(found.requested_at),
+        expires_at=_time(found.expires_at),
+        decided_by=found.decided_by,
+        decided_at=_maybe(found.decided_at),
+    )
+
+
+def _place(after: str) -> tuple[float, str]:
+    at, mark, identity = after.partition("~")
+    if mark and _NUMBER.fullmatch(at):
+        return float(at), identity
+    raise InputRefused("query-malformed", "must be next_after of a page before", place="after")
+
+
+def _counts(message_type: str) -> bool:
+    """The type bears a number that the party counts (更新順番号)."""
+    return message_type in catalogue.names() and catalogue.get(message_type).bears_update_number
+
+
+def _version() -> str:
+    try:
+        return version("renkei-gateway")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _time(seconds: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC)
+
+
+def _maybe(seconds: float | None) -> dt.datetime | None:
+    return None if seconds is None else _time(seconds)

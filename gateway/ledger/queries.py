@@ -1,0 +1,443 @@
+"""What is read of the ledger for people and senders: pure SQL into dataclasses, beside the writer. Nothing here locks or changes anything.
+
+Words of state come from :func:`gateway.delivery.status.describe` alone, so that door, API, console and metrics say the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, func, or_, select
+
+from gateway.delivery.breaker import PartyRow
+from gateway.delivery.rows import LIVENESS_S, DeliveryRow, Hold, KeyRow, State
+from gateway.delivery.status import Status, describe
+from gateway.ledger import tables as t
+from gateway.ledger.clock import ledger_time
+from gateway.ledger.lookup import party_row
+from gateway.ledger.receipts import utc
+
+_DELIVERY = [c.name for c in t.delivery.columns]
+_KEY = [c.name for c in t.key_row.columns]
+_WITH_KEY = (
+    select(*t.delivery.columns, *(c.label(f"row_{c.name}") for c in t.key_row.columns), t.message.c.type.label("message_type"))
+    .join(t.key_row, t.key_row.c.id == t.delivery.c.key_id)
+    .join(t.message, t.message.c.id == t.delivery.c.message_id)
+)
+
+
+# ---- one message ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundDelivery:
+    """A delivery with what is needed to say where it is."""
+
+    delivery: DeliveryRow
+    key: KeyRow
+    party: PartyRow
+    message_type: str
+    status: Status
+    blocked_by: str | None
+    """The delivery that it waits behind or for."""
+    now: float
+    """Ledger time of all this."""
+
+    @property
+    def is_head(self) -> bool:
+        """It is the one that is worked on; commands act on it only."""
+        return not self.delivery.state.final and self.delivery.number == self.key.head
+
+    @property
+    def behind(self) -> int:
+        """How many deliveries wait behind it."""
+        return 0 if self.delivery.state.final else max(0, self.key.next_number - 1 - self.delivery.number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry of the record."""
+
+    at: float
+    kind: str
+    actor: str
+    delivery_id: str | None
+    detail: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundMessage:
+    """A message, its deliveries and its record."""
+
+    id: str
+    source_id: str
+    system: str
+    type: str
+    door: str
+    accepted_at: float
+    subject: str | None
+    corrects: str | None
+    operator: str | None
+    terminal: str | None
+    deliveries: tuple[FoundDelivery, ...]
+    timeline: tuple[Entry, ...]
+
+
+def find_messages(conn: Connection, reference: str) -> list[str]:
+    """Ids of the messages that ``reference`` names: the gateway's id, a delivery id, or the senders' id; several: ambiguous."""
+    by_id = conn.execute(select(t.message.c.id).where(t.message.c.id == reference)).scalars().all()
+    if by_id:
+        return list(by_id)
+    by_delivery = conn.execute(select(t.delivery.c.message_id).where(t.delivery.c.id == reference)).scalars().all()
+    if by_delivery:
+        return list(by_delivery)
+    return [
+        found
+        for system in _systems(conn)
+        for found in conn.execute(select(t.message.c.id).where(t.message.c.system == system, t.message.c.source_id == reference)).scalars()
+    ]
+
+
+def message(conn: Connection, message_id: str) -> FoundMessage | None:
+    """One message with everything."""
+    row = conn.execute(select(t.message).where(t.message.c.id == message_id)).mappings().first()
+    if row is None:
+        return None
+    found = deliveries(conn, t.delivery.c.message_id == message_id)
+    entries = conn.execute(
+        select(t.audit_entry).where(t.audit_entry.c.message_id == message_id).order_by(t.audit_entry.c.at, t.audit_entry.c.id)
+    )
+    return FoundMessage(
+        id=row["id"], source_id=row["source_id"], system=row["system"], type=row["type"], door=row["door"], accepted_at=row["accepted_at"],
+        subject=row["subject"], corrects=row["corrects"], operator=row["operator"], terminal=row["terminal"],
+        deliveries=tuple(sorted(found, key=lambda each: (each.delivery.accepted_at, each.delivery.id))),
+        timeline=tuple(_entry(each) for each in entries),
+    )  # fmt: skip
+
+
+def delivery(conn: Connection, delivery_id: str) -> FoundDelivery | None:
+    """One delivery."""
+    found = deliveries(conn, t.delivery.c.id == delivery_id)
+    return found[0] if found else None
+
+
+def deliveries(conn: Connection, *conditions: Any) -> list[FoundDelivery]:
+    """Deliveries with their keys, parties and words."""
+    now = ledger_time(conn)
+    rows = conn.execute(_WITH_KEY.where(*conditions)).all()
+    parties = {p: party_row(conn, p) for p in sorted({row.party for row in rows})}
+    pairs = [(*_rows(row), row.message_type) for row in rows]
+    heads = _heads(conn, [key for row, key, _ in pairs if not row.state.final and row.number != key.head])
+    found = []
+    for row, key, message_type in pairs:
+        status = describe(row, key, parties[row.party], now)
+        blocked_by = heads.get(key.id) if status.word == "waiting-behind" else row.waits_for if status.word == "waiting-for" else None
+        found.append(
+            FoundDelivery(
+                delivery=row,
+                key=key,
+                party=parties[row.party],
+                message_type=message_type,
+                status=status,
+                blocked_by=blocked_by,
+                now=now,
+            )
+        )
+    return found
+
+
+def own_message(conn: Connection, system: str, source_id: str) -> dict[str, Any] | None:
+    """What a sending system is told of its own message (``GET /v1/messages/{ce-id}``): for each party the word of state, the reason and
+    the party's own code. None: that system has sent no such id."""
+    row = conn.execute(
+        select(t.message.c.id, t.message.c.type, t.message.c.accepted_at).where(
+            t.message.c.system == system, t.message.c.source_id == source_id
+        )
+    ).first()
+    if row is None:
+        return None
+    found = deliveries(conn, t.delivery.c.message_id == row.id)
+    mine = {each.delivery.id for each in found}
+    told = [
+        {
+            "party": each.delivery.party,
+            "state": each.status.word,
+            "reason": each.status.reason,
+            "outcome_code": each.delivery.outcome_code,
+        }
+        for each in sorted(found, key=lambda each: each.delivery.party)
+        if each.delivery.replaced_by not in mine  # what an operator corrected goes on as the corrected one
+    ]
+    return {"id": source_id, "message": row.id, "type": row.type, "accepted_at": utc(row.accepted_at), "deliveries": told}
+
+
+# ---- what is held --------------------------------------------------------------------------------------------------------------------
+
+
+def held(conn: Connection, *, party: str | None, limit: int, after: tuple[float, str] | None) -> list[FoundDelivery]:
+    """Heads that hold their key, longest held first, behind ``after`` (when it was last changed, id)."""
+    at, identity = t.delivery.c.updated_at, t.delivery.c.id
+    query = (
+        select(identity)
+        .join(t.key_row, and_(t.key_row.c.id == t.delivery.c.key_id, t.delivery.c.number == t.key_row.c.head))
+        .where(t.key_row.c.held.is_not(None), t.delivery.c.replaced_by.is_(None), t.delivery.c.final_at.is_(None))
+        .order_by(at, identity)
+        .limit(limit)
+    )
+    if party is not None:
+        query = query.where(t.key_row.c.party == party)
+    if after is not None:
+        query = query.where(or_(at > after[0], and_(at == after[0], identity > after[1])))
+    ids = conn.execute(query).scalars().all()
+    found = {each.delivery.id: each for each in deliveries(conn, t.delivery.c.id.in_(ids))}
+    return [found[each] for each in ids]
+
+
+# ---- counts --------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneCounts:
+    """What is not final, of one lane of one party."""
+
+    depth: int = 0
+    sending: int = 0
+    backing_off: int = 0
+    waiting: int = 0
+    held_keys: int = 0
+    unknown: int = 0
+    oldest_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The ledger at a glance."""
+
+    now: float
+    lanes: Mapping[tuple[str, str], LaneCounts]
+    parties: Mapping[str, PartyRow]
+    last_delivered_at: Mapping[str, float]
+    accepted_last_hour: int
+    delivered_last_hour: int
+    requests_waiting: int
+    workers: int
+    quarantined: int
+
+
+def backlog(conn: Connection) -> int:
+    """Deliveries that are not final, in all (R19)."""
+    return conn.execute(select(func.count()).select_from(t.delivery).where(t.delivery.c.final_at.is_(None))).scalar_one()
+
+
+def counts(conn: Connection, parties: Iterable[str]) -> Counts:
+    """Everything that status, parties and queues show; cost grows with what is unfinished and with the last hour."""
+    now = ledger_time(conn)
+    names = sorted(parties)
+    hour = now - 3600.0
+    delivered = and_(t.delivery.c.final_at > hour, t.delivery.c.state == State.DELIVERED.value)
+    last: dict[str, float] = {}
+    delivered_last_hour = 0
+    for name in names:
+        of_party = t.delivery.c.party == name
+        at = conn.execute(
+            select(t.delivery.c.final_at)
+            .where(of_party, t.delivery.c.final_at.is_not(None), t.delivery.c.state == State.DELIVERED.value)
+            .order_by(t.delivery.c.final_at.desc())
+            .limit(1)
+        ).scalar()
+        if at is not None:
+            last[name] = at
+        delivered_last_hour += _count(conn, t.delivery, of_party, delivered)
+    return Counts(
+        now=now,
+        lanes=lane_counts(conn),
+        parties={name: party_row(conn, name) for name in names},
+        last_delivered_at=last,
+        # message ids rise with time, which serves as the index
+        accepted_last_hour=_count(conn, t.message, t.message.c.id >= f"{int(hour * 1000):012x}", t.message.c.accepted_at > hour),
+        delivered_last_hour=delivered_last_hour,
+        requests_waiting=_count(conn, t.command, t.command.c.status == "waiting", t.command.c.expires_at > now),
+        workers=_count(
+            conn, t.worker, t.worker.c.role == "worker", t.worker.c.ended_at.is_(None), t.worker.c.renewed_at > now - LIVENESS_S
+        ),
+        quarantined=_count(conn, t.quarantine),
+    )
+
+
+def lane_counts(conn: Connection) -> dict[tuple[str, str], LaneCounts]:
+    """Unfinished deliveries by party and lane."""
+    now = ledger_time(conn)
+    d, k = t.delivery.c, t.key_row.c
+    is_head = d.number == k.head
+    waits = or_(d.number != k.head, and_(d.waits_for.is_not(None), k.due_at.is_(None), k.held.is_(None), d.state == State.QUEUED.value))
+    backs_off = and_(is_head, k.held.is_(None), d.state == State.QUEUED.value, d.not_before > now)
+    query = (
+        select(
+            d.party,
+            d.lane,
+            func.count(),
+            _sum(d.state == State.SENDING.value),
+            _sum(backs_off),
+            _sum(waits),
+            _sum(and_(is_head, k.held.is_not(None))),
+            _sum(d.state == State.UNKNOWN.value),
+            func.min(d.accepted_at),
+        )
+        .join(t.key_row, k.id == d.key_id)
+        .where(d.final_at.is_(None))
+        .group_by(d.party, d.lane)
+    )
+    return {
+        (party, lane): LaneCounts(
+            depth=depth, sending=sending, backing_off=backing, waiting=waiting, held_keys=holds, unknown=unknown, oldest_at=oldest
+        )
+        for party, lane, depth, sending, backing, waiting, holds, unknown, oldest in conn.execute(query)
+    }
+
+
+# ---- commands ------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundRequest:
+    """A command on record."""
+
+    id: str
+    kind: str
+    delivery_id: str
+    seen_state: str
+    seen_digest: bytes
+    argument: str | None
+    content_digest: bytes | None
+    payload_id: str | None
+    reason: str
+    requested_by: str
+    requested_at: float
+    expires_at: float
+    status: str
+    decided_by: str | None
+    decided_at: float | None
+
+
+_REQUEST = list(FoundRequest.__dataclass_fields__)
+
+
+def requests(conn: Connection, *, waiting_only: bool, limit: int = 1000) -> list[FoundRequest]:
+    """Commands, newest first; one that nobody decided in time is shown as expired."""
+    now = ledger_time(conn)
+    query = select(*(t.command.c[name] for name in _REQUEST)).order_by(t.command.c.requested_at.desc(), t.command.c.id.desc()).limit(limit)
+    if waiting_only:
+        query = query.where(t.command.c.status == "waiting", t.command.c.expires_at > now)
+    return [_request(row, now) for row in conn.execute(query)]
+
+
+def request(conn: Connection, request_id: str) -> FoundRequest | None:
+    """One command."""
+    row = conn.execute(select(*(t.command.c[name] for name in _REQUEST)).where(t.command.c.id == request_id)).first()
+    return None if row is None else _request(row, ledger_time(conn))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedContent:
+    """A sealed body with its wrapped key and what it is bound to."""
+
+    sealed: bytes
+    wrapped: bytes
+    kek_id: str
+    message_id: str
+    message_type: str
+    party: str
+
+
+def sealed_content(conn: Connection, payload_id: str) -> SealedContent | None:
+    """A sealed body, as long as its data key exists."""
+    row = conn.execute(
+        select(t.payload.c.sealed, t.data_key.c.wrapped, t.data_key.c.kek_id, t.data_key.c.message_id, t.data_key.c.party, t.message.c.type)
+        .join(t.data_key, t.data_key.c.id == t.payload.c.id)
+        .join(t.message, t.message.c.id == t.data_key.c.message_id)
+        .where(t.payload.c.id == payload_id)
+    ).first()
+    if row is None:
+        return None
+    return SealedContent(
+        sealed=bytes(row.sealed), wrapped=bytes(row.wrapped), kek_id=row.kek_id, message_id=row.message_id, message_type=row.type,
+        party=row.party,
+    )  # fmt: skip
+
+
+def subjects_of(conn: Connection, kind: str, blinds: Sequence[bytes]) -> set[str]:
+    """The subjects that an identifier belongs to, given its blind index under each key that is in use."""
+    query = select(t.subject_alias.c.subject).where(t.subject_alias.c.blind.in_(list(blinds)), t.subject_alias.c.kind == kind)
+    return set(conn.execute(query).scalars())
+
+
+def message_subject(conn: Connection, message_id: str) -> str | None:
+    """Whom a message is about."""
+    return conn.execute(select(t.message.c.subject).where(t.message.c.id == message_id)).scalar()
+
+
+# ---- shared --------------------------------------------------------------------------------------------------------------------------
+
+
+def _systems(conn: Connection) -> list[str]:
+    """The systems that have sent something, by jumping along the index of messages."""
+    found: list[str] = []
+    while True:
+        query = select(func.min(t.message.c.system))
+        system = conn.execute(query.where(t.message.c.system > found[-1]) if found else query).scalar()
+        if system is None:
+            return found
+        found.append(system)
+
+
+def _heads(conn: Connection, keys: Iterable[KeyRow]) -> dict[str, str]:
+    found = {}
+    for key in keys:
+        if key.id not in found:
+            query = select(t.delivery.c.id).where(
+                t.delivery.c.key_id == key.id, t.delivery.c.number == key.head, t.delivery.c.replaced_by.is_(None)
+            )
+            found[key.id] = conn.execute(query).scalar_one()
+    return found
+
+
+def _rows(row: Any) -> tuple[DeliveryRow, KeyRow]:
+    mapping = row._mapping
+    delivery_values = {name: mapping[name] for name in _DELIVERY}
+    delivery_values["state"] = State(delivery_values["state"])
+    delivery_values["content_digest"] = bytes(delivery_values["content_digest"])
+    key_values = {name: mapping[f"row_{name}"] for name in _KEY}
+    key_values["held"] = Hold(key_values["held"]) if key_values["held"] else None
+    return DeliveryRow(**delivery_values), KeyRow(**key_values)
+
+
+def _entry(row: Any) -> Entry:
+    detail: dict[str, Any] = json.loads(row.detail)
+    shown = {name: _text(value) for name, value in detail.items() if value is not None}
+    return Entry(at=row.at, kind=row.kind, actor=row.actor, delivery_id=row.delivery_id, detail=shown)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(each) for each in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _request(row: Any, now: float) -> FoundRequest:
+    values = dict(row._mapping)
+    values["seen_digest"] = bytes(values["seen_digest"])
+    values["content_digest"] = None if values["content_digest"] is None else bytes(values["content_digest"])
+    if values["status"] == "waiting" and values["expires_at"] <= now:
+        values["status"] = "expired"
+    return FoundRequest(**values)
+
+
+def _count(conn: Connection, table: Any, *conditions: Any) -> int:
+    return conn.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one()
+
+
+def _sum(condition: Any) -> Any:
+    return func.sum(case((condition, 1), else_=0))
