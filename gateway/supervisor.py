@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gateway.bootstrap import INDEX_VARIABLE, topology_of
+from gateway.bootstrap import topology_of
 from gateway.broker import EmbeddedNode, TlsListener, topology
 from gateway.broker.admin import NodeAdmin
 from gateway.broker.child import Child
@@ -28,6 +28,7 @@ from gateway.errors import BrokerUnavailable, ConfigurationError, LedgerUnavaila
 from gateway.ledger.clock import ledger_time
 from gateway.ledger.ledger import Ledger, host_name
 from gateway.ledger.lookup import last_renewal
+from gateway.monitoring import INDEX_VARIABLE
 from gateway.ready import run_directory, write_json
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
@@ -116,12 +117,12 @@ class Supervisor:
             child = process.start()
             while not await child.wait(WATCH_S):
                 if await self._frozen(child):
-                    _log.error("process-frozen", extra={"child": process.name})
+                    _log.error("process-frozen", extra={"process": process.name})
                     child.kill()
             child.kill()  # reaps it, and ends what it may have left
             if stop.is_set():
                 return
-            _log.error("process-ended", extra={"child": process.name, "code": child.exit_code})
+            _log.error("process-ended", extra={"process": process.name, "code": child.exit_code})
             with contextlib.suppress(LedgerUnavailable):  # its registration runs out by itself within three seconds
                 await self._ledger.end_process(child.pid)
             if child.exit_code == CONFIGURATION:
@@ -182,7 +183,7 @@ def _silence(conn: Any, pid: int) -> float | None:
 async def supervise(config: Config, stop: asyncio.Event) -> None:
     """Run everything until ``stop`` is set."""
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ledger = await asyncio.to_thread(Ledger.open, config.ledger_url())
+    ledger = await asyncio.to_thread(Ledger.open, config.ledger_url(), profile=config.profile)
     try:
         await Supervisor(config, ledger).run(stop)
     finally:

@@ -11,7 +11,7 @@ import enum
 from gateway.delivery.rows import FINAL, DeliveryRow, State
 
 
-class Event(str, enum.Enum):
+class Event(enum.StrEnum):
     """What happens to a delivery."""
 
     CLAIMED = "claimed"

@@ -11,7 +11,7 @@ class Pace:
     _KEEP: Final = 0.9
     _AT_FIRST: Final = 50
     _AT_LEAST: Final = 48
-    """A part of the cost is the same for every group: judged by small groups alone, groups would have to be smaller still, and so on down."""
+    """A part of the cost is the same for every group: judged by small groups alone, groups would have to be smaller and smaller."""
 
     def __init__(self) -> None:
         self._work_s = 0.0

@@ -27,11 +27,12 @@ from gateway.ledger.statements import rows
 _KEY_COLUMNS = [c.name for c in t.key_row.columns]
 _DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
 _PARTY_COLUMNS = [c.name for c in t.party_state.columns]
-_KEY_FIXED = {"id", "party", "stream", "subject"}
+_KEY_FIXED = {"id", "place", "party", "stream", "subject"}
 _DELIVERY_FIXED = {"id", "message_id", "party", "key_id", "lane", "party_key", "content_digest", "payload_id", "accepted_at"}
 
 _EPOCHS = select(t.intake_epoch).where(t.intake_epoch.c.system.in_(bindparam("ids", expanding=True))).order_by(t.intake_epoch.c.system)
 _TURN = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 14)))
+_TABLES = t.metadata.sorted_tables
 _KEY_CHANGES = [c for c in _KEY_COLUMNS if c not in _KEY_FIXED]
 _DELIVERY_CHANGES = [c for c in _DELIVERY_COLUMNS if c not in _DELIVERY_FIXED]
 _PARTY_CHANGES = [c for c in _PARTY_COLUMNS if c != "party"]
@@ -321,8 +322,9 @@ class Unit:
         """Write everything, and read the payloads of what was claimed."""
         if self.admissions is not None:
             self.admissions.close(self)
-        for table in t.metadata.sorted_tables:
-            self._insert(table, self._inserts.get(table.name, ()))
+        for table in _TABLES:
+            if table.name in self._inserts:
+                self._insert(table, self._inserts[table.name])
         deliveries = (self.deliveries[i] for i in sorted(self._dirty_deliveries))
         self._update("delivery", _DELIVERY_CHANGES, "id", [_delivery_values(d) for d in deliveries])
         self._update("key_row", _KEY_CHANGES, "id", [_key_values(self.keys[i]) for i in sorted(self._dirty_keys)])
@@ -335,11 +337,11 @@ class Unit:
     def _insert(self, table: Table, new: Sequence[dict[str, Any]], *, ignore: bool = False) -> None:
         if new:
             text = sql.insert_text(table.name, tuple(new[0]), sql.mark_of(self.conn), ignore=ignore)
-            self.conn.exec_driver_sql(text, [tuple(row.values()) for row in new])
+            sql.write_many(self.conn, text, [tuple(row.values()) for row in new])
 
     def _update(self, table: str, columns: Sequence[str], key: str, changed: Sequence[tuple[Any, ...]]) -> None:
         if changed:
-            self.conn.exec_driver_sql(sql.update_text(table, tuple(columns), key, sql.mark_of(self.conn)), list(changed))
+            sql.write_many(self.conn, sql.update_text(table, tuple(columns), key, sql.mark_of(self.conn)), changed)
 
 
 _delivery_getter = operator.attrgetter(*_DELIVERY_CHANGES, "id")

@@ -335,9 +335,7 @@ def _rabbitmqctl(town: Town, *arguments: str) -> None:
         return
     env = dict(item.decode().partition("=")[::2] for item in raw if item)
     env["RABBITMQ_CTL_ERL_ARGS"] = "-start_epmd false"
-    subprocess.run(
-        ["/usr/lib/rabbitmq/bin/rabbitmqctl", "--quiet", *arguments], env=env, capture_output=True, timeout=30, check=False
-    )
+    subprocess.run(["/usr/lib/rabbitmq/bin/rabbitmqctl", "--quiet", *arguments], env=env, capture_output=True, timeout=30, check=False)
 
 
 def _round(value: float) -> float:

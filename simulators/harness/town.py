@@ -75,7 +75,13 @@ class Town:
         self.certificates = self.var / "certs"
         ports = free_ports(7)
         self.ports = Ports(
-            broker=ports[0], broker_tls=ports[1], https=ports[2], admin=ports[3], metrics=_with_room(ports[4]), city_cs=ports[5], control=ports[6]
+            broker=ports[0],
+            broker_tls=ports[1],
+            https=ports[2],
+            admin=ports[3],
+            metrics=_with_room(ports[4]),
+            city_cs=ports[5],
+            control=ports[6],
         )
         self.salt_file = self.folder / "salt"
         self.journal = self.folder / "city-cs.jsonl"
@@ -172,9 +178,7 @@ class Town:
             values["amqp"] = {"port": self.ports.broker_tls, "tls": True, "server_name": "broker", **values.get("amqp", {})}
         file = self.folder / f"register-{self._registers}.yaml"
         file.write_text(yaml.safe_dump(values), encoding="utf-8")
-        return self.processes.python(
-            f"register-{self._registers}", "simulators.register", "--config", str(file), "--progress-s", "0.5"
-        )
+        return self.processes.python(f"register-{self._registers}", "simulators.register", "--config", str(file), "--progress-s", "0.5")
 
     async def gateway_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until the doors and all workers serve."""
@@ -239,7 +243,11 @@ class Town:
             "ledger": {"url": ledger_url},
             "broker": {
                 "mode": "embedded",
-                "embedded": {"port": ports.broker, "disk_free_bytes": 64_000_000, "listener": {"host": "127.0.0.1", "port": ports.broker_tls}},
+                "embedded": {
+                    "port": ports.broker,
+                    "disk_free_bytes": 64_000_000,
+                    "listener": {"host": "127.0.0.1", "port": ports.broker_tls},
+                },
             },
             "intake": {
                 "https": {"port": ports.https},

@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from certs.tls import client_context
-from simulators.city import City
+from simulators.city import KINDS, City
 from simulators.references import References, Vault
 from simulators.register.amqp_door import AmqpDoor, Broker
 from simulators.register.https_door import HttpsDoor
@@ -68,6 +68,8 @@ class RegisterSettings(BaseModel):
     population: int = Field(default=400_000, ge=1)
     city_seed: int = 1
     days: tuple[int, ...] = (1,)
+    kinds: tuple[str, ...] = KINDS
+    """What happens in the city; see :class:`simulators.city.City`."""
     events_a_day: int | None = Field(default=None, ge=1)
     spoil: int = Field(default=0, ge=0)
     per_s: float | None = Field(default=None, gt=0)
@@ -90,7 +92,7 @@ def build(settings: RegisterSettings, *, source: Source | None = None) -> Regist
     salt = settings.the_salt()
     references = References(salt)
     if source is None:
-        city = City(settings.city_seed, settings.population)
+        city = City(settings.city_seed, settings.population, kinds=settings.kinds)
         source = CityDays(city, references, days=settings.days, events_a_day=settings.events_a_day, spoil=settings.spoil)
     context = client_context(settings.certificate, settings.key, settings.ca, settings.crl)
     record = RegisterRecord(settings.record, vault=Vault(salt), references=references, sync=settings.record_sync)

@@ -31,7 +31,11 @@ async def run(*, url: str, certificates: Path, count: int, skip: int, in_flight:
     work = updates(skip + count)[skip:]
     operation = load_operation(schemas.wsdl_path("juki_cs"), "UpdateIdentityInformation", prefixes={"j": PROFILE})
     template = compile_records(
-        operation, to="https://city-cs.invalid/juki-cs/identity", record="Record", identifier="deliveryId", element="IdentityInformationUpdate"
+        operation,
+        to="https://city-cs.invalid/juki-cs/identity",
+        record="Record",
+        identifier="deliveryId",
+        element="IdentityInformationUpdate",
     )
     headers = operation.http_headers
     validate, validate_answer = schemas.validator("identity-information-update"), schemas.profile_validator("juki_cs")
