@@ -64,19 +64,23 @@ def rows(connection: Connection, statement: str, *values: Any, ids: Sequence[Any
     size = 1 << max(len(ids) - 1, 0).bit_length() if ids else 0
     text = _text(statement, mark, size, f" {lock}" if lock and mark == "%s" else "")
     padded = (*values, *ids, *[ids[-1]] * (size - len(ids))) if ids else values
-    cursor = connection.connection.cursor()
-    try:
-        cursor.execute(text, padded)
-        return cursor.fetchall()
-    finally:
-        cursor.close()
+    return execute(connection, text, padded)
 
 
 def write_many(connection: Connection, text: str, values: Sequence[Sequence[Any]]) -> None:
     """One statement for many rows."""
+    execute(connection, text, values, many=True)
+
+
+def execute(connection: Connection, text: str, values: Sequence[Any], *, many: bool = False) -> Sequence[Sequence[Any]]:
+    """The one way to the driver: everything above goes through here."""
     cursor = connection.connection.cursor()
     try:
-        cursor.executemany(text, values)
+        if many:
+            cursor.executemany(text, values)
+            return ()
+        cursor.execute(text, values)
+        return cursor.fetchall()
     finally:
         cursor.close()
 

@@ -164,8 +164,8 @@ class Town:
         file.write_text(yaml.safe_dump(settings), encoding="utf-8")
         return self.processes.python("city-cs", "simulators.juki_cs", "--config", str(file), ready_file=self.folder / "city-cs.ready")
 
-    def register(self, *, amqp: bool = True, **settings: Any) -> Child:
-        """A run of the register: it hands in its messages and ends. Further settings as in ``simulators/register/service.py``."""
+    def register(self, *, amqp: bool | Mapping[str, Any] = True, **settings: Any) -> Child:
+        """A run of the register: it hands in its messages and ends. Further settings as in ``simulators/register/service.py``; ``amqp``: whether, or with which settings of that door."""
         self._registers += 1
         values: dict[str, Any] = {
             "url": f"https://127.0.0.1:{self.ports.https}",
@@ -177,8 +177,9 @@ class Town:
             "server_name": "gateway",
             **settings,
         }
-        if amqp:
-            values["amqp"] = {"port": self.ports.broker_tls, "tls": True, "server_name": "broker", **values.get("amqp", {})}
+        if amqp is not False:
+            further = {} if amqp is True else dict(amqp)
+            values["amqp"] = {"port": self.ports.broker_tls, "tls": True, "server_name": "broker", **further}
         file = self.folder / f"register-{self._registers}.yaml"
         file.write_text(yaml.safe_dump(values), encoding="utf-8")
         return self.processes.python(f"register-{self._registers}", "simulators.register", "--config", str(file), "--progress-s", "0.5")
