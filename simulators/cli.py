@@ -18,6 +18,7 @@ import uvloop
 from certs.errors import CertificateError
 from simulators import verdict
 from simulators.errors import SimulatorError
+from simulators.harness.chaos_cli import chaos
 from simulators.journal import read_entries
 from simulators.juki_cs.service import JukiCsSettings, serve_city_cs
 from simulators.register.service import RegisterSettings, build
@@ -140,3 +141,6 @@ def judge(
 def run_alone(command: str) -> None:
     """For ``python -m``: one of the commands without its name."""
     simulate(args=[command, *sys.argv[1:]], prog_name=f"simulate {command}")
+
+
+__all__ = ["chaos", "run_alone", "simulate"]

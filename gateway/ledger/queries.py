@@ -23,7 +23,7 @@ from gateway.ledger.receipts import utc
 _DELIVERY = [c.name for c in t.delivery.columns]
 _KEY = [c.name for c in t.key_row.columns]
 _WITH_KEY = (
-    select(*t.delivery.columns, *(c.label(f"row_{c.name}") for c in t.key_row.columns), t.message.c.type.label("message_type"))
+    select(*t.delivery.columns, *t.key_row.columns, t.message.c.type)
     .join(t.key_row, t.key_row.c.id == t.delivery.c.key_id)
     .join(t.message, t.message.c.id == t.delivery.c.message_id)
 )
@@ -128,8 +128,8 @@ def deliveries(conn: Connection, *conditions: Any) -> list[FoundDelivery]:
     """Deliveries with their keys, parties and words."""
     now = ledger_time(conn)
     rows = conn.execute(_WITH_KEY.where(*conditions)).all()
-    parties = {p: party_row(conn, p) for p in sorted({row.party for row in rows})}
-    pairs = [(*_rows(row), row.message_type) for row in rows]
+    pairs = [(*_rows(row), row[-1]) for row in rows]
+    parties = {p: party_row(conn, p) for p in sorted({row.party for row, _, _ in pairs})}
     heads = _heads(conn, [key for row, key, _ in pairs if not row.state.final and row.number != key.head])
     found = []
     for row, key, message_type in pairs:
@@ -192,7 +192,7 @@ def held(conn: Connection, *, party: str | None, limit: int, after: tuple[float,
     if after is not None:
         query = query.where(or_(at > after[0], and_(at == after[0], identity > after[1])))
     ids = conn.execute(query).scalars().all()
-    found = {each.delivery.id: each for each in deliveries(conn, t.delivery.c.id.in_(ids))}
+    found = {each.delivery.id: each for each in deliveries(conn, t.delivery.c.id.in_(ids))} if ids else {}
     return [found[each] for each in ids]
 
 
@@ -404,12 +404,11 @@ def _heads(conn: Connection, keys: Iterable[KeyRow]) -> dict[str, str]:
     return found
 
 
-def _rows(row: Any) -> tuple[DeliveryRow, KeyRow]:
-    mapping = row._mapping
-    delivery_values = {name: mapping[name] for name in _DELIVERY}
+def _rows(row: Sequence[Any]) -> tuple[DeliveryRow, KeyRow]:
+    delivery_values = dict(zip(_DELIVERY, row, strict=False))
     delivery_values["state"] = State(delivery_values["state"])
     delivery_values["content_digest"] = bytes(delivery_values["content_digest"])
-    key_values = {name: mapping[f"row_{name}"] for name in _KEY}
+    key_values = dict(zip(_KEY, row[len(_DELIVERY) :], strict=False))
     key_values["held"] = Hold(key_values["held"]) if key_values["held"] else None
     return DeliveryRow(**delivery_values), KeyRow(**key_values)
 

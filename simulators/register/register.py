@@ -149,14 +149,27 @@ class Register:
     async def _watch(self) -> None:
         assert self._pace.watch_every_s is not None
         while True:
-            await self.ask([name for name in self._open if self.record.answer(name) is not None])
-            for name in list(self._open):
+            await self._watch_once()
+            await asyncio.sleep(self._pace.watch_every_s)
+
+    async def _watch_once(self) -> None:
+        """Of each resident the first message that is not final is asked after: nothing behind it can be held."""
+        behind: dict[str, list[Outgoing]] = {}
+        for message in self._open.values():
+            behind.setdefault(message.resident, []).append(message)
+        while behind:
+            first = {resident: waiting[0].id for resident, waiting in behind.items() if self.record.answer(waiting[0].id) is not None}
+            await self.ask(list(first.values()))
+            going_on = {}
+            for resident, name in first.items():
                 state = self._states.get(name)
                 if state in FINAL or self.record.answer(name) == "refused":
-                    del self._open[name]
+                    self._open.pop(name, None)
+                    if rest := behind[resident][1:]:
+                        going_on[resident] = rest
                 elif state == "held" and self.replacing:
                     self._replace(self._open.pop(name))
-            await asyncio.sleep(self._pace.watch_every_s)
+            behind = going_on
 
     def _replace(self, held: Outgoing) -> None:
         if self.record.was_corrected(held.id):
@@ -165,6 +178,7 @@ class Register:
         abnormal = self.record.next_abnormal(held.resident)
         corrected = replacement(held.id, content, time=held.time, abnormal=abnormal, references=self._references)
         self._put(corrected.handled_by(held.operator, held.terminal), first=True)
+        self._open = {corrected.id: self._open.pop(corrected.id), **self._open}  # it has the place of what it replaces
 
     async def ask(self, ids: Collection[str]) -> Mapping[str, str]:
         """Ask the gateway after messages and put what it says into the record, where that is new."""
