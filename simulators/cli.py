@@ -17,6 +17,7 @@ import uvloop
 
 from certs.errors import CertificateError
 from simulators import verdict
+from simulators.demo.command import demo
 from simulators.errors import SimulatorError
 from simulators.harness.chaos_cli import chaos
 from simulators.journal import read_entries
@@ -143,4 +144,4 @@ def run_alone(command: str) -> None:
     simulate(args=[command, *sys.argv[1:]], prog_name=f"simulate {command}")
 
 
-__all__ = ["chaos", "run_alone", "simulate"]
+__all__ = ["chaos", "demo", "run_alone", "simulate"]

@@ -27,6 +27,8 @@ from simulators.errors import BadSettings, SimulatorError
 
 DISAGREES, USAGE, INTERRUPTED = 1, 2, 130
 FOLDER = Path("var/demo")
+HOME = Path(__file__).resolve().parents[2]
+"""Of the clone, if this is one."""
 
 
 def demo(
@@ -92,8 +94,11 @@ async def _run(folder: Folder, options: Options, screen: Screen, as_json: bool) 
         except asyncio.CancelledError:
             if not interrupted:
                 raise
+            if as_json:
+                print(json.dumps({"ok": False, "error": {"code": "interrupted", "detail": t("interrupted"), "exit": INTERRUPTED}}))
             return INTERRUPTED
-        screen.reckoning(found) if not as_json else None
+        if not as_json:
+            screen.reckoning(found)
         kept = options.keep and not interrupted
         more = director.write_more().mistaken.ce_id if kept else ""
     finally:
@@ -140,8 +145,8 @@ def _end(director: Director, screen: Screen, found: Reckoning, kept: bool, more:
     if not kept:
         screen.print(t("stopped", seconds=time.monotonic() - director.began))
         return
-    renkei, config = _command(), shlex.quote(_shown(town.config))
-    where = "" if folder == FOLDER.resolve() else f" --folder {shlex.quote(_shown(folder))}"
+    renkei, config = _script("renkei"), shlex.quote(_shown(town.config))
+    stop = f"{_script('demo')} --stop" if folder == HOME / FOLDER else f"{renkei} demo --stop --folder {shlex.quote(_shown(folder))}"
     rows = [
         (f"export RENKEI_CONFIG={config} RENKEI_OPERATOR=operator-a", ""),
         (f"{renkei} status", t("kept.look")),
@@ -153,7 +158,7 @@ def _end(director: Director, screen: Screen, found: Reckoning, kept: bool, more:
         (f"{renkei} submit {shlex.quote(_shown(folder / 'replacement.jsonl'))}", t("kept.replace")),
         (f"{renkei} pause city-cs --reason maintenance", t("kept.pause")),
         (_page(director), t("kept.page")),
-        (f"{renkei} demo --stop{where}", t("kept.stop")),
+        (stop, t("kept.stop")),
     ]
     screen.pairs(rows, title=t("kept"), mark="  # ")
 
@@ -162,10 +167,10 @@ def _page(director: Director) -> str:
     return f"http://127.0.0.1:{director.town.ports.control}/"
 
 
-def _command() -> str:
-    """As the user types it: the script of a clone, if this is one."""
-    script = Path(__file__).resolve().parents[2] / "bin" / "renkei"
-    return _shown(script) if script.exists() else "renkei"
+def _script(name: str) -> str:
+    """A command as the user types it: the script of a clone, if this is one."""
+    script = HOME / "bin" / name
+    return _shown(script) if script.exists() else "renkei demo" if name == "demo" else name
 
 
 def _shown(path: Path) -> str:
