@@ -13,7 +13,10 @@ TEXT: dict[str, tuple[str, str]] = {
         "Renkei Gateway: carries a city's resident notifications to the parties outside.",
         "Renkei Gateway：住民記録の通知を外部機関へ確実に届けます。",
     ),
-    "option.lang": ("Language: en or ja (default: RENKEI_LANG, or from LANG).", "表示言語：en または ja（既定は RENKEI_LANG、または LANG）。"),
+    "option.lang": (
+        "Language: en or ja (default: RENKEI_LANG, or from LANG).",
+        "表示言語：en または ja（既定は RENKEI_LANG、または LANG）。",
+    ),
     "option.version": ("Show the version.", "バージョンを表示します。"),
     "option.json": ("Machine-readable output.", "機械可読（JSON）で出力します。"),
     "option.config": (
