@@ -166,7 +166,8 @@ def _run(rest: list[str], *, debug: bool) -> int:
         if debug:
             traceback.print_exc()
         code = exit_code_of(error)
-        text = error.safe_detail + (f" [{error.code}]" if code is ExitCode.REFUSED else "") + (f" ({error.rule})" if error.rule else "")
+        rule = error.rule if error.rule and f"({error.rule})" not in error.safe_detail else None
+        text = error.safe_detail + (f" [{error.code}]" if code is ExitCode.REFUSED else "") + (f" ({rule})" if rule else "")
         say_error(text, code=error.code, exit_code=code)
         return int(code)
     except BrokenPipeError:

@@ -17,16 +17,14 @@ import uvloop
 
 from certs.errors import CertificateError
 from simulators import verdict
-from simulators.demo.command import demo
 from simulators.errors import SimulatorError
+from simulators.harness.chaos_cli import chaos
 from simulators.journal import read_entries
 from simulators.juki_cs.service import JukiCsSettings, serve_city_cs
 from simulators.register.service import RegisterSettings, build
 from simulators.settings import read_settings
 
 simulate = typer.Typer(no_args_is_help=True, help="Simulated parties, the simulated register, and the verdict over both.")
-
-__all__ = ["demo", "simulate"]
 
 Config = Annotated[Path | None, typer.Option(help="Settings (YAML); flags win over it.")]
 
@@ -93,7 +91,7 @@ def register(
     watch_every_s: Annotated[float | None, typer.Option(help="Ask after messages this often and replace what is held.")] = None,
     progress_s: Annotated[float | None, typer.Option(help="Print progress (JSON, to standard error) this often.")] = None,
 ) -> None:
-    """The resident record system (住民記録システム): hands its messages in, ends when all have receipts. SIGUSR1 ends the feed early."""
+    """The resident record system (住民記録システム): hands its messages in until all have a receipt. SIGUSR1 ends the feed early."""
     flags = _without(locals(), "config", "progress_s")
     try:
         settings = read_settings(RegisterSettings, config, flags)
@@ -143,3 +141,6 @@ def judge(
 def run_alone(command: str) -> None:
     """For ``python -m``: one of the commands without its name."""
     simulate(args=[command, *sys.argv[1:]], prog_name=f"simulate {command}")
+
+
+__all__ = ["chaos", "run_alone", "simulate"]

@@ -45,6 +45,7 @@ class KeyRow:
     """One (party, stream, subject): the unit of order, of claims and of wake-ups."""
 
     id: str
+    place: str = ""
     party: str
     stream: str
     subject: str

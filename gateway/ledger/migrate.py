@@ -11,6 +11,7 @@ Revisions are in ``migrations/versions``. How to make the first one anew while n
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -77,7 +78,7 @@ def current_revision(connection: Connection) -> str | None:
     """The revision that the database has; None where it is empty."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    heads = connection.scalars(select(column("version_num")).select_from(table("alembic_version"))).all()
+    heads: Sequence[str] = connection.scalars(select(column("version_num")).select_from(table("alembic_version"))).all()
     if len(heads) > 1:
         raise ConfigurationError("ledger-schema-newer", "the schema of the ledger has several revisions at once, which no version makes")
     return str(heads[0]) if heads else None

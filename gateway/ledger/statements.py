@@ -23,6 +23,7 @@ def names(table: Table, prefix: str = "") -> str:
 
 
 KEYS = f"SELECT {names(t.key_row)} FROM key_row WHERE id IN ({{ids}}) ORDER BY id"
+PLACES = "SELECT place, id FROM key_row WHERE place IN ({ids})"
 HEADS = (
     f"SELECT {names(t.delivery, 'd.')} FROM key_row k JOIN delivery d ON d.key_id = k.id AND d.number BETWEEN k.head AND k.head + 1 "
     "WHERE k.id IN ({ids}) AND d.replaced_by IS NULL ORDER BY d.id"

@@ -27,7 +27,7 @@ from gateway.ledger.statements import rows
 _KEY_COLUMNS = [c.name for c in t.key_row.columns]
 _DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
 _PARTY_COLUMNS = [c.name for c in t.party_state.columns]
-_KEY_FIXED = {"id", "party", "stream", "subject"}
+_KEY_FIXED = {"id", "place", "party", "stream", "subject"}
 _DELIVERY_FIXED = {"id", "message_id", "party", "key_id", "lane", "party_key", "content_digest", "payload_id", "accepted_at"}
 
 _EPOCHS = select(t.intake_epoch).where(t.intake_epoch.c.system.in_(bindparam("ids", expanding=True))).order_by(t.intake_epoch.c.system)

@@ -144,7 +144,8 @@ def _end(director: Director, screen: Screen, found: Reckoning, kept: bool, more:
     where = "" if folder == FOLDER.resolve() else f" --folder {shlex.quote(_shown(folder))}"
     rows = [
         (f"export RENKEI_CONFIG={config} RENKEI_OPERATOR=operator-a", ""),
-        (f"{renkei} status    {renkei} queues    {renkei} held", t("kept.look")),
+        (f"{renkei} status", t("kept.look")),
+        (f"{renkei} queues; {renkei} held", t("kept.queues")),
         (f"{renkei} check", t("kept.check")),
         (f"{renkei} submit {shlex.quote(_shown(folder / 'day-2.jsonl'))}", t("kept.submit")),
         (f"{renkei} message {more}", t("kept.message")),
@@ -154,7 +155,7 @@ def _end(director: Director, screen: Screen, found: Reckoning, kept: bool, more:
         (_page(director), t("kept.page")),
         (f"{renkei} demo --stop{where}", t("kept.stop")),
     ]
-    screen.pairs(rows, title=t("kept"))
+    screen.pairs(rows, title=t("kept"), mark="  # ")
 
 
 def _page(director: Director) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
@@ -17,13 +18,15 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from simulators.demo.books import DOORS, Reckoning, Times
+from simulators.demo.books import DOORS, Reckoning
 from simulators.demo.eyes import Glance
 from simulators.demo.text import t
 
 LINE_EVERY_S = 5.0
 """Without a terminal there is a line about how things stand this often."""
-SHOWN_LINES = 18
+SHOWN_LINES = 30
+PAIR_ROOM = 46
+"""Columns up to which what stands left is filled up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +91,7 @@ class Screen:
                 break
         row = Table.grid(padding=(0, 1))
         row.add_column(no_wrap=True)
-        row.add_column()
+        row.add_column(overflow="fold")
         row.add_row(Text(self._clock(), style="dim"), line)
         self.console.print(row)
 
@@ -144,45 +147,41 @@ class Screen:
 
     def reckoning(self, found: Reckoning) -> None:
         """The table at the end."""
-        table = Table(title=t("table"), title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2))
+        table = Table(title=t("table"), title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
         table.add_column("")
         for name in (*DOORS, "total"):
-            table.add_column(t(name), justify="right")
+            table.add_column(t(name), justify="right", width=8)
+        table.add_column(t("who"), style="dim")
         columns = [*(found.doors[door] for door in DOORS), found.total]
 
         def row(key: str, values: Sequence[int], style: str = "", who: str = "") -> None:
-            label = Text(t(key), style=style)
-            if who:
-                label.append(f"  ({t(who)})", style="dim")
-            table.add_row(label, *[Text(str(value), style=style) for value in values])
+            table.add_row(Text(t(key), style=style), *[Text(str(value), style=style) for value in values], t(who) if who else "")
 
         row("row.submitted", [each.submitted for each in columns], who="who.register")
         row("row.accepted", [each.accepted for each in columns], who="who.register")
         row("row.replaced", [each.replaced for each in columns], who="who.register")
         row("row.rejected", [each.rejected for each in columns], who="who.party")
         table.add_section()
-        row("row.expected", [each.accepted - each.replaced for each in columns])
-        row("row.effects", [each.effects for each in columns], who="who.party")
+        row("row.expected", [each.accepted - each.replaced for each in columns], who="who.register")
+        row("row.effects", [each.effects for each in columns], style="bold", who="who.party")
         table.add_section()
         for name in ("lost", "stuck", "duplicate_effects", "order_violations", "foreign_effects"):
             values = [getattr(each, name) for each in columns]
-            row(f"row.{name}", values, style="bold red" if any(values) else "green")
-        table.add_section()
-        for key, times in (("row.accept", found.accept), ("row.effect", found.effect), ("row.undisturbed", found.undisturbed)):
-            table.add_row(t(key), *[_times(times[name]) for name in (*DOORS, "total")])
+            row(f"row.{name}", values, style="bold red" if any(values) else "green", who="who.both")
         self.console.print()
         self.console.print(table)
+        self.console.print(_times(found))
 
-    def pairs(self, rows: Sequence[tuple[str, str]], *, title: str = "", style: str = "cyan") -> None:
-        """What stands left, and what it is."""
+    def pairs(self, rows: Sequence[tuple[str, str]], *, title: str = "", mark: str = "  ") -> None:
+        """What stands left, in one piece so that it can be copied, and what it is."""
         if title:
-            self.console.print(Text(title))
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(overflow="fold")
-        grid.add_column(style="dim")
+            self.console.print(Text(title, style="bold"))
+        room = max((cell_len(left) for left, _ in rows if cell_len(left) <= PAIR_ROOM), default=0)
         for left, right in rows:
-            grid.add_row(Text(left, style=style), right)
-        self.console.print(Padding(grid, (0, 0, 0, 2)))
+            line = Text(f"  {left}", style="cyan")
+            if right:
+                line.append(" " * max(0, room - cell_len(left)) + f"{mark}{right}", style="dim")
+            self.console.print(line, soft_wrap=True)
 
     def print(self, text: str, style: str = "") -> None:
         """A line."""
@@ -215,11 +214,19 @@ def _line(now: Now) -> str:
     )
 
 
-def _times(times: Times) -> str:
-    if times.p50 is None or times.p99 is None:
+def _times(found: Reckoning) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("")
+    for name in ("times.p50", "times.p99", "times.longest"):
+        table.add_column(t(name), justify="right", width=8)
+    rows = [(t("row.accept", door=t(door)), found.accept[door]) for door in DOORS]
+    rows += [(t("row.effect"), found.effect["total"]), (t("row.undisturbed"), found.undisturbed["total"])]
+    for label, times in rows:
+        table.add_row(label, *[_short(value) for value in (times.p50, times.p99, times.longest)])
+    return table
+
+
+def _short(seconds: float | None) -> str:
+    if seconds is None:
         return "–"
-    return f"{_short(times.p50)} / {_short(times.p99)}"
-
-
-def _short(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

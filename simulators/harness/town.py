@@ -48,6 +48,8 @@ class Plan:
     simulator: Mapping[str, Any] = field(default_factory=dict)
     """Further settings of the city CS."""
     disk_reserve_bytes: int = 64 << 20
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """For the gateway's processes, besides ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +140,8 @@ class Town:
         """The supervisor with all that it runs (``renkei up``)."""
         with suppress(KeyError):
             return self.processes["renkei"]
-        return self.processes.add("renkei", [*self.plan.command, "up", "--config", str(self.config)], folder=self.folder)
+        command = [*self.plan.command, "up", "--config", str(self.config)]
+        return self.processes.add("renkei", command, folder=self.folder, environment=self.plan.environment)
 
     def city_cs(self) -> Child:
         """The simulated city CS."""

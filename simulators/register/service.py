@@ -72,6 +72,7 @@ class RegisterSettings(BaseModel):
     """What happens in the city; see :class:`simulators.city.City`."""
     events_a_day: int | None = Field(default=None, ge=1)
     spoil: int = Field(default=0, ge=0)
+    spoil_every: int = Field(default=1, ge=1)
     per_s: float | None = Field(default=None, gt=0)
     in_hand: int = Field(default=4000, ge=1)
     watch_every_s: float | None = Field(default=None, gt=0)
@@ -93,7 +94,9 @@ def build(settings: RegisterSettings, *, source: Source | None = None) -> Regist
     references = References(salt)
     if source is None:
         city = City(settings.city_seed, settings.population, kinds=settings.kinds)
-        source = CityDays(city, references, days=settings.days, events_a_day=settings.events_a_day, spoil=settings.spoil)
+        source = CityDays(
+            city, references, days=settings.days, events_a_day=settings.events_a_day, spoil=settings.spoil, spoil_every=settings.spoil_every
+        )
     context = client_context(settings.certificate, settings.key, settings.ca, settings.crl)
     record = RegisterRecord(settings.record, vault=Vault(salt), references=references, sync=settings.record_sync)
     lanes = Lanes(https_share=settings.https_share if settings.amqp is not None else 1.0, order=settings.order)
