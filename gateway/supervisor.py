@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -27,7 +28,7 @@ from gateway.delivery.liveness import Liveness
 from gateway.errors import BrokerUnavailable, ConfigurationError, LedgerUnavailable
 from gateway.ledger.clock import ledger_time
 from gateway.ledger.ledger import Ledger, host_name
-from gateway.ledger.lookup import last_renewal
+from gateway.ledger.lookup import last_renewal, party_row
 from gateway.monitoring import INDEX_VARIABLE
 from gateway.ready import run_directory, write_json
 
@@ -83,6 +84,7 @@ class Supervisor:
         """
         try:
             await self._liveness.start()
+            await self.pause_parties()
             if self._node is not None:
                 await start_node(self._node, self._config)
             await self._until_stopped(stop)
@@ -94,6 +96,12 @@ class Supervisor:
             if self._node is not None:
                 await self._node.stop()
             (run_directory(self._config.data_dir) / "supervisor.json").unlink(missing_ok=True)
+
+    async def pause_parties(self) -> None:
+        """``paused`` in the configuration: once, at this start; an operator may resume the party afterwards."""
+        for name, party in self._config.parties.items():
+            if party.paused and (await self._ledger.read(functools.partial(party_row, party=name))).paused_by is None:
+                await self._ledger.pause(name, "configuration", "paused: true in the configuration", paused=True)
 
     async def _until_stopped(self, stop: asyncio.Event) -> None:
         tasks = [asyncio.create_task(self._keep(process, stop), name=process.name) for process in self._processes]
@@ -117,12 +125,12 @@ class Supervisor:
             child = process.start()
             while not await child.wait(WATCH_S):
                 if await self._frozen(child):
-                    _log.error("process-frozen", extra={"process": process.name})
+                    _log.error("process-frozen", extra={"child": process.name})
                     child.kill()
             child.kill()  # reaps it, and ends what it may have left
             if stop.is_set():
                 return
-            _log.error("process-ended", extra={"process": process.name, "code": child.exit_code})
+            _log.error("process-ended", extra={"child": process.name, "code": child.exit_code})
             with contextlib.suppress(LedgerUnavailable):  # its registration runs out by itself within three seconds
                 await self._ledger.end_process(child.pid)
             if child.exit_code == CONFIGURATION:

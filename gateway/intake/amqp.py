@@ -380,7 +380,7 @@ class AmqpDoor:
         :raises _Stale: its channel is gone; it comes again by itself.
         """
         self._meter.intake_waits(self.system, error.code)
-        log.warning("intake-waits", system=self.system, code=error.code, pause_s=round(pause_s, 3))
+        log.warning("intake-waits", system=self.system, code=error.code, seconds=round(pause_s, 3))
         await asyncio.sleep(pause_s)
         if not self._is_current(delivery):
             raise _Stale

@@ -37,17 +37,25 @@ _FIRST_PORT, _LAST_PORT = 20000, 31999
 Ready = Callable[[], Awaitable[bool]]
 
 
-def free_ports(count: int) -> list[int]:
-    """Distinct TCP ports that nobody listens on now, on loopback."""
+def free_ports(count: int, *, room: int = 0) -> list[int]:
+    """Distinct TCP ports that nobody listens on now, on loopback; ``room``: with so many free ones above each."""
     found: list[int] = []
     while len(found) < count:
-        port = _FIRST_PORT + secrets.randbelow(_LAST_PORT - _FIRST_PORT + 1)
-        if port in found:
+        port = _FIRST_PORT + secrets.randbelow(_LAST_PORT - _FIRST_PORT - room + 1)
+        if any(abs(port - other) <= room for other in found):
             continue
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe, suppress(OSError):  # taken: try the next
-            probe.bind(("127.0.0.1", port))
+        if all(_is_free(each) for each in range(port, port + room + 1)):
             found.append(port)
     return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def file_ready(path: Path) -> Ready:

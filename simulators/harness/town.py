@@ -75,13 +75,13 @@ class Town:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.var = self.folder / "var"
         self.certificates = self.var / "certs"
-        ports = free_ports(7)
+        ports = free_ports(7, room=self.plan.workers)  # each worker shows its metrics on a port above the gateway's
         self.ports = Ports(
             broker=ports[0],
             broker_tls=ports[1],
             https=ports[2],
             admin=ports[3],
-            metrics=_with_room(ports[4]),
+            metrics=ports[4],
             city_cs=ports[5],
             control=ports[6],
         )
@@ -279,11 +279,6 @@ class Town:
             },
             "metrics": {"port": ports.metrics},
         }
-
-
-def _with_room(port: int) -> int:
-    """Each worker's metrics listen on a port above the gateway's."""
-    return port
 
 
 def _lives(pid: int) -> bool:
