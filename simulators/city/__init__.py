@@ -21,7 +21,7 @@ class City:
 
     :param population: residents on the first day; 1 to 4,000,000.
     :param first_day: day 1 of the stream; days are working days.
-    :param kinds: what happens in this city; everything by default. ``("MOVE", "AMEND_OFF")``, say: nobody leaves.
+    :param kinds: what happens in this city; everything by default. With ``("MOVE", "AMEND_OFF")``, say, nobody comes or goes.
     """
 
     def __init__(

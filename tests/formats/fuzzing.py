@@ -154,7 +154,10 @@ def _echoed(data: bytes, error: FormatError) -> bool:
     """Whether the text of an error gives back a value of the input."""
     text = f"{error} {error.place} {error.rule} {error.safe_detail} {error.__cause__ or ''}"
     values = {value.decode("utf-8", "replace") for value in _VALUE.findall(data) if not value.isspace()}
-    return any(value in text for value in values if value not in _OURS)
+    # Whole words only: "ype a" is a piece of our own "document type and".
+    return any(
+        re.search(rf"(?<![0-9A-Za-z]){re.escape(value)}(?![0-9A-Za-z])", text) for value in values if value in text and value not in _OURS
+    )
 
 
 _OURS = frozenset({"accepted", "rejected", "delayed"})  # words of code tables, which are words of our sentences too
