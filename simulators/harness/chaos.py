@@ -62,14 +62,19 @@ class Settings:
     """The register replaces what is held."""
     slow: float = 0.05
     """Share of calls that the party carries out but answers late, piece by piece."""
+    resets: float = 0.01
+    """Share of calls that end without an answer: half of them carried out."""
     retry: Mapping[str, Any] = field(default_factory=lambda: {"first_s": 0.5, "longest_s": 5.0, "budget": 12})
 
     def plan(self, folder: Path) -> Plan:
         """The town for it."""
         script = folder / "faults.yaml"
-        steps = (
-            [{"after_s": 0, "put": {"kind": "slow-drip", "rate": self.slow, "interval_s": 0.15, "chunk_bytes": 400}}] if self.slow else []
-        )
+        put = [
+            {"kind": "slow-drip", "rate": self.slow, "interval_s": 0.15, "chunk_bytes": 400},
+            {"kind": "reset", "rate": self.resets / 2, "takes_effect": True},
+            {"kind": "reset", "rate": self.resets / 2, "takes_effect": False, "seed": self.seed + 1},
+        ]
+        steps = [{"after_s": 0, "put": fault} for fault in put if fault["rate"]]
         script.write_text(yaml.safe_dump({"seed": self.seed, "steps": steps}), encoding="utf-8")
         return Plan(
             ledger=self.ledger,

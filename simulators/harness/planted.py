@@ -28,7 +28,35 @@ class Bug:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-BUGS: dict[str, Bug] = {}
+_QUICK: dict[str, Any] = {"replaces": False, "settle_s": 8.0, "lead_s": 0.5}
+"""What is held stays held (the register would put it right), and who waits in vain waits no longer than needed."""
+_LONG_CALLS: dict[str, Any] = {**_QUICK, "slow": 0.6}
+_RESETS: dict[str, Any] = {**_QUICK, "resets": 0.05}
+
+BUGS: dict[str, Bug] = {
+    "ack-before-commit": Bug(
+        meaning="R16: the message is acked before its receipt is confirmed",
+        faults=("kill gateway",),
+        changes={**_QUICK, "resend_after_s": 3600.0},
+    ),
+    "answered-before-commit": Bug(meaning="I1: accepted is said before the commit", faults=("kill gateway",), changes=_QUICK),
+    "no-sending-commit": Bug(meaning="R5: the claim is not in the ledger", faults=("kill worker",), changes=_LONG_CALLS),
+    "epoch-not-checked": Bug(meaning="R7: the outcome of a lost claim is written", faults=("freeze worker",), changes=_LONG_CALLS),
+    "requeued-after-crash": Bug(meaning="R8: sending becomes queued again", faults=("kill worker",), changes=_LONG_CALLS),
+    "bell-only": Bug(meaning="R15: nobody looks for what is due", faults=("kill city-cs",), changes=_QUICK),
+    "void-claims-not-found": Bug(meaning="R6: nobody takes over from the dead", faults=("kill all workers",), changes=_LONG_CALLS),
+    "unknown-believed": Bug(meaning="R9: no answer is taken for delivered", faults=("kill city-cs",), changes=_RESETS),
+    "unknown-requeued": Bug(meaning="R9: no answer is taken for no effect", faults=("kill city-cs",), changes=_RESETS),
+    "number-from-memory": Bug(meaning="R2: numbers are counted in memory", faults=("kill gateway",), changes=_QUICK),
+    "breaker-spends-budget": Bug(
+        meaning="R12: an outage spends budgets",
+        faults=("kill city-cs",),
+        changes={**_QUICK, "resets": 0.0, "slow": 0.0, "retry": {"first_s": 0.2, "longest_s": 1.0, "budget": 3}},
+    ),
+    "refused-passed-over": Bug(
+        meaning="I3: what was refused does not hold its resident", faults=("kill worker",), changes={"settle_s": 8.0}
+    ),
+}
 
 
 def planted(name: str, settings: Settings, *, faults_given: bool = False) -> Settings:
