@@ -120,7 +120,7 @@ def test_a_small_day_agrees_and_leaves_nothing_running(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "when"), [(signal.SIGTERM, "while it starts"), (signal.SIGINT, "OUTAGE")], ids=["SIGTERM-early", "SIGINT-midway"]
+    ("number", "when"), [(signal.SIGTERM, "while it starts"), (signal.SIGINT, "all up")], ids=["SIGTERM-early", "SIGINT-on-the-way"]
 )
 def test_an_interrupted_run_leaves_nothing_running(runs: Runs, number: int, when: str) -> None:
     process = runs.start("demo", "--folder", str(runs.folder), "--json", "--keep", *SMALL)
