@@ -51,8 +51,8 @@ def fill(engine: LedgerEngine) -> None:
     for number, (state, final) in enumerate([("queued", None), ("queued", None), ("unknown", None), ("delivered", now)]):
         run(insert(t.delivery), {"id": f"d{number}", "number": number, "state": state, "final_at": final, **fixed})
     key = {"party": "city-cs", "stream": "s", "subject": "x", "next_number": 3, "head": 0, "lane": "live"}
-    run(insert(t.key_row), {"id": "k", "due_at": now - 30, "held": None, **key})
-    run(insert(t.key_row), {"id": "l", "due_at": None, "held": "rejected", **key})
+    run(insert(t.key_row), {"id": "k", "place": "1", "due_at": now - 30, "held": None, **key})
+    run(insert(t.key_row), {"id": "l", "place": "2", "due_at": None, "held": "rejected", **key})
     run(insert(t.party_state), {"party": "city-cs", "breaker": "open", "failures": 5, "paused_by": None})
     run(insert(t.worker), {"id": "w", "role": "worker", "host": "h", "pid": 1, "registered_at": now, "renewed_at": now})
     run(insert(t.worker), {"id": "v", "role": "worker", "host": "h", "pid": 1, "registered_at": now, "renewed_at": now - 60})

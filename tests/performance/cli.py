@@ -75,7 +75,10 @@ def bench(
             results += asyncio.run(_run(steps[part]))
             if not as_json:
                 for result in results[-20:]:
-                    print(f"{'✓' if result.ok else '✗'} {result.name}: {result.value:g} {result.unit}" + (f" ({result.bar})" if result.bar else ""))
+                    print(
+                        f"{'✓' if result.ok else '✗'} {result.name}: {result.value:g} {result.unit}"
+                        + (f" ({result.bar})" if result.bar else "")
+                    )
     ok = all(result.ok for result in results)
     if as_json:
         print(json.dumps({"ok": ok, "machine": _machine(), "results": [asdict(result) for result in results]}, ensure_ascii=False))
@@ -170,7 +173,9 @@ async def formats() -> list[Result]:
 
     found = await asyncio.to_thread(module.single)
     return [
-        Result(name=each["name"], value=each["value"], unit=each["unit"], bar=str(each.get("bar")) if each.get("bar") else None, ok=each["ok"])
+        Result(
+            name=each["name"], value=each["value"], unit=each["unit"], bar=str(each.get("bar")) if each.get("bar") else None, ok=each["ok"]
+        )
         for each in found
     ]
 
