@@ -15,8 +15,8 @@ TEXT: dict[str, tuple[str, str]] = {
     "option.json": ("Print the result as one JSON object.", "結果を一つの JSON で出力します。"),
     # -- the story
     "title": (
-        "Renkei demo · a fictitious city of {population:,} · seed {seed} · a day of {events:,} notifications",
-        "Renkei デモ · 架空の市 人口 {population:,} · seed {seed} · 一日 {events:,} 件の通知",
+        "Renkei demo · fictitious city of {population:,} · {events:,} events · seed {seed}",
+        "Renkei デモ · 架空の市 人口 {population:,} · 通知 {events:,} 件 · seed {seed}",
     ),
     "stopping-kept": ("stopping the demo that was left running here", "残っていた前回のデモを停止しています"),
     "starting": (
@@ -121,11 +121,11 @@ TEXT: dict[str, tuple[str, str]] = {
     "kept.look": ("the gateway at a glance", "ゲートウェイの概況"),
     "kept.queues": ("what waits, what is held", "待ち状況、保留"),
     "kept.check": ("look at everything", "全体の点検"),
-    "kept.submit": ("another 100 messages, one of which will be held", "さらに100件。うち1件は保留になります"),
-    "kept.message": ("the one that is held: why, and what comes next", "保留になった電文：理由と次の動き"),
-    "kept.skip": ("refused: it bears a 更新順番号 (R4)", "更新順番号を持つため拒否されます（R4）"),
-    "kept.replace": ("the register's replacement frees it", "住民記録側の訂正電文で解除されます"),
-    "kept.pause": ("no calls until: resume", "resume するまで送信しません"),
+    "kept.submit": ("100 more; one is held", "さらに100件（1件は保留）"),
+    "kept.message": ("why, and what comes next", "保留の理由と次の動き"),
+    "kept.skip": ("refused: R4", "拒否されます（R4）"),
+    "kept.replace": ("the register frees it", "訂正電文で解除されます"),
+    "kept.pause": ("no calls until: resume", "resume まで停止"),
     "kept.page": ("the city CS's page", "市町村CSのページ"),
     "kept.metrics": ("metrics", "メトリクス"),
     "kept.stop": ("stop everything", "すべてを停止"),
