@@ -165,7 +165,10 @@ class Town:
         return self.processes.python("city-cs", "simulators.juki_cs", "--config", str(file), ready_file=self.folder / "city-cs.ready")
 
     def register(self, *, amqp: bool | Mapping[str, Any] = True, **settings: Any) -> Child:
-        """A run of the register: it hands in its messages and ends. Further settings as in ``simulators/register/service.py``; ``amqp``: whether, or with which settings of that door."""
+        """A run of the register: it hands in its messages and ends.
+
+        Further settings as in ``simulators/register/service.py``; ``amqp``: whether, or with which settings of that door.
+        """
         self._registers += 1
         values: dict[str, Any] = {
             "url": f"https://127.0.0.1:{self.ports.https}",
