@@ -165,9 +165,9 @@ class Town:
         return self.processes.python("city-cs", "simulators.juki_cs", "--config", str(file), ready_file=self.folder / "city-cs.ready")
 
     def register(self, *, amqp: bool | Mapping[str, Any] = True, **settings: Any) -> Child:
-        """A run of the register: it hands in its messages and ends. Further settings as in ``simulators/register/service.py``.
+        """A run of the register: it hands in its messages and ends.
 
-        ``amqp``: whether it uses that door too, or with which settings of it.
+        Further settings as in ``simulators/register/service.py``; ``amqp``: whether, or with which settings of that door.
         """
         self._registers += 1
         values: dict[str, Any] = {
