@@ -31,8 +31,6 @@ KINDS = ("MOVE", "AMEND_OFF", "HH_HEAD")
 """What happens in the city: nobody leaves, so that every resident has one message after the other."""
 SPOIL, SPOIL_EVERY = 40, 25
 """In-city moves that the party refuses (E102) and the register replaces: so many, one in so many."""
-WATCH_S = 30.0
-"""How long an effect is waited for after a fault."""
 RECOVERY_MEDIAN_S, RECOVERY_WORST_S, FROZEN_WORST_S = 3.0, 10.0, 20.0
 
 
@@ -54,6 +52,8 @@ class Settings:
     """Between two faults."""
     lead_s: float = 1.0
     """Traffic before the first fault."""
+    watch_s: float = 30.0
+    """How long an effect is waited for after a fault; if none comes, no more faults are done."""
     settle_s: float = 90.0
     """After the last fault, without any progress: then time is up."""
     resend_after_s: float = 10.0
@@ -122,7 +122,8 @@ class Chaos:
             for number, fault in enumerate(faults, start=1):
                 self._say(f"{number}/{settings.kills} {fault}")
                 try:
-                    await self._one(striker, watch, fault)
+                    if not await self._one(striker, watch, fault):
+                        break
                 except ProcessFailed as error:  # what does not come back is a finding, not a failure of the harness
                     stopped = str(error)
                     self._say(f"    {stopped}")
@@ -149,17 +150,18 @@ class Chaos:
             amqp={"resend_after_s": settings.resend_after_s},
         )
 
-    async def _one(self, striker: Striker, watch: Watch, fault: str) -> None:
+    async def _one(self, striker: Striker, watch: Watch, fault: str) -> bool:
+        """Do one fault; ``False``: nothing has taken effect since."""
         struck = await striker.strike(fault)
         if struck is None:
-            return
+            return True
         if fault == "freeze gateway":
             # the doors were frozen: what counts is when something handed in since then was accepted and took effect
-            accepted = await watch.accepted_after(struck.at + 0.1, WATCH_S)
-            effect = None if accepted is None else await watch.effect_after(struck.at + 0.1 + accepted, WATCH_S)
+            accepted = await watch.accepted_after(struck.at + 0.1, self._settings.watch_s)
+            effect = None if accepted is None else await watch.effect_after(struck.at + 0.1 + accepted, self._settings.watch_s)
             seconds = None if accepted is None or effect is None else 0.1 + accepted + effect
         else:
-            seconds = await watch.effect_after(struck.ready_at, WATCH_S)
+            seconds = await watch.effect_after(struck.ready_at, self._settings.watch_s)
         self._struck.append((struck, seconds))
         bar = FROZEN_WORST_S if fault == "freeze gateway" else RECOVERY_WORST_S
         note = "never recovered" if seconds is None else f"recovered in {seconds:.2f} s"
@@ -167,6 +169,7 @@ class Chaos:
             late = " (too late)" if seconds is None or seconds > bar else ""
             ready_s = struck.ready_at - struck.at
             self._say(f"    {note}{late}; struck at {struck.at:.2f}, ready after {ready_s:.2f} s")
+        return seconds is not None
 
     async def _come_to_rest(self, town: Town, watch: Watch, register: Any) -> float:
         """Until all is through, or nothing has moved for long."""
@@ -195,8 +198,9 @@ class Chaos:
         quick = quick and (not frozen or max(frozen) <= FROZEN_WORST_S)
         slowest = sorted(((s, struck.fault) for struck, s in self._struck if s is not None), reverse=True)[:5]
         done = [struck.fault for struck, _ in self._struck]
+        without_effect = verdict.accepted - verdict.replaced - (verdict.effects - verdict.duplicate_effects - verdict.foreign_effects)
         return {
-            "ok": verdict.ok and verdict.complete and quick and not healed and stopped is None,
+            "ok": verdict.ok and verdict.complete and quick and not healed and not without_effect and stopped is None,
             "seed": settings.seed,
             "kills": len(self._struck),
             "submitted": verdict.submitted,
@@ -214,6 +218,7 @@ class Chaos:
             "unaccepted": verdict.unaccepted,
             "refused": verdict.refused,
             "replaced": verdict.replaced,
+            "without_effect": without_effect,
             "healed": healed,
             "foreign_effects": verdict.foreign_effects,
             "not_back": stopped,

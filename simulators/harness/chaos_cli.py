@@ -22,7 +22,7 @@ from simulators.harness.strikes import FAULTS
 
 def chaos(
     *,
-    kills: Annotated[int, typer.Option(min=0, help="How many faults.")] = 12,
+    kills: Annotated[int | None, typer.Option(min=0, help="How many faults; 12, or with --bug what convicts it.")] = None,
     seed: Annotated[int, typer.Option(help="What happens to whom is drawn from it.")] = 1,
     ledger: Annotated[str, typer.Option(help="sqlite or postgresql.")] = "sqlite",
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
@@ -30,6 +30,7 @@ def chaos(
         list[str] | None, typer.Option(help=f"Draw from these faults only: {', '.join(fault.name for fault in FAULTS)}.")
     ] = None,
     bug: Annotated[str | None, typer.Option(help=f"Plant a bug in the gateway: {', '.join(sorted(BUGS))}.")] = None,
+    control: Annotated[bool, typer.Option(help="With --bug: the same run without the bug.")] = False,
     per_s: Annotated[float | None, typer.Option(help="Messages a second.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")] = False,
     keep: Annotated[bool, typer.Option(help="Keep the folder with logs, record and journal.")] = False,
@@ -42,10 +43,10 @@ def chaos(
     if ledger not in ("sqlite", "postgresql"):
         raise typer.BadParameter("sqlite or postgresql", param_hint="--ledger")
     kind: Literal["sqlite", "postgresql"] = "postgresql" if ledger == "postgresql" else "sqlite"
-    settings = Settings(kills=kills, seed=seed, ledger=kind, workers=workers, only=tuple(only or ()))
+    settings = Settings(kills=12 if kills is None else kills, seed=seed, ledger=kind, workers=workers, only=tuple(only or ()))
     if bug is not None:
         try:
-            settings = planted(bug, settings, faults_given=bool(only))
+            settings = planted(bug, settings, kills=kills, faults_given=bool(only), control=control)
         except SimulatorError as error:
             raise typer.BadParameter(error.detail, param_hint="--bug") from error
     if per_s is not None:
@@ -64,7 +65,7 @@ def chaos(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--only") from error
     finally:
-        if folder is None and not keep and (ok or bug is not None):
+        if folder is None and not keep and (ok or (bug is not None and not control)):
             shutil.rmtree(place, ignore_errors=True)
         else:
             typer.echo(f"logs, record and journal: {place}", err=True)

@@ -21,14 +21,15 @@ PLACE = Path(__file__).resolve().parents[2] / "tests" / "faults" / "planted"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bug:
-    """A planted bug. ``faults``: what brings it out; ``changes``: what else the run needs."""
+    """A planted bug. ``faults``: what brings it out, done ``kills`` times; ``changes``: what else the run needs."""
 
     meaning: str
     faults: tuple[str, ...]
+    kills: int = 3
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-_QUICK: dict[str, Any] = {"replaces": False, "settle_s": 8.0, "lead_s": 0.5}
+_QUICK: dict[str, Any] = {"replaces": False, "watch_s": 6.0, "settle_s": 6.0, "lead_s": 0.5, "per_s": 25.0}
 """What is held stays held (the register would put it right), and who waits in vain waits no longer than needed."""
 _LONG_CALLS: dict[str, Any] = {**_QUICK, "slow": 0.6}
 _RESETS: dict[str, Any] = {**_QUICK, "resets": 0.05}
@@ -41,9 +42,9 @@ BUGS: dict[str, Bug] = {
     ),
     "answered-before-commit": Bug(meaning="I1: accepted is said before the commit", faults=("kill gateway",), changes=_QUICK),
     "no-sending-commit": Bug(meaning="R5: the claim is not in the ledger", faults=("kill worker",), changes=_LONG_CALLS),
-    "epoch-not-checked": Bug(meaning="R7: the outcome of a lost claim is written", faults=("freeze worker",), changes=_LONG_CALLS),
+    "epoch-not-checked": Bug(meaning="R7: the outcome of a lost claim is written", faults=("freeze worker",), kills=5, changes=_LONG_CALLS),
     "requeued-after-crash": Bug(meaning="R8: sending becomes queued again", faults=("kill worker",), changes=_LONG_CALLS),
-    "bell-only": Bug(meaning="R15: nobody looks for what is due", faults=("kill city-cs",), changes=_QUICK),
+    "bell-only": Bug(meaning="R15: nobody looks for what is due", faults=("kill city-cs",), kills=1, changes=_QUICK),
     "void-claims-not-found": Bug(meaning="R6: nobody takes over from the dead", faults=("kill all workers",), changes=_LONG_CALLS),
     "unknown-believed": Bug(meaning="R9: no answer is taken for delivered", faults=("kill city-cs",), changes=_RESETS),
     "unknown-requeued": Bug(meaning="R9: no answer is taken for no effect", faults=("kill city-cs",), changes=_RESETS),
@@ -54,13 +55,16 @@ BUGS: dict[str, Bug] = {
         changes={**_QUICK, "resets": 0.0, "slow": 0.0, "retry": {"first_s": 0.2, "longest_s": 1.0, "budget": 3}},
     ),
     "refused-passed-over": Bug(
-        meaning="I3: what was refused does not hold its resident", faults=("kill worker",), changes={"settle_s": 8.0}
+        meaning="I3: what was refused does not hold its resident",
+        faults=("kill worker",),
+        kills=1,
+        changes={"settle_s": 8.0, "per_s": 25.0},
     ),
 }
 
 
-def planted(name: str, settings: Settings, *, faults_given: bool = False) -> Settings:
-    """The run that convicts a bug.
+def planted(name: str, settings: Settings, *, kills: int | None = None, faults_given: bool = False, control: bool = False) -> Settings:
+    """The run that convicts a bug; with ``control`` the same one without it, which the right gateway must get through.
 
     :raises SimulatorError: no such bug, or its patches are not here (an installed wheel has none).
     """
@@ -72,4 +76,5 @@ def planted(name: str, settings: Settings, *, faults_given: bool = False) -> Set
     path = os.pathsep.join([str(PLACE), *filter(None, [os.environ.get("PYTHONPATH")])])
     if not faults_given:
         settings = replace(settings, only=bug.faults)
-    return with_bug(replace(settings, **bug.changes), {"PYTHONPATH": path, VARIABLE: name})
+    settings = replace(settings, kills=bug.kills if kills is None else kills, **bug.changes)
+    return settings if control else with_bug(settings, {"PYTHONPATH": path, VARIABLE: name})
