@@ -130,7 +130,11 @@ def _result(director: Director, options: Options, found: Reckoning, kept: bool) 
         "kept": kept,
     }
     if kept:
-        result["urls"] = {"city-cs": _page(director), "admin": f"https://127.0.0.1:{town.ports.admin}/admin/v1"}
+        result["urls"] = {
+            "city-cs": _page(director),
+            "metrics": _metrics(director),
+            "admin": f"https://127.0.0.1:{town.ports.admin}/admin/v1",
+        }
     return result
 
 
@@ -158,6 +162,7 @@ def _end(director: Director, screen: Screen, found: Reckoning, kept: bool, more:
         (f"{renkei} submit {shlex.quote(_shown(folder / 'replacement.jsonl'))}", t("kept.replace")),
         (f"{renkei} pause city-cs --reason maintenance", t("kept.pause")),
         (_page(director), t("kept.page")),
+        (_metrics(director), t("kept.metrics")),
         (stop, t("kept.stop")),
     ]
     screen.pairs(rows, title=t("kept"), mark="  # ")
@@ -165,6 +170,10 @@ def _end(director: Director, screen: Screen, found: Reckoning, kept: bool, more:
 
 def _page(director: Director) -> str:
     return f"http://127.0.0.1:{director.town.ports.control}/"
+
+
+def _metrics(director: Director) -> str:
+    return f"http://127.0.0.1:{director.town.ports.metrics}/metrics"
 
 
 def _script(name: str) -> str:
