@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -141,7 +142,10 @@ def test_a_kept_demo_can_be_looked_at_and_is_stopped(runs: Runs) -> None:
 
     code, out = runs.run("status", *operator)
     assert (code, json.loads(out)["unfinished"]) == (0, 0)
-    with urllib.request.urlopen(result["urls"]["metrics"], timeout=10) as answer:
+    certificates = Path(result["files"]["gateway"]) / "certs"
+    tls = ssl.create_default_context(cafile=certificates / "ca.pem")
+    tls.load_cert_chain(certificates / "monitor.pem", certificates / "monitor.key")
+    with urllib.request.urlopen(result["urls"]["metrics"], timeout=10, context=tls) as answer:
         assert "renkei_intake_messages_total" in answer.read().decode()
     with urllib.request.urlopen(result["urls"]["city-cs"], timeout=10) as answer:
         assert "fictitious" in answer.read().decode()
