@@ -130,7 +130,11 @@ def _result(director: Director, options: Options, found: Reckoning, kept: bool) 
         "kept": kept,
     }
     if kept:
-        result["urls"] = {"city-cs": _page(director), "admin": f"https://127.0.0.1:{town.ports.admin}/admin/v1"}
+        result["urls"] = {
+            "city-cs": _page(director),
+            "metrics": _metrics(director),
+            "admin": f"https://127.0.0.1:{town.ports.admin}/admin/v1",
+        }
     return result
 
 
@@ -158,6 +162,7 @@ def _end(director: Director, screen: Screen, found: Reckoning, kept: bool, more:
         (f"{renkei} submit {shlex.quote(_shown(folder / 'replacement.jsonl'))}", t("kept.replace")),
         (f"{renkei} pause city-cs --reason maintenance", t("kept.pause")),
         (_page(director), t("kept.page")),
+        (_curl(director), ""),
         (stop, t("kept.stop")),
     ]
     screen.pairs(rows, title=t("kept"), mark="  # ")
@@ -165,6 +170,17 @@ def _end(director: Director, screen: Screen, found: Reckoning, kept: bool, more:
 
 def _page(director: Director) -> str:
     return f"http://127.0.0.1:{director.town.ports.control}/"
+
+
+def _metrics(director: Director) -> str:
+    return f"https://127.0.0.1:{director.town.ports.metrics}/metrics"
+
+
+def _curl(director: Director) -> str:
+    """The metrics as the monitoring would ask for them: with a certificate, as everything."""
+    folder = director.town.certificates
+    ca, certificate, key = (shlex.quote(_shown(folder / name)) for name in ("ca.pem", "monitor.pem", "monitor.key"))
+    return f"curl --cacert {ca} --cert {certificate} --key {key} {_metrics(director)}"
 
 
 def _script(name: str) -> str:

@@ -127,7 +127,6 @@ TEXT: dict[str, tuple[str, str]] = {
     "kept.replace": ("the register frees it", "訂正電文で解除されます"),
     "kept.pause": ("no calls until: resume", "resume まで停止"),
     "kept.page": ("the city CS's page", "市町村CSのページ"),
-    "kept.metrics": ("metrics", "メトリクス"),
     "kept.stop": ("stop everything", "すべてを停止"),
     "kept.none": ("nothing of a demo runs in {folder}", "{folder} で動いているデモはありません"),
     "kept.stopped": ("stopped what ran in {folder}", "{folder} のデモを停止しました"),

@@ -6,9 +6,11 @@ import json
 import os
 import secrets
 import signal
+import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +142,13 @@ def test_a_kept_demo_can_be_looked_at_and_is_stopped(runs: Runs) -> None:
 
     code, out = runs.run("status", *operator)
     assert (code, json.loads(out)["unfinished"]) == (0, 0)
+    certificates = Path(result["files"]["gateway"]) / "certs"
+    tls = ssl.create_default_context(cafile=certificates / "ca.pem")
+    tls.load_cert_chain(certificates / "monitor.pem", certificates / "monitor.key")
+    with urllib.request.urlopen(result["urls"]["metrics"], timeout=10, context=tls) as answer:
+        assert "renkei_intake_messages_total" in answer.read().decode()
+    with urllib.request.urlopen(result["urls"]["city-cs"], timeout=10) as answer:
+        assert "fictitious" in answer.read().decode()
     code, out = runs.run("submit", str(runs.folder / "day-2.jsonl"), "--config", result["files"]["config"], "--json")
     assert (code, json.loads(out)["accepted"]) == (0, 60)
 
