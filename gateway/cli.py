@@ -10,7 +10,8 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, version
 from typing import Any
 
@@ -58,7 +59,11 @@ class Lazy(TyperGroup):
     """The sub-commands by entry point."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        names = list(points())
+        return self.order(points())
+
+    @staticmethod
+    def order(names: Iterable[str]) -> list[str]:
+        """In the order in which one needs them; those of others at the end."""
         return sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -122,11 +127,31 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
     wants_json.set("--json" in rest)
+    cli_text.set_language(cli_text.language_of(os.environ))
     try:
-        language, rest = cli_text.choose_language(rest, os.environ)
+        language, rest = cli_text.choose_language(rest)
     except ValueError as error:
         return _usage(str(error))
-    cli_text.set_language(language)
+    if language is not None:
+        cli_text.set_language(language)
+    with _told(cli_text.language()):
+        return _run(rest, debug=debug)
+
+
+@contextmanager
+def _told(language: str) -> Iterator[None]:
+    """The language in the environment, where commands that live outside the gateway, and those that a command runs, read it."""
+    before = os.environ.get("RENKEI_LANG")
+    os.environ["RENKEI_LANG"] = language
+    try:
+        yield
+    finally:
+        del os.environ["RENKEI_LANG"]
+        if before is not None:
+            os.environ["RENKEI_LANG"] = before
+
+
+def _run(rest: list[str], *, debug: bool) -> int:
     try:
         result = application().main(args=rest or ["--help"], prog_name="renkei", standalone_mode=False)
         return int(result) if isinstance(result, int) else int(ExitCode.OK if rest else ExitCode.USAGE)
@@ -141,7 +166,8 @@ def run(arguments: Sequence[str]) -> int:
         if debug:
             traceback.print_exc()
         code = exit_code_of(error)
-        text = error.safe_detail + (f" [{error.code}]" if code is ExitCode.REFUSED else "") + (f" ({error.rule})" if error.rule else "")
+        rule = error.rule if error.rule and f"({error.rule})" not in error.safe_detail else None
+        text = error.safe_detail + (f" [{error.code}]" if code is ExitCode.REFUSED else "") + (f" ({rule})" if rule else "")
         say_error(text, code=error.code, exit_code=code)
         return int(code)
     except BrokenPipeError:

@@ -16,8 +16,9 @@ import base64
 import binascii
 import hashlib
 import json
+import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -110,7 +111,7 @@ def _from_xml(file: Path, *, system: str, type_name: str | None) -> Item | Refus
     attributes = {
         "specversion": "1.0",
         "id": str(uuid.uuid5(NAMESPACE, f"{system}/{file.name}/{identity}")),
-        "source": f"urn:renkei:system:{system}",
+        "source": f"/systems/{system}",
         "type": type_name,
     }
     return Item(place=file.name, attributes=attributes, data=data, size_bytes=len(data))
@@ -201,13 +202,14 @@ class Submission:
         window: int = WINDOW,
         patience_s: float = 120.0,
         progress: Callable[[int], None] = lambda size_bytes: None,
-        pause: Callable[[float], Any] = asyncio.sleep,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``patience_s``: for how long the gateway may be away, in a row, before the run ends."""
         self.tally = Tally()
         self._http, self._patience_s = http, patience_s
         self._window = window
-        self._progress, self._pause = progress, pause
+        self._progress, self._pause, self._clock = progress, pause, clock
         self._last: dict[tuple[str, str], _Task] = {}
         self._barrier: _Task | None = None
         self._under_way: set[_Task] = set()
@@ -219,7 +221,7 @@ class Submission:
 
         :raises Unavailable: the gateway was away for longer than the patience; the rest is left, and the same command goes on.
         """
-        self._answered_at = asyncio.get_running_loop().time()
+        self._answered_at = self._clock()
         try:
             for item in items:
                 if self._passed_over(item, receipts):
@@ -254,8 +256,9 @@ class Submission:
 
     async def _some_end(self, when: str) -> None:
         ended, self._under_way = await asyncio.wait(self._under_way, return_when=when)
-        for task in ended:
-            task.result()
+        errors = [error for task in ended if (error := task.exception()) is not None]
+        if errors:
+            raise errors[0]
         # Who was refused stays, so that whoever comes later is left.
         for key in [key for key, task in self._last.items() if task in ended and task.result()]:
             del self._last[key]
@@ -285,7 +288,6 @@ class Submission:
         headers = {f"ce-{name}": quote(value, safe=_PLAIN) for name, value in item.attributes.items()}
         headers["Content-Type"] = "application/xml"
         failures = 0
-        loop = asyncio.get_running_loop()
         while True:
             await self._until_open()
             try:
@@ -298,7 +300,7 @@ class Submission:
             if answer.status in (429, 503):
                 self._close_for(_retry_after(answer), f"http-{answer.status}")
                 continue
-            self._answered_at = loop.time()
+            self._answered_at = self._clock()
             if answer.status == 202:
                 return self._accepted(item, answer, receipts)
             self.tally.refused.append(_refusal(item, answer))
@@ -308,19 +310,17 @@ class Submission:
         try:
             receipts.add(item.id, answer.body)
         except ValueError as error:
-            raise Unavailable(
-                "receipt-malformed", f"{item.place}: the answer is not the receipt of this message; is this the gateway?"
-            ) from error
+            raise Unavailable("receipt-malformed", f"{item.place}: the answer is not the receipt of this message") from error
         self.tally.accepted += 1
         return True
 
     async def _until_open(self) -> None:
-        while (wait := self._open_after - asyncio.get_running_loop().time()) > 0:
+        while (wait := self._open_after - self._clock()) > 0:
             await self._pause(wait)
 
     def _close_for(self, seconds: float, code: str) -> None:
         """Nobody sends for so long; :raises Unavailable: patience is at its end."""
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         if now + seconds - self._answered_at > self._patience_s:
             raise Unavailable("gateway-away", f"the gateway did not take messages for {self._patience_s:.0f} s ({code})")
         self._open_after = max(self._open_after, now + seconds)

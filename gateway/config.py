@@ -8,11 +8,8 @@ and no configuration object prints one.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
-import re
-import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,13 +29,14 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
-from gateway.config_yaml import Document, Place, Problem, read, spell
+from gateway.config_problems import REFERENCE, explain, stray_references, suggestion
+from gateway.config_yaml import Document, Problem, read, spell
 from gateway.errors import ConfigurationError
 
+__all__ = ["Config", "config_schema", "load", "read_secret", "resolve_secret", "schema_text", "suggestion"]
+
 SCHEMA_FILE = "docs/config.schema.json"
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class _Reading(typing.TypedDict):
@@ -60,7 +58,7 @@ def _from_environment(value: Any, info: ValidationInfo) -> Any:
 
 def resolve_secret(value: str, environment: Mapping[str, str]) -> str:
     """The value of ``${NAME}``; :raises ValueError: it is not a reference, or the variable is not set."""
-    reference = _REFERENCE.fullmatch(value.strip())
+    reference = REFERENCE.fullmatch(value.strip())
     if reference is None:
         raise ValueError("a secret does not belong into this file; write ${NAME} for a variable of the environment, or use the _file key")
     found = environment.get(reference[1])
@@ -69,14 +67,21 @@ def resolve_secret(value: str, environment: Mapping[str, str]) -> str:
     return found
 
 
+_ID = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
+_NAME = r"^[^\x00-\x1f]+$"
+_FILE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_HOST = r"^[^\s/]+$"
+_HOST_PORT = r"^[^\s:/]+(:[0-9]{1,5})?$"
+_HTTPS = r"^https://[^\s@]+$"
+_INSTANCE = r"^[a-z0-9][a-z0-9-]*$"
 _SHAPES = {
-    (_ID := r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"): "an id of the specification: small letters, digits and single hyphens, such as city-cs",
-    (_NAME := r"^[^\x00-\x1f]+$"): "a name in a certificate: a DNS name, a URI, or CN=common name",
-    (_FILE := r"^[A-Za-z0-9][A-Za-z0-9._-]*$"): "the name of a certificate file without .pem: letters, digits, dots, hyphens",
-    (_HOST := r"^[^\s/]+$"): "a host name or an address",
-    (_HOST_PORT := r"^[^\s:/]+(:[0-9]{1,5})?$"): "HOST or HOST:PORT",
-    (_HTTPS := r"^https://[^\s@]+$"): "an address that starts with https:// and holds no user",
-    (_INSTANCE := r"^[a-z0-9][a-z0-9-]*$"): "small letters, digits and hyphens",
+    _ID: "an id of the specification: small letters, digits and single hyphens, such as city-cs",
+    _NAME: "a name in a certificate: a DNS name, a URI, or CN=common name",
+    _FILE: "the name of a certificate file without .pem: letters, digits, dots, hyphens",
+    _HOST: "a host name or an address",
+    _HOST_PORT: "HOST or HOST:PORT",
+    _HTTPS: "an address that starts with https:// and holds no user",
+    _INSTANCE: "small letters, digits and hyphens",
 }
 
 FilePath = Annotated[Path, AfterValidator(_from_folder)]
@@ -312,6 +317,10 @@ class Config(Section):
     instance: Annotated[str, StringConstraints(pattern=_INSTANCE, max_length=40)] = Field(
         default="renkei", description="Name of this gateway in logs, metrics and evidence."
     )
+    profile: Literal["production", "test"] = Field(
+        default="production",
+        description="Of the business clock of a new ledger: in a test ledger it can be shifted, for ever; in a production one never.",
+    )
     data_dir: FilePath = Field(default=Path("var"), description="Everything that is generated at run time is below it.")
     ledger: Ledger = Ledger()
     broker: Broker = Broker()
@@ -398,13 +407,13 @@ def load(path: Path, *, environment: Mapping[str, str] | None = None) -> Config:
         problems.append(Problem(place=(), text="must be a mapping of sections, such as `parties:`", line=1))
     config: Config | None = None
     if isinstance(document.data, dict):
-        problems += _references(document)
+        problems += stray_references(Config, document)
         reading: _Reading = {"folder": path.parent, "environment": os.environ if environment is None else environment}
         try:
             config = Config.model_validate(document.data, context=reading)
         except ValidationError as error:
             # Not `from error`: pydantic's exception keeps the input, secrets included.
-            problems += [_explain(details, document) for details in error.errors(include_input=False, include_url=False)]
+            problems += [explain(Config, details, document, _SHAPES) for details in error.errors(include_input=False, include_url=False)]
     if problems or config is None:
         ordered = sorted(problems, key=lambda problem: problem.line or 0)
         raise ConfigurationError("configuration-invalid", "\n".join(f"{path.name}: {problem}" for problem in ordered)) from None
@@ -440,75 +449,8 @@ def read_secret(value: SecretStr | None, file: Path | None) -> str | None:
     return text
 
 
-def suggestion(word: str, known: typing.Iterable[str]) -> str:
-    """``; did you mean "port"?``, or the choices, for a word that is not among ``known``."""
-    known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if near:
-        return f'; did you mean "{near[0]}"?'
-    return f"; known here: {', '.join(known)}" if known else ""
-
-
 def _with_password(url: SplitResult, password: str | None) -> SplitResult:
     user, at, host = url.netloc.rpartition("@")
     if password is not None:
         user, at = f"{user}:{quote(password, safe='')}", "@"
     return url._replace(scheme="postgresql+psycopg", netloc=f"{user}{at}{host}")
-
-
-def _references(document: Document) -> list[Problem]:
-    """``${NAME}`` anywhere but in a secret is a mistake: nothing else is taken from the environment."""
-    return [
-        Problem(place=place, text="${NAME} is for secrets only; write the value", line=document.line(place))
-        for place, text in document.strings()
-        if _REFERENCE.search(text) and not _may_be_secret(place)
-    ]
-
-
-def _may_be_secret(place: Place) -> bool:
-    if place[:1] == ("parties",) and place[2:3] == ("settings",):
-        return True  # the manifest of the adapter decides
-    annotation: Any = Config
-    for step in place:
-        annotation = _inside(annotation, step)
-    return any(kind is SecretStr for kind in _plain(annotation))
-
-
-def _explain(details: ErrorDetails, document: Document) -> Problem:
-    place: Place = tuple(step for step in details["loc"] if step != "[key]")
-    text = details["msg"].removeprefix("Value error, ")
-    if details["type"] == "extra_forbidden":
-        text = "unknown key" + suggestion(str(place[-1]), _keys_at(place[:-1]))
-    elif details["type"] == "missing":
-        text = "is missing"
-    elif details["type"] == "string_pattern_mismatch":
-        text = "must be " + _SHAPES.get(details["ctx"]["pattern"], f"of the form {details['ctx']['pattern']}")
-    text = text[:1].lower() + text[1:]
-    return Problem(place=place, text=text, line=document.line(place))
-
-
-def _keys_at(place: Place) -> list[str]:
-    annotation: Any = Config
-    for step in place:
-        annotation = _inside(annotation, step)
-    return [name for kind in _plain(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel) for name in kind.model_fields]
-
-
-def _inside(annotation: Any, step: str | int) -> Any:
-    """The annotation of what is at ``step`` inside something of ``annotation``."""
-    for kind in _plain(annotation):
-        origin = typing.get_origin(kind)
-        if origin in (dict, list):
-            return typing.get_args(kind)[-1]
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and step in kind.model_fields:
-            return kind.model_fields[str(step)].annotation
-    return None
-
-
-def _plain(annotation: Any) -> list[Any]:
-    """The members of a union, without ``Annotated``."""
-    if typing.get_origin(annotation) is Annotated:
-        return _plain(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return [plain for member in typing.get_args(annotation) for plain in _plain(member)]
-    return [annotation]

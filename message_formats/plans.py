@@ -14,6 +14,7 @@ from message_formats.identifiers import KINDS
 from message_formats.message import Message
 from message_formats.repertoire import Repertoire
 from message_formats.rules import RULES, Context
+from message_formats.violations import place_of
 
 Check = Callable[[str, str], None]
 """A check of one value at one place; raises FormatError."""
@@ -36,7 +37,7 @@ FAMILY_REGISTER = "family-register"
 
 
 # Looking for attributes once costs 2 microseconds, looking at every child 4. An XPath object locks itself, so threads may share it.
-_has_attributes = etree.XPath("boolean(*/@*)")
+_has_attributes = etree.XPath("boolean(descendant-or-self::*/@*)")
 
 
 def _identifier_check(kind: str) -> Check:
@@ -128,8 +129,11 @@ class Plan:
         :raises FormatError: check digits, codes, dates and rules.
         """
         items = self.empty.copy()
+        attributes = bool(_has_attributes(root))
+        if attributes:
+            _check_attributes(root)
         if self.flat:
-            self._flat(root, items)
+            self._flat(root, items, attributes)
         else:
             _collect(root, self.level, "", f"/{self.root}/", items)
         context = Context(items=items, root=self.root, repertoire=repertoire)
@@ -141,12 +145,12 @@ class Plan:
         party_key = items[self.party_key] if self.party_key is not None else None
         return Message(type_name=self.type_name, version=self.version, items=items, identifiers=identifiers, party_key=party_key, root=root)
 
-    def _flat(self, root: etree._Element, items: dict[str, str | None]) -> None:
+    def _flat(self, root: etree._Element, items: dict[str, str | None], attributes: bool) -> None:
         """The hot path: no groups, nothing repeats."""
         ids = self.level.ids
         for child in root:
             items[ids[child.tag]] = child.text
-        if _has_attributes(root):
+        if attributes:
             for child in root.iterchildren():
                 text = child.get("text")
                 if text is not None:
@@ -161,6 +165,14 @@ class Plan:
                 text = items.get(f"{item}@text")
                 if text is not None or not dates.is_calendar_day(value):
                     dates.parse(value, text, place)
+
+
+def _check_attributes(root: etree._Element) -> None:
+    """Refuse what every schema lets pass: ``xsi:type`` (it would choose another type), ``xsi:nil``, ``xsi:schemaLocation``."""
+    for element in root.iter():
+        for name in element.attrib:
+            if name != "text":
+                raise FormatError("attribute-unexpected", place_of(element, root), "xsd:xsi", "an attribute that this place does not allow")
 
 
 def _collect(element: etree._Element, level: _Level, path: str, place: str, items: dict[str, str | None]) -> None:

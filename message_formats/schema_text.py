@@ -13,12 +13,16 @@ from message_formats.catalogue import Item, MessageType
 
 TYPES_NAMESPACE = "urn:renkei:format:types:1"
 
+# Line breaks, controls, direction marks, byte order mark; and selectors, which cannot stand first.
+_CONTROLS = "&#9;&#10;&#13;&#x7F;-&#x9F;&#x200E;&#x200F;&#x202A;-&#x202E;&#x2066;-&#x2069;&#xFEFF;&#xFFF9;-&#xFFFB;"
+_SELECTORS = "&#xFE00;-&#xFE0F;&#xE0100;-&#xE01EF;"
+
 SIMPLE: dict[str, tuple[str, str, str, str]] = {
     # kind: (name of the XSD type, facets, documentation ja, documentation en)
     "text": (
         "Text",
-        '<xs:minLength value="1"/><xs:pattern value="[^&#9;&#10;&#13;]*"/>',
-        "文字列（改行・タブ不可）。異体字セレクタは保持する",
+        f'<xs:minLength value="1"/><xs:pattern value="([^{_CONTROLS}{_SELECTORS}][^{_CONTROLS}]*)?"/>',
+        "文字列（改行・タブ・制御文字不可）。異体字セレクタは保持する",
         "Text without line breaks or tabs; variation selectors are kept",
     ),
     "prose": ("Prose", '<xs:minLength value="1"/>', "改行を含みうる文章", "Text that may have several lines"),
@@ -35,7 +39,7 @@ SIMPLE: dict[str, tuple[str, str, str, str]] = {
     "flag": ("Flag", '<xs:pattern value="[01]"/>', "0又は1", "0 or 1"),
     "code": (
         "Code",
-        '<xs:minLength value="1"/><xs:pattern value="[0-9A-Za-z\\-]*"/>',
+        '<xs:minLength value="1"/><xs:maxLength value="16"/><xs:pattern value="[0-9A-Za-z\\-]*"/>',
         "コード（値はコード表による）",
         "Code; its values are in the code table",
     ),
@@ -59,7 +63,7 @@ SIMPLE: dict[str, tuple[str, str, str, str]] = {
     ),
     "relationship": (
         "Relationship",
-        '<xs:minLength value="1"/><xs:pattern value="[^&#9;&#10;&#13;]*"/>',
+        f'<xs:minLength value="1"/><xs:pattern value="([^{_CONTROLS}{_SELECTORS}][^{_CONTROLS}]*)?"/>',
         "続柄。「の」で4世代まで",
         "Relationship to the head of household, up to four generations",
     ),

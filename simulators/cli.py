@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -16,7 +17,9 @@ import uvloop
 
 from certs.errors import CertificateError
 from simulators import verdict
+from simulators.demo.command import demo
 from simulators.errors import SimulatorError
+from simulators.harness.chaos_cli import chaos
 from simulators.journal import read_entries
 from simulators.juki_cs.service import JukiCsSettings, serve_city_cs
 from simulators.register.service import RegisterSettings, build
@@ -89,7 +92,7 @@ def register(
     watch_every_s: Annotated[float | None, typer.Option(help="Ask after messages this often and replace what is held.")] = None,
     progress_s: Annotated[float | None, typer.Option(help="Print progress (JSON, to standard error) this often.")] = None,
 ) -> None:
-    """The resident record system (住民記録システム): hands its messages in; ends when all have their receipt."""
+    """The resident record system (住民記録システム): hands its messages in until all have a receipt. SIGUSR1 ends the feed early."""
     flags = _without(locals(), "config", "progress_s")
     try:
         settings = read_settings(RegisterSettings, config, flags)
@@ -102,6 +105,7 @@ def register(
 
 async def _run_register(settings: RegisterSettings, progress_s: float | None) -> dict[str, Any]:
     one = build(settings)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, one.end_feed)
 
     async def report(every_s: float) -> None:
         while True:
@@ -138,3 +142,6 @@ def judge(
 def run_alone(command: str) -> None:
     """For ``python -m``: one of the commands without its name."""
     simulate(args=[command, *sys.argv[1:]], prog_name=f"simulate {command}")
+
+
+__all__ = ["chaos", "demo", "run_alone", "simulate"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
@@ -19,11 +20,11 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class _Silent(asyncio.Protocol):
     """Takes a connection and never says a word."""
 
-    def __init__(self, taken: set[asyncio.BaseTransport]) -> None:
+    def __init__(self, taken: set[asyncio.Transport]) -> None:
         self._taken = taken
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._taken.add(transport)
+        self._taken.add(cast(asyncio.Transport, transport))
 
 
 class Listener:
@@ -49,7 +50,7 @@ class Listener:
         self._body_bytes = body_bytes
         self._web: web.Server | None = None
         self._server: asyncio.Server | None = None
-        self._silenced: set[asyncio.BaseTransport] = set()
+        self._silenced: set[asyncio.Transport] = set()
         self.mode = "closed"
 
     def _request(
@@ -97,13 +98,13 @@ class Listener:
             self._server.close()
             self._server = None
         for transport in (*self._silenced, *self._connections()):
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
+            transport.abort()
         self._silenced.clear()
 
-    def _connections(self) -> list[asyncio.BaseTransport]:
+    def _connections(self) -> list[asyncio.Transport]:
         if self._web is None:
             return []
+        # uvloop's TLS transports are transports by behaviour, not by class: nothing here may ask for the class.
         return [connection.transport for connection in self._web.connections if connection.transport is not None]
 
     @property

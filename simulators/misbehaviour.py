@@ -102,8 +102,9 @@ async def _time_out(request: web.BaseRequest, fault: Fault, act: Act) -> web.Str
 async def _half_open(request: web.BaseRequest, fault: Fault, act: Act) -> web.StreamResponse:
     if fault.takes_effect:
         await act()
-    if isinstance(request.transport, asyncio.ReadTransport) and not request.transport.is_closing():
-        request.transport.pause_reading()  # not even the other side's end is noticed
+    transport = request.transport
+    if transport is not None and not transport.is_closing():
+        transport.pause_reading()  # not even the other side's end is noticed
     await _hold(fault, None)
     if request.transport is not None:
         request.transport.abort()

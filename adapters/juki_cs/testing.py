@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from adapters.juki_cs.adapter import UPDATE, JukiCsAdapter
 from gateway.contract import Envelope
-from gateway.testing.simulation import Place, Simulation
+from gateway.testing.manifest import Place, Simulation
 from message_formats import samples, writing
 
 _FIRST_SERIAL = 7_000_000

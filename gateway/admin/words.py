@@ -49,7 +49,7 @@ _REMEDY: dict[Hold, tuple[str, str]] = {
 
 def why(view: DeliveryView, language: Language) -> str:
     """One plain sentence: why it is where it is, with the stable code."""
-    pair = _HELD[view.hold] if view.state is State.HELD and view.hold is not None else _WHY[view.state]
+    pair = _HELD[view.hold] if _waits_for_a_person(view) and view.hold is not None else _WHY[view.state]
     code = view.reason or view.outcome_code
     return f"{_pick(pair, language)} ({code})" if code else _pick(pair, language)
 
@@ -58,7 +58,7 @@ def what_next(view: DeliveryView, language: Language) -> str:
     """One plain sentence: what happens next by itself, or who must act. The time stands in ``next_at``."""
     if view.state.final:
         return _pick(("nothing: this is final", "これで完了です"), language)
-    if view.state is State.HELD:
+    if _waits_for_a_person(view):
         if view.hold is Hold.REJECTED and view.bears_update_number:
             pair = (
                 "the register sends a replacement (異常時更新順番号) that corrects it; it cannot be skipped (R4)",
@@ -93,6 +93,10 @@ _NEXT: dict[State, tuple[str, str]] = {
         "送信の決着を待ち、照会するか、同じIDで再送します",
     ),
 }
+
+
+def _waits_for_a_person(view: DeliveryView) -> bool:
+    return view.state is State.HELD or (view.state is State.UNKNOWN and view.hold is not None)
 
 
 def _pick(pair: tuple[str, str], language: Language) -> str:

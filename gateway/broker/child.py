@@ -39,11 +39,24 @@ class Child:
         return self._process.pid
 
     @property
+    def returncode(self) -> int | None:
+        """None while it runs; the exit status, or minus the number of the signal that ended it."""
+        if self._process.returncode is not None:
+            return int(self._process.returncode)
+        result = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if result is None:
+            return None
+        return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+
+    @property
     def running(self) -> bool:
         """It has not ended. An ended one is not reaped before :meth:`kill`, so that its number still means this group and no other."""
-        if self._process.returncode is not None:
-            return False
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        return self.returncode is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of an ended and reaped one (negative: the signal); None before."""
+        return self._process.returncode
 
     def signal(self, number: int) -> None:
         """Send a signal to the process itself; nothing if it has ended."""

@@ -211,6 +211,8 @@ async def session(endpoint: BrokerEndpoint, *, name: str) -> AsyncIterator[Sessi
     try:
         yield one
     finally:
+        if one.unanswered:  # the closing handshake would wait behind the unanswered call
+            wire.abort(connection, exceptions.ConnectionClosedByClient(320, "a call was not answered"))
         await close_connection(connection, closed)
 
 
@@ -219,6 +221,8 @@ class Session:
 
     def __init__(self, connection: AsyncioConnection) -> None:
         self.connection = connection
+        self.unanswered = False
+        """A call was not answered in time."""
         self._channel: Channel | None = None
 
     async def channel(self) -> Channel:
@@ -232,8 +236,14 @@ class Session:
         :raises ChannelClosed: the broker refused.
         """
         channel = await self.channel()
+        return await self.ask(getattr(channel.raw, method), timeout_s=timeout_s, **arguments)
+
+    async def ask(self, method: Callable[..., Any], /, *, timeout_s: float, **arguments: Any) -> Any:
+        """As :meth:`call`, with a callable that takes ``callback``."""
+        channel = await self.channel()
         try:
-            return await channel.call(getattr(channel.raw, method), timeout_s=timeout_s, **arguments)
-        except ChannelClosed:
+            return await channel.call(method, timeout_s=timeout_s, **arguments)
+        except ChannelClosed as error:
             self._channel = None
+            self.unanswered = self.unanswered or error.code == "broker-no-answer"
             raise

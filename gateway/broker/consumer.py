@@ -219,7 +219,7 @@ class Subscription:
         link = self._consumer.link
         while not self._closed:
             await self._wanted.wait()
-            if link.connection is None:
+            if link.connection is None or not link.connection.is_open:  # closed: the link is about to notice
                 self._unusable_since = None
                 await link.wait_change()
                 continue

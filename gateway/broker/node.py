@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import re
 import signal
@@ -28,7 +27,6 @@ from gateway.errors import BrokerUnavailable, ConfigurationError
 
 __all__ = ["EmbeddedNode", "PortMapper", "TlsListener"]
 
-_log = logging.getLogger(__name__)
 VHOST = "renkei"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 _LOCK_WAIT_S = 5.0
@@ -236,26 +234,10 @@ class EmbeddedNode:
         if self._child is not None:
             self._child.signal(signal.SIGCONT)
 
-    async def supervise(self) -> None:
-        """Start the node again whenever it has ended by itself, with a growing pause, until cancelled.
-
-        :raises ConfigurationError: it cannot be started again as things are (its port was taken meanwhile, say).
-        """
-        pause_s = 0.5
-        loop = asyncio.get_running_loop()
-        while True:
-            since = loop.time()
-            if self._child is not None:
-                await self._child.wait()
-                _log.error("the embedded broker ended; starting it again")
-            if loop.time() - since > 60:
-                pause_s = 0.5
-            await asyncio.sleep(pause_s)
-            pause_s = min(10.0, pause_s * 2)
-            try:
-                await self.start()
-            except BrokerUnavailable as error:
-                _log.error("the embedded broker does not start: %s", error)
+    async def wait_ended(self, timeout_s: float | None = None) -> bool:
+        """For a supervisor: wait until the process has ended by itself, at most ``timeout_s`` seconds; return whether it has. Then
+        :meth:`start` starts it again."""
+        return self._child is None or await self._child.wait(timeout_s)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -224,7 +224,7 @@ class Publisher:
     async def _keep_line(self, *, bells: bool) -> None:
         while True:
             connection = self.link.connection
-            if connection is None:
+            if connection is None or not connection.is_open:  # closed: the link is about to notice
                 await self.link.wait_change()
                 continue
             try:
@@ -242,9 +242,9 @@ class Publisher:
                 self._note_ready()
             await asyncio.wait({line.channel.closed})
             self._drop_line(line, bells=bells)
-            if connection is self.link.connection:
-                # Only this channel: an exchange that is not there, or may not be written to.
-                _log.error("broker closed the channel for %s: %s", "bells" if bells else "messages", line.channel.failure())
+            failure = line.channel.failure()
+            if failure.reply_code:  # only this channel: an exchange that is not there, or may not be written to
+                _log.error("broker closed the channel for %s: %s", "bells" if bells else "messages", failure)
                 await asyncio.sleep(_REOPEN_S)
 
     async def _open_line(self, connection: AsyncioConnection, *, bells: bool) -> Line:

@@ -247,8 +247,8 @@ async def usable(endpoint: BrokerEndpoint, queue: str, *, timeout_s: float = 5.0
     async with session(endpoint, name="renkei probe") as broker:
         channel = await broker.channel()
         try:
-            await channel.call(channel.raw.basic_qos, prefetch_count=1, timeout_s=timeout_s)
-            await channel.call(_consume_nothing(channel.raw, queue), timeout_s=timeout_s)
+            await broker.call("basic_qos", prefetch_count=1, timeout_s=timeout_s)
+            await broker.ask(_consume_nothing(channel.raw, queue), timeout_s=timeout_s)
         except ChannelClosed:
             return False
     return True

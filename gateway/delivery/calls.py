@@ -28,6 +28,8 @@ class Called:
 
     learned: tuple[Learned, ...]
     unsent: tuple[Claimed, ...]
+    seconds: float | None = None
+    """How long the party took; None: it was not called."""
 
 
 class Caller:
@@ -56,9 +58,11 @@ class Caller:
                 return Called(learned=tuple(learned), unsent=())
             if not self._may_start(registration, claims):
                 return Called(learned=tuple(learned), unsent=tuple(claim for claim, _ in pairs))
+            started = boot_time()
             answers = await self._deliver([envelope for _, envelope in pairs])
+            seconds = boot_time() - started
         learned += [self._learned(claim, answer) for (claim, _), answer in zip(pairs, answers, strict=True)]
-        return Called(learned=tuple(learned), unsent=())
+        return Called(learned=tuple(learned), unsent=(), seconds=seconds)
 
     async def ask(self, registration: str, claim: Claimed) -> Called:
         """Query what became of one delivery (R9)."""

@@ -48,7 +48,7 @@ class _Ring:
     key: str
     bulk: bool
     probe: bool
-    done: Callable[[], None] | None
+    done: Callable[[], object] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +60,37 @@ class Shape:
     share: int
     """Messages of one resident in a row before others have their turn."""
 
+
+_AHEAD = 8
+_WAIT_S = 0.5
+
+
+class Pace:
+    """How many lanes a party needs, so that its calls never wait for the ledger's commits, nor claims long for a call.
+
+    A lane spends its time on two commits and one call. For ``calls`` of them to be in a call at any time, more lanes are needed the longer
+    the commits take against the call; but what is claimed must start within two seconds (R5), so a slow party gets few.
+    """
+
+    def __init__(self, calls: int) -> None:
+        self._calls = calls
+        self._call_s = 0.05
+        self._commits_s = 0.02
+
+    def called(self, seconds: float) -> None:
+        """A call took so long, once it had its turn."""
+        self._call_s += 0.05 * (seconds - self._call_s)
+
+    def committed(self, seconds: float) -> None:
+        """Both commits of a lane's turn took so long."""
+        self._commits_s += 0.05 * (seconds - self._commits_s)
+
     @property
     def lanes(self) -> int:
-        """Claims under way: twice the calls, so that a call need not wait for the commit of another's outcome."""
-        return max(2, self.calls * 2)
+        """Claims under way at once."""
+        call_s = max(self._call_s, 0.001)
+        wanted = 1.5 + self._commits_s / call_s
+        return max(2, int(self._calls * max(1.25, min(wanted, 1 + _WAIT_S / call_s, _AHEAD))))
 
 
 @dataclass(slots=True)
@@ -90,6 +117,7 @@ class PartyRunner:
         self._again: dict[str, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._bulk_tasks = 0
+        self._pace = Pace(shape.calls)
         self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -104,14 +132,14 @@ class PartyRunner:
         """How many more keys could be worked at once."""
         if self._stopping:
             return 0
-        return max(0, (self.shape.lanes - len(self._tasks)) * self.shape.records_per_call - len(self._rings))
+        return max(0, (self._pace.lanes - len(self._tasks)) * self.shape.records_per_call - len(self._rings))
 
     @property
     def busy(self) -> bool:
         """Keys wait here for a lane: the work queue is not short (R15)."""
-        return len(self._rings) > 0 or len(self._tasks) >= self.shape.lanes
+        return len(self._rings) > 0 or len(self._tasks) >= self._pace.lanes
 
-    def ring(self, key: str, *, bulk: bool = False, probe: bool = False, done: Callable[[], None] | None = None) -> None:
+    def ring(self, key: str, *, bulk: bool = False, probe: bool = False, done: Callable[[], object] | None = None) -> None:
         """Look at this key when a lane is free; ``done`` is called when it was let go."""
         if self._stopping or key in self._working:
             # worked on right now: its outcome's transaction says what is next, unless that has just committed and this bell is newer
@@ -143,8 +171,8 @@ class PartyRunner:
 
     def _start(self) -> None:
         """Fill the free lanes: live first; bulk leaves some free, so that something live need not wait for it (I4)."""
-        while len(self._tasks) < self.shape.lanes:
-            bulk_may = self._bulk_tasks < max(1, self.shape.lanes * 3 // 4)
+        while len(self._tasks) < self._pace.lanes:
+            bulk_may = self._bulk_tasks < max(1, self._pace.lanes * 3 // 4)
             source = self._rings.live or (self._rings.bulk if bulk_may else None)
             if not source:
                 return
@@ -201,6 +229,8 @@ class PartyRunner:
         if not self._liveness.alive(registration):
             return
         probe = any(ring.probe for ring in rings)
+        clock = asyncio.get_running_loop().time
+        asked = clock()
         try:
             result = await self._ledger.claim(registration, self.party, [ring.key for ring in rings], self.traits, probe=probe)
         except LedgerUnavailable as error:
@@ -212,9 +242,17 @@ class PartyRunner:
             if not claims:
                 return
             last = turn + 1 == self.shape.share or self._stopping
-            called = await asyncio.gather(*(self._call(registration, group) for group in self._groups(claims)))
-            after = await asyncio.gather(*(self._settle(registration, one, go_on=not last) for one in called))
-            claims = tuple(itertools.chain.from_iterable(after))
+            groups = self._groups(claims)
+            claimed = clock()
+            called = [await self._call(registration, groups[0])] if len(groups) == 1 else await self._call_all(registration, groups)
+            answered = clock()
+            settled = [await self._settle(registration, one, go_on=not last) for one in called]
+            self._pace.committed((claimed - asked) + (clock() - answered))
+            asked = clock()
+            claims = tuple(itertools.chain.from_iterable(settled))
+
+    async def _call_all(self, registration: str, groups: Sequence[Sequence[Claimed]]) -> Sequence[Called]:
+        return await asyncio.gather(*(self._call(registration, group) for group in groups))
 
     def _groups(self, claims: Iterable[Claimed]) -> list[list[Claimed]]:
         """Calls: a query alone; what must go alone, alone (R8); the members of a refused call in smaller ones (R11)."""
@@ -231,18 +269,19 @@ class PartyRunner:
         return groups
 
     async def _call(self, registration: str, group: Sequence[Claimed]) -> Called:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         called = await (self._caller.ask(registration, group[0]) if group[0].query else self._caller.send(registration, group))
+        if called.seconds is not None:
+            self._pace.called(called.seconds)
         if self._meter is not None:
             for item in called.learned:
-                self._meter.outcome(self.party, item.answer, loop.time() - started)
+                self._meter.outcome(self.party, item.answer, called.seconds or 0.0)
             if called.unsent:
                 self._meter.unsent(self.party, len(called.unsent))
         return called
 
     async def _settle(self, registration: str, called: Called, *, go_on: bool) -> tuple[Claimed, ...]:
         if called.unsent:
+            self._pace.called(_WAIT_S)  # the claims waited too long for a call: fewer lanes
             await self._until_written(registration, lambda: self._ledger.take_back(registration, called.unsent))
         if not called.learned:
             return ()

@@ -14,7 +14,7 @@ from pathlib import Path
 from gateway.delivery.rows import FINAL, DeliveryRow, State
 
 
-class Event(str, enum.Enum):
+class Event(enum.StrEnum):
     """What happens to a delivery."""
 
     CLAIMED = "claimed"

@@ -18,9 +18,9 @@ import asyncio
 import contextlib
 import contextvars
 import errno
+import functools
 import re
 import ssl
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import tenacity
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from certs.errors import CertificateError, PeerMismatch
@@ -46,6 +47,8 @@ LONGEST_CALL_S = 120.0
 ATTEMPTS = 3
 """In-call attempts for what fails before the first byte (R10)."""
 _AFTER_HANDSHAKE_S = 0.3
+_TURNS = 5
+"""Turns of the event loop within which a connection that has ended says why."""
 
 _RETRIED = frozenset({"connection-refused", "name-not-resolved", "connect-timeout", "handshake-cut", "unreachable"})
 _ALERT = re.compile(r"(?:SSLV3|TLSV1|TLSV13)_ALERT_(\w+)")
@@ -84,6 +87,20 @@ class Endpoint:
     """Longest answer body taken."""
 
 
+class _Protocol(ResponseHandler):
+    """Remembers what ended the connection.
+
+    When an alert comes in before the request is written, aiohttp reports that it could not write, and the alert is lost to its caller.
+    """
+
+    used = False
+    lost_by: BaseException | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.lost_by = exc
+        super().connection_lost(exc)
+
+
 @dataclass(slots=True)
 class _Call:
     """What has become of one call; lives in the context of its task."""
@@ -92,6 +109,7 @@ class _Call:
     """The request has a connection: from here on its bytes may have left."""
     fresh: bool = False
     """That connection carried no request before."""
+    protocol: _Protocol | None = None
 
 
 _current: contextvars.ContextVar[_Call] = contextvars.ContextVar("renkei_call")
@@ -103,15 +121,20 @@ class _PartyConnector(aiohttp.TCPConnector):
     def __init__(self, endpoint: Endpoint, context: ssl.SSLContext, authority: Authority) -> None:
         super().__init__(ssl=context, limit=endpoint.connections, keepalive_timeout=endpoint.keep_alive_s)
         self._peer, self._authority = endpoint.peer, authority
-        self._used: weakref.WeakSet[object] = weakref.WeakSet()
+        self._factory = functools.partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # a subclass will do
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
         while True:
             connection = await super().connect(req, traces, timeout)
             protocol, transport = connection.protocol, connection.transport
-            fresh = protocol not in self._used
-            if protocol is None or transport is None or (not fresh and protocol.should_close):
+            if not isinstance(protocol, _Protocol):
                 connection.close()
+                raise TypeError("this aiohttp does not use the protocol it was given: the transport must be adapted to it")
+            fresh = not protocol.used
+            if transport is None or (not fresh and protocol.should_close):
+                connection.close()
+                if fresh:
+                    raise aiohttp.ServerDisconnectedError  # ended right after the handshake, with nothing sent
                 continue
             try:
                 require_peer(transport.get_extra_info("ssl_object"), self._peer, self._authority)
@@ -120,9 +143,9 @@ class _PartyConnector(aiohttp.TCPConnector):
                 if fresh:
                     raise
                 continue  # the party may have a new certificate by now: a fresh connection decides
-            self._used.add(protocol)
+            protocol.used = True
             call = _current.get()
-            call.handed_over, call.fresh = True, fresh
+            call.handed_over, call.fresh, call.protocol = True, fresh, protocol
             return connection
 
 
@@ -238,8 +261,7 @@ class PartyHttp:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if not call.handed_over:
                 raise CallNotSent(_code_before(error)) from error
-            alert = _alert(error)
-            if alert is not None and call.fresh:
+            if call.fresh and (alert := _alert(error) or await _late_alert(call.protocol)) is not None:
                 raise CallNotSent(alert) from error
             raise CallUnanswered(_code_after(error)) from error
 
@@ -306,6 +328,17 @@ def _alert(error: BaseException) -> str | None:
     return None
 
 
+async def _late_alert(protocol: _Protocol | None) -> str | None:
+    """The alert that ended the connection, if one did; the end of a connection is told to its protocol a turn of the loop later."""
+    if protocol is None:
+        return None
+    for _ in range(_TURNS):
+        if protocol.lost_by is not None:
+            return _alert(protocol.lost_by)
+        await asyncio.sleep(0)
+    return None
+
+
 def _tls_cause(error: BaseException) -> ssl.SSLError | None:
     # aiohttp's own classes also derive from SSLError, but have none of its attributes
     return next((each for each in _causes(error) if isinstance(each, ssl.SSLError) and not isinstance(each, aiohttp.ClientError)), None)
@@ -339,10 +372,11 @@ def _code_after(error: BaseException) -> str:
             return "answer-truncated"
         if isinstance(cause, aiohttp.ClientResponseError):
             return "answer-malformed"
-        if isinstance(cause, OSError) and cause.errno in {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}:
+        if isinstance(cause, ConnectionError) or (isinstance(cause, OSError) and cause.errno in _RESETS):
             return "connection-reset"
     return "call-failed"
 
 
+_RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
 _HOSTNAME_MISMATCH = 62
 """X509_V_ERR_HOSTNAME_MISMATCH of OpenSSL's x509_vfy.h."""

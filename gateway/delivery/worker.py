@@ -54,9 +54,7 @@ def _look(conn: Connection, traits: PartyTraits) -> _Found:
     now = ledger_time(conn)
     row = party_row(conn, traits.party)
     lives = row.probe_worker is not None and process_lives(conn, row.probe_worker, now)
-    return _Found(
-        now, row, lives, void_keys(conn, traits.party, now, _LIMIT), due_keys(conn, traits.party, now, traits.horizon_s, _LIMIT)
-    )
+    return _Found(now, row, lives, void_keys(conn, traits.party, now, _LIMIT), due_keys(conn, traits.party, now, traits.horizon_s, _LIMIT))
 
 
 @dataclass(slots=True)
@@ -109,10 +107,11 @@ class Worker:
         bulk = lane == "bulk"
 
         def on_bell(delivery: Delivery) -> None:
-            runner.ring(delivery.body.decode("ascii", "replace"), bulk=bulk, done=functools.partial(self._consumer.ack, delivery))
+            # an ack that comes too late (another channel by now) does nothing: the bell then rings once more
+            runner.ring(delivery.body.decode("ascii", "replace"), bulk=bulk, done=lambda: self._consumer.ack(delivery))
 
         shape = runner.shape
-        prefetch = min(1000, max(8, shape.lanes * shape.records_per_call * 2))
+        prefetch = min(1000, max(32, shape.calls * shape.records_per_call * 16))
         return await self._consumer.subscribe(
             topology.work_queue(runner.party, lane), prefetch=prefetch, on_delivery=on_bell, on_unusable=self._unusable
         )

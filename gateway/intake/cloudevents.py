@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -173,6 +174,21 @@ def safe_attributes(properties: Mapping[str, Any] | None) -> tuple[str | None, s
     return found[0], found[1]
 
 
+_FEW_VALUES = frozenset({"specversion", "source", "type", "dataschema", "operator", "terminal"})
+
+
+def _check(name: str, value: str) -> None:
+    if name in _FEW_VALUES:
+        _checked_before(name, value)
+    else:
+        _checked(name, value)
+
+
+@functools.lru_cache(maxsize=1024)
+def _checked_before(name: str, value: str) -> None:
+    _checked(name, value)  # a refusal is not remembered
+
+
 def _checked(name: str, value: str) -> str:
     rule = _RULES.get(name)
     if rule is None:
@@ -190,7 +206,7 @@ def _validated(found: dict[str, str]) -> EventAttributes:
             raise InputRefused("missing-attribute", f"the attribute {name} is missing", place=_place(name), rule=_RULES[name].text)
     fields: dict[str, str] = {}
     for name, value in found.items():
-        _checked(name, value)
+        _check(name, value)
         field = _RULES[name].field
         if field is not None:
             fields[field] = value

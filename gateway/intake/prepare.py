@@ -1,13 +1,13 @@
 """From what a sender handed in to what the ledger commits: every check of the door, in one fixed order, and the sealing.
 
 Order of the checks, the same at every door: size → type known → the sender may use this door and send this type (configuration, then the
-connections of the specification: C-2-3-2) → the source agrees with who the sender is → the bytes are a message of that type
-(``message_formats``) → routes → for each party: filter the items, seal. The first check that fails refuses the whole message with
-:class:`gateway.errors.InputRefused`: a stable code, the rule, the place, never a value (I5, I10).
+connections of the specification: C-2-3-2) → the type has routes here → the source agrees with who the sender is → the bytes are a
+message of that type (``message_formats``) → for each party: filter the items, seal. The first check that fails refuses the whole
+message with :class:`gateway.errors.InputRefused`: a stable code, the rule, the place, never a value (I5, I10).
 
 Who the sender *is* comes from the queue or the certificate, never from ``ce-source``.
 
-Nothing here waits: no socket, no database, no clock. About 0.2 ms for a 3 KB message; callable from any thread.
+Nothing here waits: no socket, no database, no clock. About 0.15 ms for a message of 2 to 3 KB; callable from any thread.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
 from gateway.ledger.admission import PreparedDelivery, PreparedMessage
-from gateway.policy.routes import PolicyTables
+from gateway.policy.routes import PolicyTables, Route
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.sealing import Sealed
 from message_formats import catalogue, reading
@@ -106,6 +106,9 @@ class Preparer:
         self._mac = mac
         self._filter = item_filter
         self._make_id = make_id
+        # what was found permitted before: nothing that it depends on changes while the process lives
+        self._permitted: dict[tuple[str, str, str], tuple[MessageType, tuple[Route, ...]]] = {}
+        self._sources: set[tuple[str, str]] = set()
         self._limits = reading.Limits(size_bytes=message_bytes)
         self._known = frozenset(catalogue.names())
         self._ephemeral_marks = tuple(
@@ -122,9 +125,8 @@ class Preparer:
         attributes, data, system = submission.attributes, submission.data, submission.system
         if len(data) > self.message_bytes:
             raise too_large(self.message_bytes)
-        kind = self.permitted(system, submission.door, attributes)
+        kind, routes = self.permitted(system, submission.door, attributes)
         message = self._read(data, kind)
-        routes = self._policy.routes_for(kind.name, system, self._parties)
         message_id = self._make_id()
         deliveries = []
         for route in routes:
@@ -156,12 +158,27 @@ class Preparer:
             terminal=attributes.terminal,
         )
 
-    def permitted(self, system: str, door: str, attributes: EventAttributes) -> MessageType:
-        """The checks that need the attributes only: type, sender, door, source.
+    def permitted(self, system: str, door: str, attributes: EventAttributes) -> tuple[MessageType, tuple[Route, ...]]:
+        """The checks that need the attributes only: type, sender, door, routes, source.
 
         :raises InputRefused: see the module.
         """
-        name = attributes.type
+        key = (system, door, attributes.type)
+        found = self._permitted.get(key)
+        if found is None:
+            found = self._permitted[key] = self._first_permitted(*key)
+        kind = found[0]
+        if (system, attributes.source) not in self._sources:
+            self._check_source(system, attributes.source)
+            if len(self._sources) >= 1024:
+                self._sources.clear()
+            self._sources.add((system, attributes.source))
+        if attributes.schema is not None and attributes.schema != kind.schema:
+            detail = f"{kind.name} has the schema {kind.schema}"
+            raise InputRefused("unknown-schema", detail, place="attribute dataschema", rule="the namespace of the message type")
+        return found
+
+    def _first_permitted(self, system: str, door: str, name: str) -> tuple[MessageType, tuple[Route, ...]]:
         if name not in self._known and name not in self._policy.types:
             raise InputRefused(
                 "unknown-type", "no message type of this name", place="attribute type", rule="the catalogue of message types"
@@ -178,18 +195,9 @@ class Preparer:
             raise InputRefused("not-permitted", f"{system} may not send {name}", place="attribute type", rule=rule)
         if door == "amqp" and name in self._policy.ephemeral:
             raise ephemeral_by_queue()
-        self._check_source(system, attributes.source)
         if name not in self._known:
             raise InputRefused("not-carried", "this release does not carry the message type", place="attribute type", rule="catalogue")
-        kind = catalogue.get(name)
-        if attributes.schema is not None and attributes.schema != kind.schema:
-            raise InputRefused(
-                "unknown-schema",
-                f"{name} has the schema {kind.schema}",
-                place="attribute dataschema",
-                rule="the namespace of the message type",
-            )
-        return kind
+        return catalogue.get(name), self._policy.routes_for(name, system, self._parties)
 
     def is_ephemeral(self, attributes: EventAttributes, data: bytes) -> bool:
         """Whether a message is of a type that must vanish after it was sent, or holds one whatever its attributes say."""

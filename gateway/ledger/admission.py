@@ -6,7 +6,7 @@ party's keys, key rows, then message, deliveries with their numbers, sealed payl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,7 +16,8 @@ from sqlalchemy.dialects import postgresql
 from gateway.delivery import machine
 from gateway.delivery.rows import DeliveryRow, KeyRow, State
 from gateway.errors import LedgerUnavailable
-from gateway.ids import key_row_id, random_id
+from gateway.ids import key_place, new_id, random_id
+from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.receipts import accepted
@@ -131,15 +132,6 @@ class Admit:
         return self.results, self.bells
 
 
-_SEEN = select(t.message.c.source_id, t.message.c.id, t.message.c.content_mac, t.message.c.receipt, t.message.c.subject).where(
-    t.message.c.system == bindparam("system"), t.message.c.source_id.in_(bindparam("ids", expanding=True))
-)
-_ALIASES = select(t.subject_alias.c.kind, t.subject_alias.c.blind, t.subject_alias.c.subject).where(
-    t.subject_alias.c.blind.in_(bindparam("blinds", expanding=True))
-)
-_PARTY_KEYS = select(t.delivery.c.party_key).where(
-    t.delivery.c.party == bindparam("party"), t.delivery.c.party_key.in_(bindparam("ids", expanding=True))
-)
 _OF_MESSAGES = select(t.delivery.c.id, t.delivery.c.message_id, t.delivery.c.key_id).where(
     t.delivery.c.message_id.in_(bindparam("ids", expanding=True)), t.delivery.c.replaced_by.is_(None)
 )
@@ -169,6 +161,7 @@ class AdmissionWork:
         self._new_aliases: set[tuple[str, bytes]] = set()
         self._party_keys: set[tuple[str, str]] = set()
         self._of_message: dict[str, list[str]] = {}
+        self._key_at: dict[str, str] = {}
 
     # ---- loading, in the order of locks --------------------------------------------------------------------------------------------
 
@@ -192,11 +185,13 @@ class AdmissionWork:
             if message.corrects is not None:
                 wanted.add(message.corrects)
         for system, ids in sorted(by_system.items()):
-            for row in unit.conn.execute(_SEEN, {"system": system, "ids": sorted(ids)}):
-                if row.id not in self._claimed:
-                    self._seen[(system, row.source_id)] = _Seen(row.id, bytes(row.content_mac), bytes(row.receipt), row.subject)
+            for source_id, message_id, content_mac, receipt, subject in sql.rows(unit.conn, sql.SEEN, system, ids=sorted(ids)):
+                if message_id not in self._claimed:
+                    self._seen[(system, source_id)] = _Seen(message_id, content_mac, receipt, subject)
 
     def _claim_messages(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
+        if not messages:
+            return
         rows: dict[tuple[str, str], dict[str, Any]] = {}
         for m in messages:
             rows.setdefault((m.system, m.source_id), self._message_row(m, unit.now))
@@ -205,7 +200,7 @@ class AdmissionWork:
             self._claimed.update(unit.conn.execute(statement, [rows[place] for place in sorted(rows)]).scalars())
 
     def _load_subjects(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
-        wanted = sorted({blind for m in messages for _, blind in m.identifiers})
+        wanted = {identifier for m in messages for identifier in m.identifiers}
         if not wanted:
             return
         self._read_aliases(unit, wanted)
@@ -217,7 +212,7 @@ class AdmissionWork:
             self._new_aliases = self._insert_aliases(unit, new)
             if len(self._new_aliases) < len(new):
                 # another process has given one of them to another subject meanwhile: what is committed counts
-                self._read_aliases(unit, [row["blind"] for row in new])
+                self._read_aliases(unit, {(row["kind"], row["blind"]) for row in new})
                 for message in messages:
                     if message.identifiers:
                         self._subject_of[message.message_id] = self._subjects[message.identifiers[0]]
@@ -230,9 +225,13 @@ class AdmissionWork:
         statement = postgresql.insert(t.subject_alias).on_conflict_do_nothing().returning(t.subject_alias.c.kind, t.subject_alias.c.blind)
         return {(row.kind, bytes(row.blind)) for row in unit.conn.execute(statement, list(rows))}
 
-    def _read_aliases(self, unit: Unit, blinds: Sequence[bytes]) -> None:
-        for row in unit.conn.execute(_ALIASES, {"blinds": list(blinds)}):
-            self._subjects[(row.kind, bytes(row.blind))] = row.subject
+    def _read_aliases(self, unit: Unit, wanted: Collection[tuple[str, bytes]]) -> None:
+        by_kind: dict[str, list[bytes]] = {}
+        for kind, blind in wanted:
+            by_kind.setdefault(kind, []).append(blind)
+        for kind, blinds in sorted(by_kind.items()):
+            for _, blind, subject in sql.rows(unit.conn, sql.ALIASES, kind, ids=sorted(blinds)):
+                self._subjects[(kind, blind)] = subject
 
     def _place(self, message: PreparedMessage) -> Iterable[dict[str, Any]]:
         """The subject of a message: that of its first identifier, else that of any other, else a new one; unknown aliases are added.
@@ -256,11 +255,11 @@ class AdmissionWork:
                     if d.party_key is not None:
                         by_party.setdefault(d.party, []).append(d.party_key)
         for party, keys in sorted(by_party.items()):
-            for known in unit.conn.execute(_PARTY_KEYS, {"party": party, "ids": keys}).scalars():
+            for (known,) in sql.rows(unit.conn, sql.PARTY_KEYS, party, ids=keys):
                 self._party_keys.add((party, known))
 
     def _load_keys(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
-        rows: dict[str, dict[str, Any]] = {}
+        wanted: dict[str, dict[str, Any]] = {}
         corrected: set[str] = set()
         for message in messages:
             if (message.system, message.source_id) in self._seen:
@@ -269,21 +268,32 @@ class AdmissionWork:
                 corrected.add(seen.message_id)
             for d in message.deliveries:
                 subject = self._subject_of.get(message.message_id, message.message_id)
-                key = key_row_id(d.party, d.stream, subject)
-                rows.setdefault(
-                    key,
+                place = key_place(d.party, d.stream, subject)
+                wanted.setdefault(
+                    place,
                     {
-                        "id": key, "party": d.party, "stream": d.stream, "subject": subject, "next_number": 1, "head": 1, "lane": d.lane,
-                        "claim_epoch": 0, "rings": 0,
+                        "id": "", "place": place, "party": d.party, "stream": d.stream, "subject": subject, "next_number": 1, "head": 1,
+                        "lane": d.lane, "claim_epoch": 0, "rings": 0,
                     },
                 )  # fmt: skip
-        unit.insert_ignore(t.key_row, [rows[key] for key in sorted(rows)])
-        unit.want_keys.update(rows)
+        self._find_keys(unit, wanted)
+        unit.want_keys.update(self._key_at.values())
         if corrected:
             for row in unit.conn.execute(_OF_MESSAGES, {"ids": sorted(corrected)}):
                 self._of_message.setdefault(row.message_id, []).append(row.id)
                 unit.want_keys.add(row.key_id)
                 unit.want_final.add(row.id)
+
+    def _find_keys(self, unit: Unit, wanted: Mapping[str, dict[str, Any]]) -> None:
+        """The key row of every place; missing ones are made. On PostgreSQL another process may make one at the same time."""
+        if wanted:
+            self._key_at.update(sql.rows(unit.conn, sql.PLACES, ids=sorted(wanted)))  # type: ignore[arg-type]
+        new = [row | {"id": new_id()} for place, row in sorted(wanted.items()) if place not in self._key_at]
+        unit.insert_ignore(t.key_row, new)
+        if unit.postgresql and new:
+            self._key_at.update(sql.rows(unit.conn, sql.PLACES, ids=[row["place"] for row in new]))  # type: ignore[arg-type]
+        else:
+            self._key_at.update((row["place"], row["id"]) for row in new)
 
     # ---- one message -------------------------------------------------------------------------------------------------------------
 
@@ -325,7 +335,7 @@ class AdmissionWork:
     ) -> None:
         # a replacement keeps its place, also where nobody is named and the key row is the message's own (R4)
         subject = self._subject_of.get(message.message_id, message.message_id)
-        key = unit.keys[key_row_id(d.party, d.stream, subject) if old is None else old.key_id]
+        key = unit.keys[self._key_at[key_place(d.party, d.stream, subject)] if old is None else old.key_id]
         new = DeliveryRow(
             id=ids[d.party],
             message_id=message.message_id,

@@ -82,3 +82,9 @@ def party_row(conn: Connection, party: str) -> PartyRow:
 def process_lives(conn: Connection, worker: str, now: float) -> bool:
     """The registration is renewed (R6)."""
     return conn.execute(_LIVE.where(t.worker.c.id == worker), {"since": now - LIVENESS_S}).first() is not None
+
+
+def last_renewal(conn: Connection, host: str, pid: int) -> float | None:
+    """When that process last renewed a registration that it still has; None if it has none."""
+    query = select(t.worker.c.renewed_at).where(t.worker.c.host == host, t.worker.c.pid == pid, t.worker.c.ended_at.is_(None))
+    return conn.execute(query.order_by(t.worker.c.renewed_at.desc()).limit(1)).scalar()

@@ -35,6 +35,7 @@ from gateway.errors import LedgerUnavailable
 from gateway.ledger.backend import Session
 from gateway.ledger.engine import LedgerEngine
 from gateway.ledger.failures import CLOSED, COMMIT_UNKNOWN, CONTENTION, Failure, Kind, classify
+from gateway.ledger.pace import Pace
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -155,7 +156,7 @@ class Writer:
         self._bulk: deque[_Entry] = deque()
         self._session: Session | None = None
         self._pause_until = 0.0
-        self._cost = _Cost()
+        self._pace = Pace()
         self._begun = False
         self._closing = False
         self._draining = True
@@ -165,6 +166,11 @@ class Writer:
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """The thread lives. It ends with :meth:`close` and never by itself."""
+        return self._thread.is_alive()
 
     @property
     def queue_length(self) -> int:
@@ -251,7 +257,7 @@ class Writer:
         self._tell(entries)
 
     def _cap(self) -> int:
-        return max(1, min(self._max_group, self._cost.units_in(self._target_lock_s)))
+        return max(1, min(self._max_group, self._pace.units_in(self._target_lock_s)))
 
     def _next_group(self) -> list[_Entry]:
         cap = self._cap()
@@ -374,7 +380,7 @@ class Writer:
     def _count(self, entries: list[_Entry], committed: bool, wait_s: float, work_s: float, commit_s: float) -> None:
         units = sum(entry.size for entry in entries)
         if committed:
-            self._cost.learn(units, work_s, commit_s)
+            self._pace.learn(units, work_s, commit_s)
         totals = self.statistics
         totals.groups += 1
         totals.operations += len(entries)
@@ -402,30 +408,6 @@ class Writer:
         for loop, told in loops.items():
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_resolve_all, told)
-
-
-class _Cost:
-    """What a unit of work takes, learned from the last ten groups or so; large groups weigh more."""
-
-    _KEEP: Final = 0.9
-
-    def __init__(self) -> None:
-        self._work_s = 0.0
-        self._units = 0.0
-        self._commit_s = 0.0
-
-    def learn(self, units: int, work_s: float, commit_s: float) -> None:
-        self._work_s = self._KEEP * self._work_s + work_s
-        self._units = self._KEEP * self._units + units
-        self._commit_s = self._KEEP * self._commit_s + (1 - self._KEEP) * commit_s
-
-    def units_in(self, lock_s: float) -> int:
-        """How many units fit; a slow disk leaves at least a quarter of the time for work, or small groups would make it slower still."""
-        if lock_s == float("inf"):
-            return 1 << 30
-        if not self._work_s:
-            return 50
-        return int(max(lock_s - self._commit_s, lock_s / 4) * self._units / self._work_s)
 
 
 def _take(waiting: deque[_Entry], cap: int) -> list[_Entry]:

@@ -10,11 +10,13 @@ and then, the fault gone, deliver what is open again with the same ids: in the e
 
 An adapter's project runs the suite with a file of a few lines::
 
-    import pytest
-    from gateway.testing.contract import AdapterContract, simulators
+    from gateway.testing.contract import AdapterContract
+    from gateway.testing.simulation import find_simulations, running
 
-    @pytest.fixture(scope="module", params=find_simulations(), ids=...)
-    def simulator(request, tmp_path_factory): ...
+    @pytest.fixture(scope="module", params=find_simulations())
+    def simulator(request, tmp_path_factory):
+        with running(request.param, tmp_path_factory.mktemp("simulator")) as simulator:
+            yield simulator
 
     class TestAdapters(AdapterContract): ...
 """
@@ -52,6 +54,8 @@ class Fault:
     single: bool = True
     """Whether it makes sense with one record."""
     endpoint: Mapping[str, Any] = field(default_factory=dict)
+    lasts: bool = False
+    """It goes on acting while the records are sent again: it must end by itself."""
 
     def expected(self, count: int) -> list[str]:
         """Names of the outcomes, sorted."""
@@ -89,7 +93,7 @@ FAULTS: tuple[Fault, ...] = (
     *_both("half-open"),
     *_both("slow-drip"),
     *_both("oversize", size_bytes=4 << 20),
-    Fault(name="late-effect", put={"kind": "late-effect", "delay_s": 1.2}, says=(Unknown,)),
+    Fault(name="late-effect", put={"kind": "late-effect", "delay_s": 1.2, "times": 1}, says=(Unknown,), lasts=True),
     _garbage("not-xml"),
     _garbage("empty"),
     _garbage("truncated"),
@@ -121,9 +125,10 @@ async def examine(simulator: Simulator, fault: Fault, count: int, made: type[Ada
         assert sorted(type(each).__name__ for each in outcomes) == fault.expected(count), outcomes
         for envelope, outcome in zip(envelopes, outcomes, strict=True):
             _hold_against_journal(simulator, envelope, outcome)
-        simulator.clear()
+        if not fault.lasts:
+            simulator.clear()
         await _heal(simulator, adapter, envelopes, outcomes)
-        if fault.name == "late-effect":
+        if fault.lasts:
             await _until(lambda: all(simulator.decided(each.delivery_id) >= 2 for each in envelopes))
         for envelope in envelopes:
             assert simulator.effects(envelope.delivery_id) == 1, "each record takes effect once, however often it is sent"

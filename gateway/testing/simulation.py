@@ -1,12 +1,4 @@
-"""An adapter's simulator as a process: what the adapter's author says of it, how it is started, and its control API.
-
-A *test manifest* is the attribute ``SIMULATION`` of the module ``testing`` in the adapter's package. The simulator is any program that
-
-- listens with mutual TLS, showing the certificate that it is given and, on the fault ``wrong-certificate``, the other one;
-- writes ``{"port": …, "control_port": …}`` into the ready file when it serves;
-- has a control API on loopback: ``POST /_sim/faults`` (a fault as JSON), ``DELETE /_sim/faults``, ``GET /_sim/journal?after=N`` with what
-  took effect (``kind`` *effect*, ``delivery``), with the bearer token from its token file.
-"""
+"""An adapter's simulator as a process: found by its test manifest, started, and misled through its control API."""
 
 from __future__ import annotations
 
@@ -18,63 +10,22 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from certs.authority import Profile, TestAuthority
 from certs.setup import ensure
-from gateway.contract import Adapter, AdapterHost, Envelope
+from gateway.contract import Adapter, AdapterHost
 from gateway.delivery.transport import Endpoint, PartyHttp
 from gateway.errors import ConfigurationError
+from gateway.testing.manifest import Place, Simulation
 
 GROUP = "renkei.adapters"
 STRANGER = "a-stranger"
 """Who the wrong certificate belongs to: issued by the same authority, for somebody else."""
 START_S = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a simulator finds and puts its files."""
-
-    folder: Path
-    certificate: Path
-    key: Path
-    wrong_certificate: Path
-    wrong_key: Path
-    ca: Path
-    crl: Path
-
-    @property
-    def ready_file(self) -> Path:
-        """Written by the simulator when it serves."""
-        return self.folder / "ready.json"
-
-    @property
-    def token_file(self) -> Path:
-        """Written by the simulator: the bearer token of its control API."""
-        return self.folder / "token"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Simulation:
-    """The test manifest of an adapter. All records are fictitious."""
-
-    adapter: type[Adapter]
-    peer: str
-    """Name in the party's certificate."""
-    command: Callable[[Place], Sequence[str]]
-    """Arguments after the Python interpreter that start the simulator."""
-    record: Callable[[int], Envelope]
-    """A record which the party accepts, independent of all others; by serial number."""
-    refused: Callable[[int], Envelope]
-    """A record which the party refuses by its own rules."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    lacks: frozenset[str] = frozenset()
-    """Faults of the suite that this party's protocol does not know."""
 
 
 def find_simulations(points: Iterable[EntryPoint] | None = None) -> list[Simulation]:

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 
 from message_formats.samples import municipality_code
-from simulators.city.events import EVENTS_PER_1000, PEAK, WORKING_DAYS, Day, Event, World, base_items, replacement, spoiled
+from simulators.city.daily import Sent, beside, following
+from simulators.city.events import EVENTS_PER_1000, KINDS, PEAK, WORKING_DAYS, Day, Event, World, base_items, replacement, spoiled
 from simulators.city.people import Address, People, Resident
 
-__all__ = ["Address", "City", "Event", "Resident", "replacement", "spoiled"]
+__all__ = ["KINDS", "Address", "City", "Event", "Resident", "Sent", "replacement", "spoiled"]
 
 
 class City:
@@ -20,14 +21,20 @@ class City:
 
     :param population: residents on the first day; 1 to 4,000,000.
     :param first_day: day 1 of the stream; days are working days.
+    :param kinds: what happens in this city; everything by default. With ``("MOVE", "AMEND_OFF")``, say, nobody comes or goes.
     """
 
-    def __init__(self, seed: int = 1, population: int = 400_000, *, first_day: date = date(2026, 4, 1)) -> None:
+    def __init__(
+        self, seed: int = 1, population: int = 400_000, *, first_day: date = date(2026, 4, 1), kinds: Collection[str] = KINDS
+    ) -> None:
         if not 1 <= population <= 4_000_000:
             raise ValueError("a city has 1 to 4,000,000 residents")
+        if not kinds or not set(kinds) <= set(KINDS):
+            raise ValueError(f"something must happen in a city, of {', '.join(KINDS)}")
         self.seed = seed
         self.population = population
         self.first_day = first_day
+        self.kinds = tuple(kinds)
         self.municipality_code = municipality_code()
         self.people = People(seed, population, first_day)
         self._counts: dict[int, int] = {}
@@ -78,11 +85,24 @@ class City:
             self._world = World()
         while self._world.days_done < day - 1:
             before = self._world.days_done + 1
-            for _ in Day(self.people, self._world, before, self._count(before), self.date_of(before)).events():
+            for _ in Day(self.people, self._world, before, self._count(before), self.date_of(before), self.kinds).events():
                 pass
         world, self._world = self._world, World()  # a day left half-way must not leave a half-changed world behind
-        yield from Day(self.people, world, day, self._count(day), self.date_of(day)).events()
+        yield from Day(self.people, world, day, self._count(day), self.date_of(day), self.kinds).events()
         self._world = world
+
+    def days(self, first: int, last: int) -> Iterator[Event]:
+        """The events of several days in order: weeks, months, years."""
+        for day in range(first, last + 1):
+            yield from self.day(day)
+
+    def following(self, day: int, events: int | None = None) -> Iterator[Sent]:
+        """What the register sends besides its identity updates on a day: notifications, certificate data, notices."""
+        return following(self.day(day, events), self.people)
+
+    def beside(self, day: int) -> Iterator[Sent]:
+        """Certificate requests, inquiries, card events and applications of a day, in the order of time."""
+        return beside(self.people, day, self.date_of(day))
 
     def _count(self, day: int) -> int:
         if day in self._counts:

@@ -88,9 +88,15 @@ _LIFTING = frozenset({_TABLE.of("AMEND_OFF").code, _TABLE.of("AMEND_ERR").code})
 """Reasons under which an update may lift the prohibition of updates (ours)."""
 
 
-def refusal_of(items: Items, resident: Resident | None) -> Refusal | None:
-    """Why a record may not take effect on ``resident`` (``None``: nobody known under its code); ``None``: it may."""
-    return _malformed(items) or _out_of_place(items, resident) or _out_of_order(items, resident) or _illogical(items, resident)
+def refusal_of(items: Items, resident: Resident | None, *, order: bool = True) -> Refusal | None:
+    """Why a record may not take effect on ``resident`` (``None``: nobody known under its code); ``None``: it may.
+
+    :param order: whether the order by 更新順番号 is looked at.
+    """
+    refusal = _malformed(items) or _out_of_place(items, resident)
+    if refusal is None and order:
+        refusal = _out_of_order(items, resident)
+    return refusal or _illogical(items, resident)
 
 
 def _malformed(items: Items) -> Refusal | None:

@@ -39,6 +39,7 @@ class JukiCs(Party):
         beginning: Beginning,
         population: int = 0,
         memory_s: float = 86400.0,
+        order_checked: bool = True,
         seed: int = 0,
     ) -> None:
         """``caller``: the only one who may call, as :func:`certs.peer.require_peer` names peers (``CN=gateway``)."""
@@ -47,7 +48,9 @@ class JukiCs(Party):
         self._authority = authority
         self._population = population
         self._validate = profile_validator("juki_cs")
-        self._residents = Residents(references=References(salt), vault=Vault(salt), beginning=beginning, memory_s=memory_s)
+        self._residents = Residents(
+            references=References(salt), vault=Vault(salt), beginning=beginning, memory_s=memory_s, order_checked=order_checked
+        )
 
     def recover(self, entry: Entry) -> None:
         if entry["kind"] == "effect":

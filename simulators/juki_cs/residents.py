@@ -52,11 +52,12 @@ class Applied:
 class Residents:
     """The state of one city CS. Belongs to the event loop."""
 
-    def __init__(self, *, references: References, vault: Vault, beginning: Beginning, memory_s: float) -> None:
+    def __init__(self, *, references: References, vault: Vault, beginning: Beginning, memory_s: float, order_checked: bool = True) -> None:
         self._references = references
         self._vault = vault
         self._beginning = beginning
         self._memory_s = memory_s
+        self._order_checked = order_checked
         self._changed: dict[str, _Sealed | _Gone] = {}
         self._requests: dict[str, float] = {}
 
@@ -137,7 +138,7 @@ class Residents:
             applied.results.append(Result(delivery_id=record.delivery_id, control_number=number, duplicate=True))
             return
         resident = self._find(subject_code(items), reference, journal, applied.residents)
-        refusal = refuse or refusal_of(items, resident)
+        refusal = refuse or refusal_of(items, resident, order=self._order_checked)
         if refusal is not None:
             applied.entries.append({"kind": "refused", **note, "code": str(refusal), "injected": refuse is not None})
             applied.results.append(Result(delivery_id=record.delivery_id, control_number=number, error_code=str(refusal)))

@@ -25,6 +25,8 @@ class JukiCsSettings(PartySettings):
     city_seed: int = 1
     memory_s: float = Field(default=86400.0, ge=0)
     """How long a request control number (依頼管理番号) that took effect is remembered."""
+    order_checked: bool = True
+    """Off: what comes out of order takes effect all the same, so that a harness sees it as such instead of as a refusal."""
 
 
 def build(settings: JukiCsSettings) -> JukiCs:
@@ -36,6 +38,7 @@ def build(settings: JukiCsSettings) -> JukiCs:
         beginning=of_city(City(settings.city_seed, settings.population)) if settings.population else empty(),
         population=settings.population,
         memory_s=settings.memory_s,
+        order_checked=settings.order_checked,
         seed=settings.seed,
     )
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.credentials import ExternalCredentials
 
 from simulators.register.keys import GatewayKey
 from simulators.register.lanes import Lanes
@@ -37,7 +38,8 @@ class Broker:
     port: int
     vhost: str = "renkei"
     user: str
-    password: str = field(repr=False)
+    password: str | None = field(default=None, repr=False)
+    """Without one the client certificate is the login (EXTERNAL)."""
     context: ssl.SSLContext | None = None
     server_name: str | None = None
 
@@ -47,7 +49,7 @@ class Broker:
             host=self.host,
             port=self.port,
             virtual_host=self.vhost,
-            credentials=pika.PlainCredentials(self.user, self.password),
+            credentials=ExternalCredentials() if self.password is None else pika.PlainCredentials(self.user, self.password),
             heartbeat=10,
             blocked_connection_timeout=60,
             client_properties={"connection_name": name},
@@ -118,6 +120,8 @@ class _Unanswered:
     message: Outgoing
     number: int
     sent_at: float
+    patience_s: float
+    """How long to wait for the receipt this time; longer each time, or a slow gateway would only get more to do."""
 
 
 class AmqpDoor:
@@ -205,7 +209,7 @@ class AmqpDoor:
 
     def _next(self) -> Outgoing | None:
         """What to publish now: first what must be published again; ``None``: nothing, or nothing may be."""
-        if self._channel is None or len(self._unconfirmed) >= self._window:
+        if self._channel is None or not self._channel.is_open or len(self._unconfirmed) >= self._window:
             return None
         again = self._next_again()
         if again is not None:
@@ -217,7 +221,9 @@ class AmqpDoor:
                 continue
             self._record.sending(message, "amqp")
             self._number += 1
-            self._unanswered[message.id] = _Unanswered(message=message, number=self._number, sent_at=time.monotonic())
+            self._unanswered[message.id] = _Unanswered(
+                message=message, number=self._number, sent_at=time.monotonic(), patience_s=self._resend_after_s
+            )
             return message
         return None
 
@@ -236,11 +242,11 @@ class AmqpDoor:
 
     async def _publish(self, message: Outgoing) -> None:
         await self._key.ensure()
-        body = self._key.encrypt(message.content)
         channel = self._channel
-        if channel is None or not channel.is_open:
+        if channel is None or not channel.is_open:  # lost while the key was fetched
             self._again[message.id] = time.monotonic()
             return
+        body = self._key.encrypt(message.content)
         properties = pika.BasicProperties(
             content_type="application/jose",
             delivery_mode=2,
@@ -251,7 +257,7 @@ class AmqpDoor:
         self._tag += 1
         self._unconfirmed[self._tag] = message
         self.counts["sent"] += 1
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # encrypting takes a while: let confirms and receipts in
 
     def _return(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         self._returned.add(properties.message_id)
@@ -276,11 +282,12 @@ class AmqpDoor:
     async def _look_for_unanswered(self) -> None:
         while True:
             await asyncio.sleep(0.25)
-            limit = time.monotonic() - self._resend_after_s
+            now = time.monotonic()
             under_way = {message.id for message in self._unconfirmed.values()}
             for name, unanswered in self._unanswered.items():
-                if unanswered.sent_at <= limit and name not in self._again and name not in under_way:
-                    self._again[name] = time.monotonic()
+                if now - unanswered.sent_at >= unanswered.patience_s and name not in self._again and name not in under_way:
+                    self._again[name] = now
+                    unanswered.patience_s = min(unanswered.patience_s * 2, self._resend_after_s * 8)
             self._wake.set()
 
     # Receipts

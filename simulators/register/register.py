@@ -19,7 +19,7 @@ from simulators.register.messages import Outgoing, replacement
 from simulators.register.record import RegisterRecord
 from simulators.register.source import Source
 
-FINAL = frozenset({"delivered", "rejected", "skipped", "expired", "not-found"})
+FINAL = frozenset({"delivered", "rejected", "skipped", "expired", "not-found", "without-delivery"})
 ASKING_AT_ONCE = 8
 
 
@@ -61,6 +61,9 @@ class Register:
         self._failure: asyncio.Future[None] | None = None
         self.fed = 0
         self.all_fed = False
+        self._feeding = True
+        self.replacing = True
+        """Replace what is held as soon as it is seen, if we watch. Who wants to show how it is held switches it off for a while."""
 
     async def run(self) -> None:
         """Hand everything in; returns when every message has its receipt (and, if we watch, is final).
@@ -88,6 +91,10 @@ class Register:
             if self._amqp is not None:
                 await self._amqp.stop()
 
+    def end_feed(self) -> None:
+        """Take nothing more from the source; :meth:`run` returns when what was fed has its receipt."""
+        self._feeding = False
+
     def _failed(self, error: BaseException) -> None:
         if self._failure is not None and not self._failure.done():
             self._failure.set_exception(error)
@@ -96,7 +103,7 @@ class Register:
         watching = asyncio.get_running_loop().create_task(self._watch()) if self._pace.watch_every_s is not None else None
         try:
             await self._feed()
-            while self.unanswered or (watching is not None and self._open):
+            while self.unanswered > 0 or (watching is not None and self._open):
                 await asyncio.sleep(0.05)
                 if watching is not None and watching.done():
                     watching.result()
@@ -117,6 +124,8 @@ class Register:
             self._put(message, first=True)
         began = asyncio.get_running_loop().time()
         for message in self._source.messages():
+            if not self._feeding:
+                break
             if self.record.answer(message.id) is not None:
                 if self._pace.watch_every_s is not None and not self.record.was_corrected(message.id):
                     self._open[message.id] = message
@@ -140,14 +149,27 @@ class Register:
     async def _watch(self) -> None:
         assert self._pace.watch_every_s is not None
         while True:
-            await self.ask([name for name in self._open if self.record.answer(name) is not None])
-            for name in list(self._open):
+            await self._watch_once()
+            await asyncio.sleep(self._pace.watch_every_s)
+
+    async def _watch_once(self) -> None:
+        """Of each resident the first message that is not final is asked after: nothing behind it can be held."""
+        behind: dict[str, list[Outgoing]] = {}
+        for message in self._open.values():
+            behind.setdefault(message.resident, []).append(message)
+        while behind:
+            first = {resident: waiting[0].id for resident, waiting in behind.items() if self.record.answer(waiting[0].id) is not None}
+            await self.ask(list(first.values()))
+            going_on = {}
+            for resident, name in first.items():
                 state = self._states.get(name)
                 if state in FINAL or self.record.answer(name) == "refused":
-                    del self._open[name]
-                elif state == "held":
+                    self._open.pop(name, None)
+                    if rest := behind[resident][1:]:
+                        going_on[resident] = rest
+                elif state == "held" and self.replacing:
                     self._replace(self._open.pop(name))
-            await asyncio.sleep(self._pace.watch_every_s)
+            behind = going_on
 
     def _replace(self, held: Outgoing) -> None:
         if self.record.was_corrected(held.id):
@@ -156,6 +178,7 @@ class Register:
         abnormal = self.record.next_abnormal(held.resident)
         corrected = replacement(held.id, content, time=held.time, abnormal=abnormal, references=self._references)
         self._put(corrected.handled_by(held.operator, held.terminal), first=True)
+        self._open = {corrected.id: self._open.pop(corrected.id), **self._open}  # it has the place of what it replaces
 
     async def ask(self, ids: Collection[str]) -> Mapping[str, str]:
         """Ask the gateway after messages and put what it says into the record, where that is new."""
@@ -188,10 +211,13 @@ class Register:
 
 
 def state_of(said: Mapping[str, Any]) -> tuple[str, str]:
-    """State and reason in what the gateway says of a message: those of the delivery that is furthest from being through."""
+    """State and reason in what the gateway says of a message: those of the delivery that is furthest from being through.
+
+    ``without-delivery``: an operator corrected all of it, and the corrected message goes on under another name.
+    """
     deliveries = said.get("deliveries")
     if not isinstance(deliveries, list) or not deliveries:
-        return str(said.get("state", "")), str(said.get("reason") or "")
+        return str(said.get("state") or "without-delivery"), str(said.get("reason") or "")
     weight = (
         "held",
         "unknown",

@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from certs.tls import client_context
-from simulators.city import City
+from simulators.city import KINDS, City
 from simulators.references import References, Vault
 from simulators.register.amqp_door import AmqpDoor, Broker
 from simulators.register.https_door import HttpsDoor
@@ -30,7 +30,8 @@ class AmqpSettings(BaseModel):
     port: int = Field(ge=1, le=65535)
     vhost: str = "renkei"
     user: str = "resident-record-system"
-    password_file: Path
+    password_file: Path | None = None
+    """Without one the client certificate is the login; needs ``tls``."""
     tls: bool = False
     server_name: str = "broker"
     """DNS name that the broker's certificate must carry, with ``tls``."""
@@ -67,8 +68,11 @@ class RegisterSettings(BaseModel):
     population: int = Field(default=400_000, ge=1)
     city_seed: int = 1
     days: tuple[int, ...] = (1,)
+    kinds: tuple[str, ...] = KINDS
+    """What happens in the city; see :class:`simulators.city.City`."""
     events_a_day: int | None = Field(default=None, ge=1)
     spoil: int = Field(default=0, ge=0)
+    spoil_every: int = Field(default=1, ge=1)
     per_s: float | None = Field(default=None, gt=0)
     in_hand: int = Field(default=4000, ge=1)
     watch_every_s: float | None = Field(default=None, gt=0)
@@ -89,8 +93,10 @@ def build(settings: RegisterSettings, *, source: Source | None = None) -> Regist
     salt = settings.the_salt()
     references = References(salt)
     if source is None:
-        city = City(settings.city_seed, settings.population)
-        source = CityDays(city, references, days=settings.days, events_a_day=settings.events_a_day, spoil=settings.spoil)
+        city = City(settings.city_seed, settings.population, kinds=settings.kinds)
+        source = CityDays(
+            city, references, days=settings.days, events_a_day=settings.events_a_day, spoil=settings.spoil, spoil_every=settings.spoil_every
+        )
     context = client_context(settings.certificate, settings.key, settings.ca, settings.crl)
     record = RegisterRecord(settings.record, vault=Vault(salt), references=references, sync=settings.record_sync)
     lanes = Lanes(https_share=settings.https_share if settings.amqp is not None else 1.0, order=settings.order)
@@ -116,7 +122,7 @@ def _amqp(
         port=amqp.port,
         vhost=amqp.vhost,
         user=amqp.user,
-        password=read_secret(amqp.password_file),
+        password=read_secret(amqp.password_file) if amqp.password_file is not None else None,
         context=context if amqp.tls else None,
         server_name=amqp.server_name,
     )

@@ -26,22 +26,31 @@ class CityDays:
     """Days of a city. Some in-city moves can be spoilt on purpose (E102), so that they must be replaced."""
 
     def __init__(
-        self, city: City, references: References, *, days: Collection[int] = (1,), events_a_day: int | None = None, spoil: int = 0
+        self,
+        city: City,
+        references: References,
+        *,
+        days: Collection[int] = (1,),
+        events_a_day: int | None = None,
+        spoil: int = 0,
+        spoil_every: int = 1,
     ) -> None:
-        """``spoil``: how many of the in-city moves, from the first, are sent with a mistake."""
+        """``spoil``: how many of the in-city moves are sent with a mistake; ``spoil_every``: each so-manieth, from the first."""
         self._city = city
         self._references = references
         self._days = sorted(days)
         self._events = events_a_day
         self._spoil = spoil
+        self._spoil_every = spoil_every
         self._right: dict[str, bytes] = {}
 
     def messages(self) -> Iterator[Outgoing]:
-        left = self._spoil
+        left, moves = self._spoil, 0
         for day in self._days:
             for event in self._city.day(day, self._events):
                 sent = event
-                if left and event.reason == "MOVE":
+                moves += event.reason == "MOVE"
+                if left and event.reason == "MOVE" and (moves - 1) % self._spoil_every == 0:
                     left -= 1
                     self._right[event.ce_id] = event.xml
                     sent = spoiled(event)

@@ -174,17 +174,16 @@ async def test_a_node_that_cannot_start_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_supervised_node_is_started_again(broker_node: EmbeddedNode) -> None:
-    supervising = asyncio.create_task(broker_node.supervise())
+async def test_a_node_that_ended_by_itself_is_noticed_and_started_again(broker_node: EmbeddedNode) -> None:
     pid = broker_node.pid
     assert pid is not None
+    assert not await broker_node.wait_ended(0.05)
     os.kill(pid, signal.SIGKILL)
-    await until(lambda: broker_node.ready and broker_node.pid != pid, 30)
-    supervising.cancel()
-    await asyncio.wait({supervising})
+    assert await broker_node.wait_ended(5)
+    assert not broker_node.ready
+    await broker_node.start()
     assert broker_node.ready
-    async with session(broker_node.endpoint(), name="test"):
-        pass
+    assert broker_node.pid != pid
 
 
 @pytest.mark.parametrize(
@@ -241,8 +240,19 @@ def test_another_installation_may_be_named(tmp_path: Path, monkeypatch: pytest.M
 async def test_a_child_is_killed_with_its_whole_group(tmp_path: Path) -> None:
     child = Child(["sh", "-c", "sleep 1000 & sleep 1000"], env={"PATH": os.environ["PATH"]}, cwd=tmp_path, output=tmp_path / "out")
     await until(lambda: len(group(child.pid)) == 3)
+    assert child.returncode is None
     child.kill()
+    assert child.returncode == -signal.SIGKILL
     await until(lambda: not group(child.pid))
+
+
+@pytest.mark.slow
+async def test_a_childs_exit_status_is_known_before_it_is_reaped(tmp_path: Path) -> None:
+    child = Child(["sh", "-c", "exit 7"], env={"PATH": os.environ["PATH"]}, cwd=tmp_path, output=tmp_path / "out")
+    assert await child.wait(10)
+    assert child.returncode == 7
+    child.kill()
+    assert child.returncode == 7
 
 
 def group(pid: int) -> set[int]:

@@ -288,6 +288,21 @@ async def test_a_paused_queue_is_not_consumed_and_others_are(publisher: Publishe
     assert (await live.next()).body == b"waits"
 
 
+@pytest.mark.rule("R12")
+async def test_an_ack_right_before_a_pause_is_told(publisher: Publisher, consumer: Consumer, declared: Names) -> None:
+    inbox = Inbox()
+    subscription = await consumer.subscribe(declared.live, prefetch=5, on_delivery=inbox)
+    publisher.ring("work", declared.live_key, b"done")
+    publisher.ring("work", declared.live_key, b"not done")
+    done, _ = await inbox.take(2)
+    assert consumer.ack(done)
+    subscription.pause()
+    await subscription.resume()
+    again = await inbox.next()
+    assert again.body == b"not done"
+    assert consumer.ack(again)
+
+
 async def counted(consumer: Consumer, queue: str, ready: int) -> bool:
     return (await consumer.depth(queue)).ready == ready
 

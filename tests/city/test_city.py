@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from message_formats import identity, reading, writing
+from message_formats import catalogue, identity, reading, writing
 from simulators.city import City, replacement, spoiled
 from simulators.city.__main__ import main
 from simulators.city.events import Event
+from simulators.city.people import REMOVED
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,58 @@ def test_initial_records_are_valid_but_for_their_sequence_number() -> None:
         writing.write("identity-information-update", {**record, "update_sequence_number": "1"})
 
 
+def test_what_follows_from_a_day_is_valid_and_leaves_the_number_out_where_it_is_forbidden() -> None:
+    city = City(11, 20_000)
+    events = {event.ce_id: event for event in city.day(1, 400)}
+    sent = list(city.following(1, 400))
+    types = Counter(message.type for message in sent)
+    assert types["resident-change-notification"] == types["certificate-data-change"] == 400
+    assert set(types) >= {
+        "move-in-notice",
+        "family-register-supplement-notice",
+        "residence-address-notice",
+        "individual-number-generation-request",
+    }
+    for message in sent:
+        assert reading.read(message.xml, expected=message.type)
+        assert message.follows in events
+        number = events[message.follows].items["individual_number"]
+        if catalogue.get(message.type).individual_number != "yes":
+            assert number is None or number.encode() not in message.xml
+    assert len({message.ce_id for message in sent}) == len(sent)
+
+
+def test_what_happens_beside_the_register() -> None:
+    city = City(12, 40_000)
+    sent = list(city.beside(3))
+    assert [message.ce_time for message in sent] == sorted(message.ce_time for message in sent)
+    types = Counter(message.type for message in sent)
+    assert 38 <= types["certificate-request"] <= 46
+    assert set(types) == {"certificate-request", "provision-request", "card-management-update", "application-record"}
+    for message in sent:
+        assert reading.read(message.xml, expected=message.type)
+    assert [message.xml for message in City(12, 40_000).beside(3)] == [message.xml for message in sent]
+
+
+def test_months_in_a_row_keep_the_real_mix() -> None:
+    city = City(13, 40_000)
+    reasons = Counter(event.reason for event in city.days(1, 60))
+    total = sum(reasons.values())
+    assert total > 1300
+    assert 0.02 <= reasons["BIRTH"] / total <= 0.07
+    assert 0.06 <= reasons["DEATH"] / total <= 0.13
+    assert 0.2 <= reasons["IN_DOM"] / total <= 0.36
+    assert 0.19 <= reasons["OUT_DOM"] / total <= 0.36
+
+
+def test_removed_records_are_there_for_those_who_ask() -> None:
+    city = City(2, 20_000)
+    gone = [city.resident(REMOVED + index) for index in range(400)]
+    assert {person.state for person in gone} == {"2", "3"}
+    assert all(person.removed_on is not None and person.removed_on < "20260401" for person in gone)
+    assert {city.resident(index).state for index in range(100)} == {"1"}
+
+
 def test_replacements_and_spoiled_events(peak: list[Event]) -> None:
     move = next(event for event in peak if event.reason == "MOVE")
     bad = spoiled(move)
@@ -145,3 +198,23 @@ def test_the_command_writes_files(tmp_path: Path, capsys: pytest.CaptureFixture[
         reading.read(line["data"].encode()).party_key for line in lines
     ]
     assert "20 events" in capsys.readouterr().out
+
+
+def test_a_small_city_goes_on_when_nearly_everybody_of_the_first_day_has_left() -> None:
+    city = City(3, 5)
+    events = [event for day in range(1, 40) for event in city.day(day, 20)]
+    assert len(events) == 39 * 20
+
+
+def test_a_city_restricted_to_moves_and_corrections_keeps_everybody() -> None:
+    city = City(3, 12, kinds=("MOVE", "AMEND_OFF"))
+    events = [event for day in range(1, 6) for event in city.day(day, 100)]
+    assert {event.reason for event in events} <= {"MOVE", "AMEND_OFF", "HH_CHANGE"}
+    assert {event.resident for event in events} <= set(range(20))
+    with pytest.raises(ValueError, match="something must happen"):
+        City(3, 12, kinds=("EARTHQUAKE",))
+
+
+def test_an_empty_city_says_so() -> None:
+    with pytest.raises(ValueError, match="nobody is left"):
+        list(City(3, 3, kinds=("DEATH",)).day(1, 100))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,9 +32,9 @@ def convicted(kinds: str, make: type[World], expected: str, **kwargs: Any) -> bo
 
 
 @pytest.fixture
-def patched(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def patched(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Bugs are planted from outside and gone after the test."""
-    yield monkeypatch
+    return monkeypatch
 
 
 @pytest.mark.planted("none")
@@ -124,7 +123,8 @@ def test_retry_by_requeue() -> None:
 
 
 class OldPartyKey(World):
-    """The correction keeps the 依頼管理番号. The machine refuses that, so the bug goes round it; with it, the old reading of *duplicate*."""
+    """The correction keeps the 依頼管理番号. The machine refuses that, so the bug goes round it; with it, the old reading of
+    *duplicate*."""
 
     def correction(self, head: DeliveryRow) -> DeliveryRow:
         new = super().correction(head)

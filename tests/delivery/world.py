@@ -18,6 +18,8 @@ from gateway.delivery.rows import LIVENESS_S, START_S, DeliveryRow, Hold, KeyRow
 CALL_S = 20.0
 SETTLE_S = 5.0
 RETRY = RetryPolicy(first_s=1.0, longest_s=8.0, budget=3)
+FAULTS = ("crash", "freeze", "thaw", "thaw", "lose", "down", "up", "up", "close", "bell-lost", "bell-twice", "op", "op", "stray")
+"""What may happen to a worker, a party or a bell; what stands twice is as likely again."""
 KINDS = {
     "A": PartyTraits(party="p", resend=True, memory_s=1e6, settle_s=SETTLE_S, call_s=CALL_S, retry=RETRY),
     "AR": PartyTraits(party="p", resend=False, settle_s=SETTLE_S, call_s=CALL_S, retry=RETRY),
@@ -408,7 +410,7 @@ class World:
                 self.queried(w, task)
 
     def fault(self, rng: random.Random, w: Worker, key: KeyRow) -> None:
-        match rng.choice("crash freeze thaw thaw lose down up up close bell-lost bell-twice op op stray".split()):
+        match rng.choice(FAULTS):
             case "crash":
                 self.crash(w)
             case "freeze":

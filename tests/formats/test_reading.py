@@ -62,6 +62,10 @@ def test_cdata_is_text() -> None:
 
 
 S = b"<sex>2</sex>"
+XSI = b'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+XSI_TYPE = b"<sex " + XSI + b' xmlns:t="urn:renkei:format:types:1" xsi:type="t:Code">2</sex>'
+XSI_NIL = b"<sex " + XSI + b' xsi:nil="false">2</sex>'
+XSI_LOCATION = b':1" ' + XSI + b' xsi:schemaLocation="urn:x file:///etc/passwd">'
 
 
 @pytest.mark.invariant("I10")
@@ -99,8 +103,10 @@ S = b"<sex>2</sex>"
             "code-table:relationship",
         ),
         (GOOD.replace("見本町".encode(), "見本町".encode() * 100), "value-length", "/IdentityInformationUpdate/address", "xsd:*"),
-        (GOOD.replace(b"0800229<", b"0800229 <"), "item-missing", "", ""),
-    ][:-1],
+        (GOOD.replace(S, XSI_TYPE), "attribute-unexpected", "/IdentityInformationUpdate/sex", "xsd:*"),
+        (GOOD.replace(S, XSI_NIL), "attribute-unexpected", "/IdentityInformationUpdate/sex", "xsd:*"),
+        (GOOD.replace(b':1">', XSI_LOCATION), "attribute-unexpected", "/IdentityInformationUpdate", "xsd:*"),
+    ],
 )
 def test_bad_bytes(data: bytes, code: str, place: str, rule: str) -> None:
     error = refused(data)
@@ -185,6 +191,11 @@ def test_unknown_items_are_refused_when_writing() -> None:
 def test_the_packaged_schemas_are_those_of_the_catalogue() -> None:
     found = {file.name: file.read_text(encoding="utf-8") for file in generated.FOLDER.glob("*.xsd")}
     assert found == generated.wanted()
+
+
+def test_the_pages_in_docs_are_those_of_the_catalogue() -> None:
+    found = {file.name: file.read_text(encoding="utf-8") for file in generated.PAGES.glob("*.md")}
+    assert found == generated.pages()
 
 
 def test_threads_have_parsers_and_schemas_of_their_own() -> None:

@@ -10,8 +10,9 @@ from certs.setup import ensure
 from tests.intake.kit import House, house
 from tests.intake.web import Web, serve
 from tests.support.broker import authority, broker_node, declared, endpoint, names
+from tests.support.postgres import ledger_url, postgres_server, postgres_url
 
-__all__ = ["authority", "broker_node", "declared", "endpoint", "names"]
+__all__ = ["authority", "broker_node", "declared", "endpoint", "ledger_url", "names", "postgres_server", "postgres_url"]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateway.errors import InputRefused
 from gateway.intake.admit import Intake
 from gateway.intake.cloudevents import EventAttributes
 from gateway.intake.prepare import Preparer, Sender, Submission
@@ -41,6 +42,15 @@ def attributes(**changes: Any) -> EventAttributes:
     return EventAttributes(**values)
 
 
+def refusal(call: Callable[[], object]) -> InputRefused | None:
+    """What a call refuses with, or None; any other exception goes on."""
+    try:
+        call()
+    except InputRefused as e:
+        return e
+    return None
+
+
 def headers(source_id: str | None = None, **changes: str | None) -> dict[str, str]:
     """Headers of the HTTPS door; a change to None leaves one out."""
     values: dict[str, str | None] = {
@@ -59,7 +69,7 @@ def submission(data: bytes, *, system: str = REGISTER, door: str = "https", **ch
 
 
 def policy_for(*systems: str) -> PolicyTables:
-    """The packaged tables, in which test systems with fictitious names may send what the register may: a broker test needs its own names."""
+    """The packaged tables, in which test systems with fictitious names may send what the register may: each broker test has its own."""
     packaged = tables()
     register = [{"from": system, "to": "city-cs"} for system in systems]
     return build(

@@ -103,7 +103,9 @@ class Bench:
     stack: contextlib.AsyncExitStack
     number: int = 0
 
-    async def door(self, *, publisher: Any = None, prefetch: int = 200, start: bool = True, home: House | None = None, **changes: Any) -> Any:
+    async def door(
+        self, *, publisher: Any = None, prefetch: int = 200, start: bool = True, home: House | None = None, **changes: Any
+    ) -> Any:
         """A door as a process of its own would have it: own connections, own worker id."""
         self.number += 1
         worker = f"worker-{self.number}"

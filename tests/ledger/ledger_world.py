@@ -17,7 +17,6 @@ from gateway.contract import Delivered, Effect, QueryAnswer
 from gateway.delivery import machine
 from gateway.delivery.rows import LIVENESS_S, START_S, DeliveryRow, Hold, KeyRow, State
 from gateway.errors import CommandRefused
-from gateway.ids import key_row_id
 from gateway.ledger import tables as t
 from gateway.ledger.admission import Admit
 from gateway.ledger.claims import Claimed, ClaimKeys, TakeBack
@@ -121,10 +120,8 @@ class LedgerWorld(World):
         self.sources[message.message_id] = source
         self.submit(Admit(messages=[message]), self._admitted)
         if key_id not in self.real:
-            subject = self.book.session.connection.execute(
-                select(t.message.c.subject).where(t.message.c.id == message.message_id)
-            ).scalar_one()
-            self.real[key_id] = key_row_id(party, "s", subject)
+            query = select(t.delivery.c.key_id).where(t.delivery.c.message_id == message.message_id, t.delivery.c.party == party)
+            self.real[key_id] = self.book.session.connection.execute(query).scalar_one()
         return source
 
     def _admitted(self, result: Any) -> None:

@@ -124,10 +124,10 @@ async def test_postgresql_session(postgres_url: str) -> None:
     engine = open_engine(postgres_url)
     session = engine.session()
     now = session.begin()
-    show = lambda name: session.connection.exec_driver_sql(f"SHOW {name}").scalar()  # noqa: E731
-    assert show("transaction_isolation") == "read committed"
-    assert show("idle_in_transaction_session_timeout") == "2s"
-    server_time = session.connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())::float8").scalar()
+    ask = session.connection.exec_driver_sql
+    assert ask("SHOW transaction_isolation").scalar() == "read committed"
+    assert ask("SHOW idle_in_transaction_session_timeout").scalar() == "2s"
+    server_time = ask("SELECT extract(epoch FROM clock_timestamp())::float8").scalar_one()
     assert now <= server_time < now + 5
     session.rollback()
     session.close()
@@ -181,18 +181,18 @@ async def test_an_error_of_a_query_holds_no_values(ledger_url: str) -> None:
 
 
 async def test_pipelined_statements_and_their_errors(ledger_url: str) -> None:
-    def work(connection: Any, operations: Any, now: float) -> list[int]:
+    def work(connection: Any, operations: Any, now: float) -> list[str]:
         with pipelined(connection):
             for operation in operations:
                 connection.execute(insert(note), {"text": operation.text, "place": 1})
                 connection.execute(insert(note), {"text": f"{operation.text}-twin", "place": 2})
-        return [len(operations)] * len(operations)
+        return [operation.text.upper() for operation in operations]
 
     async with ledger(ledger_url, run=work) as (engine, writer, _):
-        assert await writer.submit(Write(text="a")) == 1
+        assert await writer.submit(Write(text="a")) == "A"
         with pytest.raises(OperationFailed, match="ledger-constraint"):
             await writer.submit(Write(text="a"))
-        assert await writer.submit(Write(text="b")) == 1
+        assert await writer.submit(Write(text="b")) == "B"
         assert sorted(await engine.read(texts)) == ["a", "a-twin", "b", "b-twin"]
 
 
@@ -222,7 +222,8 @@ async def test_the_log_stays_short_under_steady_writing(tmp_path: Path, monkeypa
     path = tmp_path / "ledger.db"
     wal = Path(f"{path}-wal")
     async with ledger(f"sqlite:///{path}") as (engine, writer, _):
-        sizes, written = [], 0
+        sizes: list[int] = []
+        written = 0
         while len(sizes) < 3 or not any(after < before for before, after in itertools.pairwise(sizes)):
             await asyncio.gather(*(writer.submit(Write(text=f"{written}-{i}" + "x" * 500)) for i in range(20)))
             written += 20
@@ -234,14 +235,20 @@ async def test_the_log_stays_short_under_steady_writing(tmp_path: Path, monkeypa
 async def test_deleted_content_is_gone_from_the_file(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     async with ledger(f"sqlite:///{path}") as (engine, writer, _):
-        await writer.submit(Write(text="ERASE-ME-7f3a"))
+        secret = "ERASE-ME-" + "7f3a" * 50
+        await writer.submit(Write(text="kept"))
+        await writer.submit(Write(text=secret))
         backend = engine.backend
         assert isinstance(backend, SqliteBackend)
         await asyncio.to_thread(backend.checkpoint)
-        assert b"ERASE-ME-7f3a" in path.read_bytes()
-        await writer.submit(Write(text="x", act=lambda connection: connection.execute(text("DELETE FROM note"))))
+        assert secret.encode() in path.read_bytes()
+
+        def erase(connection: Any) -> None:
+            connection.execute(text("DELETE FROM note WHERE text = :text"), {"text": secret})
+
+        await writer.submit(Write(text="x", act=erase))
         await asyncio.to_thread(backend.checkpoint)
-        assert b"ERASE-ME-7f3a" not in path.read_bytes() + Path(f"{path}-wal").read_bytes()
+        assert b"7f3a7f3a" not in path.read_bytes() + Path(f"{path}-wal").read_bytes()
 
 
 def sqlite_error(code: int) -> sqlite3.OperationalError:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, event
 from gateway.contract import Delivered, Pending, Receipt, Rejected
 from gateway.delivery.rows import PartyTraits
 from gateway.ledger import counts, lookup, queries
+from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.housekeeping import ClaimIntake, RecordReply
 from gateway.ledger.unit import run_group
@@ -36,10 +37,20 @@ def statements(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
         if re.match(r"\s*(SELECT|UPDATE|DELETE)", statement):
             seen.setdefault(statement, parameters[0] if many or isinstance(parameters, list) else parameters)
 
+    execute = sql.execute
+
+    def note_text(connection: Connection, text: str, values: Any, *, many: bool = False) -> Any:
+        note(connection, None, text, values, None, many)
+        return execute(connection, text, values, many=many)
+
     found: list[tuple[str, Any]] = []
     event.listen(connection, "before_cursor_execute", note)
-    yield found
-    event.remove(connection, "before_cursor_execute", note)
+    sql.execute = note_text
+    try:
+        yield found
+    finally:
+        sql.execute = execute
+        event.remove(connection, "before_cursor_execute", note)
     found.extend(seen.items())
 
 

@@ -36,7 +36,7 @@ def test_looser_permissions_are_refused_by_name_and_remedy(keys: KeyStore) -> No
         KeyStore(keys.directory).ensure()
     assert path.read_text().strip() not in "".join(traceback.format_exception(caught.value))
     path.chmod(0o600)
-    keys.directory.chmod(0o755)
+    keys.directory.chmod(0o750)
     with pytest.raises(ConfigurationError, match="key-directory-permissions"):
         KeyStore(keys.directory).ensure()
 

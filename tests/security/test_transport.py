@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
+import functools
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -392,6 +393,36 @@ async def test_only_an_alert_of_the_handshake_on_a_fresh_connection_says_not_sen
     monkeypatch.setattr(http._session, "post", fail)
     code = await (unanswered(http) if sent else not_sent(http))
     assert code == ("tls-broken" if sent else "tls-alert-unknown-ca")
+
+
+@pytest.mark.rule("R10")
+@pytest.mark.parametrize("fresh", [True, False])
+async def test_an_alert_hidden_behind_a_failed_write_is_still_seen(caller: Caller, monkeypatch: pytest.MonkeyPatch, fresh: bool) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        protocol = transport._Protocol(asyncio.get_running_loop())
+        alert = ssl.SSLError(1, "alert")
+        alert.reason = "TLSV1_ALERT_UNKNOWN_CA"
+        asyncio.get_running_loop().call_soon(protocol.connection_lost, alert)
+        call = transport._current.get()
+        call.handed_over, call.fresh, call.protocol = True, fresh, protocol
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+    http = caller("https://127.0.0.1:1")
+    http._session = http._open()
+    monkeypatch.setattr(http._session, "post", fail)
+    assert await (not_sent(http) if fresh else unanswered(http)) == ("tls-alert-unknown-ca" if fresh else "connection-reset")
+
+
+async def test_an_aiohttp_that_works_otherwise_is_noticed(authority: TestAuthority, caller: Caller) -> None:
+    async with raw_server(answer_all, serving(authority)) as server:
+        http = caller(server.url)
+        http._session = http._open()
+        connector = http._session.connector
+        assert connector is not None
+        connector._factory = functools.partial(aiohttp.client_proto.ResponseHandler, loop=asyncio.get_running_loop())
+        with pytest.raises(TypeError, match="must be adapted"):
+            await http.post("/x", BODY, {})
+        assert server.requests == []
 
 
 # --- probe and settings

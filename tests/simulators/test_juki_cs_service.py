@@ -104,7 +104,11 @@ async def test_a_changed_code_takes_the_resident_along(city_cs: Simulator) -> No
     assert (await city_cs.caller.update(("c", xml_of(1, **after)))).results[0][1] == "accepted"
     assert (await city_cs.caller.update(("d", xml_of(1, change_reason="22", update_sequence_number="4")))).results[0][2] == "E201"
     references = References(SALT)
-    assert [entry["resident"] for entry in city_cs.party.journal.entries()[:3]] == [references.of(old), references.of(old), references.of(new)]
+    assert [entry["resident"] for entry in city_cs.party.journal.entries()[:3]] == [
+        references.of(old),
+        references.of(old),
+        references.of(new),
+    ]
 
 
 async def test_a_hundred_records_fit_and_one_more_does_not(city_cs: Simulator) -> None:

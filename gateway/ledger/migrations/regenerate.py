@@ -1,4 +1,4 @@
-"""Make the first revision anew from ``tables.py``: ``python -m gateway.ledger.migrations.regenerate``, then ``ruff format`` on the result.
+"""Make the first revision anew from ``tables.py``: ``python -m gateway.ledger.migrations.regenerate``.
 
 Only until the first release. Afterwards every change of ``tables.py`` is a revision of its own, written by hand and reviewed; a test
 holds the migrated schema against the tables on both databases.
@@ -6,6 +6,8 @@ holds the migrated schema against the tables on both databases.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from alembic.autogenerate import produce_migrations, render_python_code
@@ -43,6 +45,7 @@ def main() -> None:
     target = Path(__file__).parent / "versions" / "r0001_initial.py"
     lines = [line for line in body.splitlines() if not line.strip().startswith("#")]
     target.write_text(_HEAD + "\n".join(f"    {line.removeprefix('    ')}" for line in lines) + "\n", encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(target)], check=True)
 
 
 if __name__ == "__main__":
