@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import logging
 import os
 import signal
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Any
 
 from certs.errors import CertificateError
 from certs.tls import Authority, client_context, server_context
@@ -30,9 +30,12 @@ from gateway.delivery.party import PartyRunner, Shape
 from gateway.delivery.rows import PartyTraits, RetryPolicy
 from gateway.delivery.transport import Endpoint, PartyHttp
 from gateway.delivery.worker import Worker, ringer
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, GatewayError, Unavailable
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.queries import backlog, own_message
+from gateway.monitoring import Monitoring, process_index
+from gateway.operations import logs
+from gateway.operations.metrics import FactsReader, Metrics
 from gateway.plugins import BoundParty, bind_parties
 from gateway.ready import mark_ready
 from gateway.security.blind import BlindIndex, ContentMac
@@ -40,9 +43,10 @@ from gateway.security.jwe import JweKeys
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
 
-INDEX_VARIABLE = "RENKEI_PROCESS_INDEX"
-"""Which of several equal processes this is, set by the supervisor: each has its own port for metrics."""
+if TYPE_CHECKING:
+    from gateway.intake.amqp import AmqpDoor
 
+_log = logging.getLogger(__name__)
 
 # ---- what both kinds need ------------------------------------------------------------------------------------------------------------
 
@@ -59,6 +63,7 @@ class Base:
     endpoint: BrokerEndpoint
     keys: KeyStore
     parties: dict[str, BoundParty]
+    monitoring: Monitoring
 
 
 def broker_endpoint(config: Config) -> BrokerEndpoint:
@@ -108,22 +113,36 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     parties = bind_parties(config)
     keys = KeyStore(config.keys_directory).ensure()
-    ledger = await asyncio.to_thread(Ledger.open, config.ledger_url())
+    facts = FactsReader(lambda fn: ledger.read(fn))  # noqa: PLW0108 the ledger is opened below, with a place to count its groups
+    metrics = Metrics(facts=facts)
+    ledger = await asyncio.to_thread(Ledger.open, config.ledger_url(), profile=config.profile, on_group=metrics.group)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(ledger.close)
         endpoint = broker_endpoint(config)
         publisher = Publisher(endpoint, name=f"renkei {role} publish")
+        consumer = Consumer(endpoint, name=f"renkei {role} consume")
+        liveness = Liveness(ledger, role)
+        monitoring = Monitoring(config, role, ledger, facts, metrics)
+        monitoring.watch_ledger(liveness)
+        monitoring.watch_broker(publisher, consumer)
+        await stack.enter_async_context(monitoring.page(listener_context(config, config.metrics.certificate)))
         await publisher.start()
         stack.push_async_callback(publisher.close)
         ledger.ring = ringer(publisher)
-        consumer = Consumer(endpoint, name=f"renkei {role} consume")
         await consumer.start()
         stack.push_async_callback(consumer.close)
-        liveness = Liveness(ledger, role)
         await liveness.start()
         stack.push_async_callback(liveness.stop)
         yield Base(
-            config=config, ledger=ledger, publisher=publisher, consumer=consumer, liveness=liveness, endpoint=endpoint, keys=keys, parties=parties
+            config=config,
+            ledger=ledger,
+            publisher=publisher,
+            consumer=consumer,
+            liveness=liveness,
+            endpoint=endpoint,
+            keys=keys,
+            parties=parties,
+            monitoring=monitoring,
         )
 
 
@@ -147,7 +166,8 @@ def traits_of(party: BoundParty) -> PartyTraits:
     )
     if traits.resend and traits.memory_s <= traits.open_s:
         raise ConfigurationError(
-            "party-memory", f"{party.party} forgets ids after {traits.memory_s:g} s, but an attempt may stay open for {traits.open_s:g} s (R9)"
+            "party-memory",
+            f"{party.party} forgets ids after {traits.memory_s:g} s, but an attempt may stay open for {traits.open_s:g} s (R9)",
         )
     return traits
 
@@ -156,9 +176,7 @@ def party_http(config: Config, party: BoundParty) -> PartyHttp:
     """The HTTP client for one party: our certificate, its name, its authority."""
     certificate, key = config.certificate(party.config.certificate)
     minimum = ssl.TLSVersion.TLSv1_2 if party.config.tls == "1.2" else ssl.TLSVersion.TLSv1_3
-    endpoint = Endpoint(
-        url=party.config.url, peer=party.config.peer, call_s=party.limits.call_s, connections=party.limits.calls
-    )
+    endpoint = Endpoint(url=party.config.url, peer=party.config.peer, call_s=party.limits.call_s, connections=party.limits.calls)
     try:
         context = client_context(certificate, key, config.ca_file, config.crl_file, minimum=minimum)
         context.check_hostname = False  # PartyHttp demands the exact name party.peer of every connection
@@ -191,7 +209,7 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
             adapter = party.adapter(AdapterHost(settings=party.settings, http=http))
             caller = Caller(adapter, sealer, common.liveness, calls=party.limits.calls, call_s=party.limits.call_s)
             shape = Shape(calls=party.limits.calls, records_per_call=party.limits.records_per_call, share=config.workers.share)
-            runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, None))
+            runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics))
 
         async def recreate(queue: str) -> None:
             await topology.recreate(common.endpoint, topology_of(config), queue)
@@ -222,7 +240,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
 
     async with base(config, "gateway") as common, contextlib.AsyncExitStack() as stack:
         await topology.declare(common.endpoint, topology_of(config))
-        ledger, limits = common.ledger, config.intake.limits
+        ledger, limits, monitoring = common.ledger, config.intake.limits, common.monitoring
         senders = {
             name: Sender(system=name, peer=system.peer, doors=frozenset(system.doors), types=frozenset(system.types))
             for name, system in config.intake.systems.items()
@@ -256,9 +274,12 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             pressure=pressure,
             status=status,
             jwks=jwe.public_jwks,
+            meter=monitoring.metrics,
         )
         https = config.intake.https
-        stack.push_async_callback(_cleanup(await open_door(door, host=https.host, port=https.port, tls=listener_context(config, https.certificate))))
+        tls = listener_context(config, https.certificate)
+        stack.push_async_callback((await open_door(door, host=https.host, port=https.port, tls=tls)).cleanup)
+        monitoring.watch_door("intake", lambda: pressure.closed)
         for name, system in config.intake.systems.items():
             if "amqp" in system.doors:
                 amqp = AmqpDoor(
@@ -271,26 +292,26 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                     publisher=common.publisher,
                     opener=jwe,
                     pressure=pressure,
+                    meter=monitoring.metrics,
                     prefetch=config.intake.amqp.prefetch,
                     batch=config.intake.amqp.batch,
                 )
                 await amqp.start()
                 stack.push_async_callback(amqp.stop)
-        service = LedgerAdminService(config, ledger, common.keys, common.parties, traits_of, broker=common.publisher, depth=common.consumer.depth)
-        admin = config.admin
-        stack.push_async_callback(
-            _cleanup(
-                await serve_admin(
-                    create_app(service, Operators.of(config)), host=admin.host, port=admin.port, tls=listener_context(config, admin.certificate)
-                )
-            )
+                monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
+        service = LedgerAdminService(
+            config, ledger, common.keys, common.parties, traits_of, broker=common.publisher, depth=common.consumer.depth
         )
+        admin = config.admin
+        app = create_app(service, Operators.of(config))
+        tls = listener_context(config, admin.certificate)
+        stack.push_async_callback((await serve_admin(app, host=admin.host, port=admin.port, tls=tls)).cleanup)
         with mark_ready(config.data_dir, "gateway"):
             await stop.wait()
 
 
-def _cleanup(runner: web.AppRunner) -> Callable[[], Awaitable[None]]:
-    return runner.cleanup
+def _stopped(door: AmqpDoor) -> Unavailable | None:
+    return None if door.failed is None else Unavailable("intake-stopped", "a bug has stopped this door: restart the gateway process")
 
 
 # ---- running -----------------------------------------------------------------------------------------------------------------------
@@ -298,28 +319,39 @@ def _cleanup(runner: web.AppRunner) -> Callable[[], Awaitable[None]]:
 
 def run_gateway(config: Config) -> int:
     """``renkei up --role gateway``."""
-    return _run(gateway, config)
+    return _run(gateway, config, "gateway")
 
 
 def run_worker(config: Config) -> int:
     """``renkei up --role worker``."""
-    return _run(worker, config)
+    return _run(worker, config, "worker")
 
 
 def run_supervisor(config: Config) -> int:
     """``renkei up``: the embedded broker and all processes."""
     from gateway.supervisor import supervise
 
-    return _run(supervise, config)
+    return _run(supervise, config, "supervisor")
 
 
-def _run(main: Callable[[Config, asyncio.Event], Coroutine[Any, Any, None]], config: Config) -> int:
+def _run(main: Callable[[Config, asyncio.Event], Coroutine[Any, Any, None]], config: Config, role: str) -> int:
+    process = f"{role}-{process_index(role)}" if role == "worker" else role
+    logs.configure(config.log.level, json_lines=config.log.format == "json", instance=config.instance, process=process)
+
     async def until_signalled() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await main(config, stop)
+        _log.info("process-started", extra={"pid": os.getpid()})
+        try:
+            await main(config, stop)
+        except GatewayError:
+            raise  # the command says it in one line
+        except Exception:
+            _log.critical("process-failed", exc_info=True)
+            raise
+        _log.info("process-stopped", extra={"pid": os.getpid()})
 
     os.umask(0o077)
     try:

@@ -10,7 +10,8 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, version
 from typing import Any
 
@@ -133,6 +134,24 @@ def run(arguments: Sequence[str]) -> int:
         return _usage(str(error))
     if language is not None:
         cli_text.set_language(language)
+    with _told(cli_text.language()):
+        return _run(rest, debug=debug)
+
+
+@contextmanager
+def _told(language: str) -> Iterator[None]:
+    """The language in the environment, where commands that live outside the gateway, and those that a command runs, read it."""
+    before = os.environ.get("RENKEI_LANG")
+    os.environ["RENKEI_LANG"] = language
+    try:
+        yield
+    finally:
+        del os.environ["RENKEI_LANG"]
+        if before is not None:
+            os.environ["RENKEI_LANG"] = before
+
+
+def _run(rest: list[str], *, debug: bool) -> int:
     try:
         result = application().main(args=rest or ["--help"], prog_name="renkei", standalone_mode=False)
         return int(result) if isinstance(result, int) else int(ExitCode.OK if rest else ExitCode.USAGE)
@@ -147,7 +166,8 @@ def run(arguments: Sequence[str]) -> int:
         if debug:
             traceback.print_exc()
         code = exit_code_of(error)
-        text = error.safe_detail + (f" [{error.code}]" if code is ExitCode.REFUSED else "") + (f" ({error.rule})" if error.rule else "")
+        rule = error.rule if error.rule and f"({error.rule})" not in error.safe_detail else None
+        text = error.safe_detail + (f" [{error.code}]" if code is ExitCode.REFUSED else "") + (f" ({rule})" if rule else "")
         say_error(text, code=error.code, exit_code=code)
         return int(code)
     except BrokenPipeError:

@@ -106,9 +106,16 @@ def requests(
     if not found:
         say(t("nothing.requested" if everything else "nothing.waiting"))
         return
-    headings = [t(f"label.{name}") for name in ("request", "command", "delivery", "state", "by", "until", "reason")]
-    fields = ("request_id", "command", "delivery_id", "status", "requested_by")
-    show_table(headings, [[*(each[name] for name in fields), local_time(each["expires_at"]), each["reason"]] for each in found])
+    for each in found:
+        say(f"{each['request_id']}: {each['command']} → {each['status']}")
+        rows = [
+            (t("label.delivery"), each["delivery_id"]),
+            (t("label.by"), f"{each['requested_by']}: {each['reason']}"),
+            (t("label.until"), local_time(each["expires_at"])),
+        ]
+        if each["decided_by"]:
+            rows[-1] = (t("label.decided"), f"{each['decided_by']}  {local_time(each['decided_at'])}")
+        show_table(["", "", ""], [["  ", *row] for row in rows])
 
 
 def approve(

@@ -19,7 +19,7 @@ from gateway.cli_text import TEXT
 _HEAD = """# The `renkei` command
 
 Made from the code by `python -m gateway.cli_docs`. Every command takes `--json` for one JSON document on standard output, and
-`--lang en|ja`; without it the locale decides. Errors are one line each on standard error.
+`--lang en|ja`; without it `RENKEI_LANG` or the locale decides. Errors are one line each on standard error.
 
 ## Exit codes
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Any
 
 import typer
 
 from gateway.cli_client import AdminClient
 from gateway.cli_options import As, ConfigFile, Json
-from gateway.cli_support import load_config, local_time, say, show_json, show_table
+from gateway.cli_support import load_config, local_time, say, short_time, show_json, show_table
 from gateway.cli_text import t
 
 
@@ -34,11 +35,11 @@ def status(config: ConfigFile = None, operator: As = None, as_json: Json = False
     rows: list[list[object]] = [[label, glance[name]] for name, label in labels.items()]
     rows.append([t("label.oldest"), local_time(glance["oldest_unfinished_at"])])
     show_table(["", ""], rows)
-    headings = [t(f"label.{name}") for name in ("party", "breaker", "paused", "unfinished", "held", "last")]
+    headings = [t(f"label.{name}") for name in ("party", "breaker", "paused", "unfinished", "held_short", "last")]
     show_table(
         headings,
         [
-            [each["party"], _breaker(each), each["paused_by"], each["unfinished"], each["held_keys"], local_time(each["last_delivered_at"])]
+            [each["party"], _breaker(each), each["paused_by"], each["unfinished"], each["held_keys"], short_time(each["last_delivered_at"])]
             for each in parties
         ],
     )
@@ -51,9 +52,12 @@ def queues(config: ConfigFile = None, operator: As = None, as_json: Json = False
     if as_json:
         show_json(lanes)
         return
-    headings = [t(f"label.{name}") for name in ("party", "lane", "depth", "sending", "backing_off", "waiting", "held", "bells", "oldest")]
+    headings = [
+        t(f"label.{name}")
+        for name in ("party", "lane", "depth", "sending", "backing_off", "waiting", "held_short", "bells", "oldest_short")
+    ]
     fields = ("party", "lane", "depth", "sending", "backing_off", "waiting", "held_keys", "bells")
-    show_table(headings, [[*(each[name] for name in fields), local_time(each["oldest_at"])] for each in lanes])
+    show_table(headings, [[*(each[name] for name in fields), short_time(each["oldest_at"])] for each in lanes])
 
 
 def held(
@@ -74,8 +78,10 @@ def held(
     if not page["items"]:
         say(t("nothing.held"))
         return
-    headings = [t(f"label.{name}") for name in ("delivery", "party", "why", "behind", "next")]
-    show_table(headings, [[each["delivery_id"], each["party"], each["why"], each["behind"], each["next"]] for each in page["items"]])
+    for each in page["items"]:
+        say(f"{each['delivery_id']} → {each['party']}")
+        since = t("held.since", at=local_time(each["updated_at"]), count=each["behind"])
+        show_table(["", "", ""], [["  ", t("label.why"), each["why"]], ["", t("label.next"), each["next"]], ["", "", since]])
     if page["next_after"]:
         say(t("more", after=page["next_after"]))
 
@@ -92,26 +98,43 @@ def message(
     if as_json:
         show_json(found)
         return
-    say(f"{found['message_id']}  {found['type']}  {found['system']} {found['source_id']}  {local_time(found['accepted_at'])}")
+    say(f"{found['message_id']}  {found['type']}")
+    rows: list[list[object]] = [["  ", t("label.sender"), f"{found['system']} {found['source_id']} ({found['door']})"]]
+    rows += [["", t("label.accepted"), local_time(found["accepted_at"])]]
+    rows += [["", t("label.corrects"), found["corrects"]]] if found["corrects"] else []
+    show_table(["", "", ""], rows)
     for each in found["deliveries"]:
-        show_table(["", ""], _delivery_rows(each))
+        say(f"\n{each['delivery_id']} → {each['party']} ({each['lane']}, #{each['number']})")
+        show_table(["", "", ""], [["  ", label, value] for label, value in _delivery_rows(each)])
+        if each["allowed"]:
+            say(f"  --seen {each['state']}:{each['digest']}")  # in one piece, to be copied
+    say("")
     show_table(
-        [t("label.when"), "", t("label.by"), ""],
-        [[local_time(entry["at"]), entry["kind"], entry["actor"], _detail(entry["detail"])] for entry in found["timeline"]],
+        [t("label.when"), "", t("label.by")],
+        [[_clock(entry["at"]), entry["kind"], f"{entry['actor']}  {_detail(entry['detail'])}"] for entry in found["timeline"]],
     )
 
 
-def _delivery_rows(view: dict[str, Any]) -> list[list[object]]:
-    return [
-        [t("label.delivery"), f"{view['delivery_id']} → {view['party']} ({view['lane']}, #{view['number']})"],
-        [t("label.state"), view["state"]],
-        [t("label.why"), view["why"]],
-        [t("label.next"), view["next"]],
-        [t("label.when"), local_time(view["next_at"])],
-        [t("label.attempts"), f"{view['attempts']} ({view['spent']}/{view['budget']})"],
-        [t("label.behind"), view["behind"]],
-        [t("label.seen"), f"{view['state']}:{view['digest']}"],
+def _delivery_rows(view: dict[str, Any]) -> list[tuple[str, object]]:
+    """What is worth saying of a delivery now."""
+    rows: list[tuple[str, object]] = [
+        (t("label.state"), view["state"]),
+        (t("label.why"), view["why"]),
+        (t("label.next"), view["next"]),
     ]
+    if view["next_at"]:
+        rows.append((t("label.when"), local_time(view["next_at"])))
+    rows.append((t("label.attempts"), t("attempts", count=view["attempts"], spent=view["spent"], budget=view["budget"])))
+    if view["behind"]:
+        rows.append((t("label.behind"), view["behind"]))
+    if view["allowed"]:
+        rows.append((t("label.allowed"), ", ".join(view["allowed"])))
+    return rows
+
+
+def _clock(stamp: str) -> str:
+    """To the millisecond: several things happen in a second."""
+    return dt.datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
 def _breaker(party: dict[str, Any]) -> str:

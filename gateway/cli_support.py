@@ -50,6 +50,9 @@ EXIT_CODES: dict[ExitCode, tuple[str, str]] = {
     ExitCode.INTERRUPTED: ("interrupted by the user", "利用者による中断"),
 }
 
+ID = (20, 40)
+"""Characters of what is not broken in a table; the ids of the gateway have 32 or 36."""
+
 wants_json: ContextVar[bool] = ContextVar("wants_json", default=False)
 """Set once the arguments are known, so that errors too are said to a machine in its way."""
 
@@ -93,11 +96,16 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*("–" if cell is None else str(cell) for cell in row))
+    cells = [["–" if cell is None else str(cell) for cell in row] for row in rows]
+    headed = any(headings)
+    table = Table(box=box.SIMPLE_HEAD if headed else None, show_header=headed, pad_edge=False)
+    for number, heading in enumerate(headings):
+        # ids stay in one piece, so that they can be copied; the others give way
+        lengths = [len(row[number]) for row in cells if " " not in row[number]]
+        whole = len(lengths) == len(cells) and ID[0] <= max(lengths, default=0) <= ID[1]
+        table.add_column(heading, overflow="fold", no_wrap=whole)
+    for row in cells:
+        table.add_row(*row)
     # Without a terminal nothing is cut: whoever pipes the output wants whole ids.
     Console(width=None if sys.stdout.isatty() else 400, markup=False, highlight=False).print(table)
 
@@ -107,6 +115,14 @@ def local_time(stamp: str | None) -> str | None:
     if stamp is None:
         return None
     return dt.datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def short_time(stamp: str | None) -> str | None:
+    """The same for a narrow column: without the date if it is today's."""
+    if stamp is None:
+        return None
+    at = dt.datetime.fromisoformat(stamp).astimezone()
+    return at.strftime("%H:%M:%S" if at.date() == dt.datetime.now().astimezone().date() else "%Y-%m-%d %H:%M:%S")
 
 
 def config_path(given: Path | None) -> Path:

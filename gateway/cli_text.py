@@ -13,7 +13,10 @@ TEXT: dict[str, tuple[str, str]] = {
         "Renkei Gateway: carries a city's resident notifications to the parties outside.",
         "Renkei Gateway：住民記録の通知を外部機関へ確実に届けます。",
     ),
-    "option.lang": ("Language: en or ja (default: from LANG).", "表示言語：en または ja（既定は LANG）。"),
+    "option.lang": (
+        "Language: en or ja (default: RENKEI_LANG, or from LANG).",
+        "表示言語：en または ja（既定は RENKEI_LANG、または LANG）。",
+    ),
     "option.version": ("Show the version.", "バージョンを表示します。"),
     "option.json": ("Machine-readable output.", "機械可読（JSON）で出力します。"),
     "option.config": (
@@ -108,6 +111,8 @@ TEXT: dict[str, tuple[str, str]] = {
     "withdrawn": ("request {id}: {status}", "申請 {id}：{status}"),
     "paused": ("{party}: paused by {by}", "{party}：{by} が停止しました"),
     "resumed": ("{party}: resumed", "{party}：再開しました"),
+    "held.since": ("held since {at}; {count} of the same resident behind it", "{at} から保留。同じ住民の後続 {count} 件"),
+    "attempts": ("{count} ({spent} of {budget} retries spent)", "{count} 回（再送 {spent}/{budget}）"),
     "nothing.held": ("nothing is held", "保留はありません"),
     "nothing.waiting": ("no request waits for a second person", "承認待ちの申請はありません"),
     "nothing.requested": ("there are no requests", "申請はありません"),
@@ -120,6 +125,8 @@ TEXT: dict[str, tuple[str, str]] = {
     "label.broker": ("broker", "ブローカー"),
     "label.unfinished": ("unfinished", "未完了"),
     "label.held": ("held residents", "保留中の住民"),
+    "label.held_short": ("held", "保留"),
+    "label.oldest_short": ("oldest", "最古"),
     "label.unknown": ("unknown outcome", "結果不明"),
     "label.oldest": ("oldest unfinished", "最古の未完了"),
     "label.accepted_hour": ("accepted in the last hour", "直近1時間の受付"),
@@ -134,6 +141,10 @@ TEXT: dict[str, tuple[str, str]] = {
     "label.next": ("next", "次の動き"),
     "label.when": ("when", "時刻"),
     "label.behind": ("behind", "後続"),
+    "label.sender": ("from", "送信元"),
+    "label.accepted": ("accepted", "受付"),
+    "label.corrects": ("replaces", "訂正対象"),
+    "label.allowed": ("possible", "可能な操作"),
     "label.delivery": ("delivery", "配送"),
     "label.depth": ("depth", "件数"),
     "label.sending": ("sending", "送信中"),
@@ -146,7 +157,8 @@ TEXT: dict[str, tuple[str, str]] = {
     "label.seen": ("seen", "確認値"),
     "label.attempts": ("attempts", "試行"),
     "label.command": ("command", "命令"),
-    "label.by": ("by", "申請者"),
+    "label.by": ("by", "実行者"),
+    "label.decided": ("decided by", "決裁者"),
     "label.until": ("until", "期限"),
     "label.reason": ("reason", "理由"),
     "label.request": ("request", "申請"),
@@ -194,8 +206,8 @@ def language() -> Language:
 
 
 def language_of(environment: Mapping[str, str]) -> Language:
-    """The language by the locale variables."""
-    locale = environment.get("LC_ALL") or environment.get("LC_MESSAGES") or environment.get("LANG") or ""
+    """The language by ``RENKEI_LANG``, else by the locale variables."""
+    locale = environment.get("RENKEI_LANG") or environment.get("LC_ALL") or environment.get("LC_MESSAGES") or environment.get("LANG") or ""
     return "ja" if locale.lower().startswith("ja") else "en"
 
 

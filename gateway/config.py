@@ -317,6 +317,10 @@ class Config(Section):
     instance: Annotated[str, StringConstraints(pattern=_INSTANCE, max_length=40)] = Field(
         default="renkei", description="Name of this gateway in logs, metrics and evidence."
     )
+    profile: Literal["production", "test"] = Field(
+        default="production",
+        description="Of the business clock of a new ledger: in a test ledger it can be shifted, for ever; in a production one never.",
+    )
     data_dir: FilePath = Field(default=Path("var"), description="Everything that is generated at run time is below it.")
     ledger: Ledger = Ledger()
     broker: Broker = Broker()

@@ -21,6 +21,6 @@ def random_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def key_row_id(party: str, stream: str, subject: str) -> str:
-    """The id of the key row of (party, stream, subject): 40 hexadecimal digits. A subject is random, so this tells nothing of a person."""
+def key_place(party: str, stream: str, subject: str) -> str:
+    """What a key row is found by: a digest of (party, stream, subject), 40 hexadecimal digits. A subject is random, so it tells nothing."""
     return hashlib.blake2b("\0".join((party, stream, subject)).encode(), digest_size=20).hexdigest()

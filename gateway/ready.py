@@ -1,4 +1,4 @@
-"""Which processes of a gateway run and since when they are ready: small files below ``data_dir/run``, for supervisor, status and harness."""
+"""Which processes of a gateway run and since when they are ready: small files below ``data_dir/run``, for supervisor, status, harness."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gateway.bootstrap import INDEX_VARIABLE, topology_of
+from gateway.bootstrap import topology_of
 from gateway.broker import EmbeddedNode, TlsListener, topology
 from gateway.broker.admin import NodeAdmin
 from gateway.broker.child import Child
@@ -27,7 +28,8 @@ from gateway.delivery.liveness import Liveness
 from gateway.errors import BrokerUnavailable, ConfigurationError, LedgerUnavailable
 from gateway.ledger.clock import ledger_time
 from gateway.ledger.ledger import Ledger, host_name
-from gateway.ledger.lookup import last_renewal
+from gateway.ledger.lookup import last_renewal, party_row
+from gateway.monitoring import INDEX_VARIABLE
 from gateway.ready import run_directory, write_json
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
@@ -82,6 +84,7 @@ class Supervisor:
         """
         try:
             await self._liveness.start()
+            await self.pause_parties()
             if self._node is not None:
                 await start_node(self._node, self._config)
             await self._until_stopped(stop)
@@ -93,6 +96,12 @@ class Supervisor:
             if self._node is not None:
                 await self._node.stop()
             (run_directory(self._config.data_dir) / "supervisor.json").unlink(missing_ok=True)
+
+    async def pause_parties(self) -> None:
+        """``paused`` in the configuration: once, at this start; an operator may resume the party afterwards."""
+        for name, party in self._config.parties.items():
+            if party.paused and (await self._ledger.read(functools.partial(party_row, party=name))).paused_by is None:
+                await self._ledger.pause(name, "configuration", "paused: true in the configuration", paused=True)
 
     async def _until_stopped(self, stop: asyncio.Event) -> None:
         tasks = [asyncio.create_task(self._keep(process, stop), name=process.name) for process in self._processes]
@@ -182,7 +191,7 @@ def _silence(conn: Any, pid: int) -> float | None:
 async def supervise(config: Config, stop: asyncio.Event) -> None:
     """Run everything until ``stop`` is set."""
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ledger = await asyncio.to_thread(Ledger.open, config.ledger_url())
+    ledger = await asyncio.to_thread(Ledger.open, config.ledger_url(), profile=config.profile)
     try:
         await Supervisor(config, ledger).run(stop)
     finally:

@@ -10,6 +10,7 @@ import codecs as python_codecs
 from dataclasses import dataclass
 
 from message_formats.errors import FormatError
+from message_formats.repertoire import first_swallowed
 
 _BOMS = (
     (python_codecs.BOM_UTF8, "UTF-8"),
@@ -88,10 +89,22 @@ def encode(text: str, declared: str, place: str = "-") -> bytes:
     :raises FormatError: ``lossy`` with the position of the first character that the encoding does not hold (substitute first, on request).
     """
     encoding = get(declared)
+    position = first_lost(text, encoding.codec)
+    if position is not None:
+        at = f"character {position + 1}" if place == "-" else f"{place} character {position + 1}"
+        raise FormatError("lossy", at, "encoding", f"{encoding.name} does not hold this character; substitution was not asked for")
+    return text.encode(encoding.codec)
+
+
+def first_lost(text: str, codec: str) -> int | None:
+    """The place, from 0, of the first character that a codec of Python does not carry; None if it carries all of them.
+
+    That an encoder raises nothing does not mean that it lost nothing: see :func:`message_formats.repertoire.first_swallowed`.
+    """
+    swallowed = first_swallowed(text) if codec.endswith("_2004") else None
+    lost = len(text) if swallowed is None else swallowed
     try:
-        return text.encode(encoding.codec)
+        text.encode(codec)
     except UnicodeEncodeError as error:
-        at = f"{place} character {error.start + 1}" if place != "-" else f"character {error.start + 1}"
-        raise FormatError(
-            "lossy", at, "encoding", f"{encoding.name} does not hold this character; substitution was not asked for"
-        ) from None
+        lost = min(lost, error.start)
+    return lost if lost < len(text) else None

@@ -40,7 +40,7 @@ _DECLARATION = re.compile(
 _BOM = b"\xef\xbb\xbf"
 _CDATA = b"<![CDATA["
 _CONSTRUCT = re.compile(rb"<!\[CDATA\[|<!--|<!|<\?")
-_NAMESPACES = 64
+_NAMESPACES = 4096
 _LARGE = 1 << 16
 """Below this many bytes a flood of namespaces or CDATA sections does no harm."""
 

@@ -261,12 +261,10 @@ def write_records(records: Iterable[Mapping[str, str | None]], layout: Layout, s
 
 def _encoded(text: str, layout: Layout, number: int, field: str = "") -> bytes:
     codec = "utf-16-le" if layout.encoding.name == "UTF-16" else layout.encoding.codec
-    try:
-        return text.encode(codec)
-    except UnicodeEncodeError:
+    if encodings.first_lost(text, codec) is not None:
         place = f"record {number}" + (f" field {field}" if field else "")
-        detail = f"{layout.encoding.name} does not hold a character; substitution was not asked for"
-        raise FormatError("lossy", place, "encoding", detail) from None
+        raise FormatError("lossy", place, "encoding", f"{layout.encoding.name} does not hold a character; substitution was not asked for")
+    return text.encode(codec)
 
 
 def _pieces(values: dict[str, str], layout: Layout, number: int) -> list[tuple[Field, str]]:
@@ -290,6 +288,7 @@ def _give(values: dict[str, str], prefix: str, field: Field, number: int) -> str
 
 def _padded(field: Field, value: str, layout: Layout, number: int) -> bytes:
     place = f"record {number} field {field.header}"
+    _encoded(value, layout, number, field.header)  # what cannot be encoded has no length in bytes
     left = field.length - _measure(value, field, layout)
     size = _measure(field.pad, field, layout)
     if left < 0:

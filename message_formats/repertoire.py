@@ -17,8 +17,26 @@ Repertoire = Callable[[str], bool]
 """Says whether a text consists of standard characters only."""
 
 
+_BEYOND_16_BITS = re.compile("[\U00010000-\U0010ffff]")
+_SWALLOWED_BITS = frozenset({0, 0x309A, 0x300, 0x301, 0x2E5, 0x2E9})
+
+
+def first_swallowed(text: str) -> int | None:
+    """The place, from 0, of the first character that Python's JIS X 0213 codecs may lose without an error; None if there is none.
+
+    They look one character ahead after か, æ and others that combine, and compare only 16 bits of it: か followed by U+100000
+    (the character GJ000001) or U+1309A encodes as か or か゚. No such character is in JIS X 0213.
+    """
+    for found in _BEYOND_16_BITS.finditer(text):
+        if ord(found.group()) & 0xFFFF in _SWALLOWED_BITS:
+            return found.start()
+    return None
+
+
 def jis_x_0213(text: str) -> bool:
     """Whether JIS X 0213:2004 (with ASCII and half-width katakana) holds the whole text."""
+    if first_swallowed(text) is not None:
+        return False
     try:
         text.encode("euc_jis_2004")
     except UnicodeEncodeError:
@@ -42,6 +60,8 @@ def gaiji_count(text: str, repertoire: Repertoire = jis_x_0213) -> int:
 
 def _not_in_jis_x_0213(text: str) -> int:
     """The same, from one failing character to the next: texts are read at every door, and most have none or one."""
+    if first_swallowed(text) is not None:
+        return sum(not jis_x_0213(cluster) for cluster in clusters(text))
     count = 0
     while True:
         try:

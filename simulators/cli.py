@@ -17,6 +17,7 @@ import uvloop
 
 from certs.errors import CertificateError
 from simulators import verdict
+from simulators.demo.command import demo
 from simulators.errors import SimulatorError
 from simulators.harness.chaos_cli import chaos
 from simulators.journal import read_entries
@@ -91,7 +92,7 @@ def register(
     watch_every_s: Annotated[float | None, typer.Option(help="Ask after messages this often and replace what is held.")] = None,
     progress_s: Annotated[float | None, typer.Option(help="Print progress (JSON, to standard error) this often.")] = None,
 ) -> None:
-    """The resident record system (住民記録システム): hands its messages in; ends when all have their receipt (SIGUSR1: takes no more)."""
+    """The resident record system (住民記録システム): hands its messages in until all have a receipt. SIGUSR1 ends the feed early."""
     flags = _without(locals(), "config", "progress_s")
     try:
         settings = read_settings(RegisterSettings, config, flags)
@@ -143,4 +144,4 @@ def run_alone(command: str) -> None:
     simulate(args=[command, *sys.argv[1:]], prog_name=f"simulate {command}")
 
 
-__all__ = ["chaos", "run_alone", "simulate"]
+__all__ = ["chaos", "demo", "run_alone", "simulate"]

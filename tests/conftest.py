@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Processes that tests start run this tree, whatever is installed.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
 
 settings.register_profile("renkei", database=DirectoryBasedExampleDatabase(REPOSITORY / "var" / "cache" / "hypothesis"))
 settings.load_profile("renkei")

@@ -19,28 +19,26 @@ from typing import Protocol
 from cryptography import x509
 from sqlalchemy import Connection
 
+from gateway.admin import views
 from gateway.admin.service import (
     Command,
     DeliveryView,
     HeldPage,
-    Hold,
     MessageView,
     NotFound,
     PartyView,
     QueueView,
-    RequestStatus,
     RequestView,
     Seen,
-    State,
     StatusView,
     TimelineEntry,
 )
 from gateway.broker import topology
 from gateway.config import Config
-from gateway.delivery.rows import PartyTraits, RetryPolicy
+from gateway.delivery.rows import PartyTraits
 from gateway.errors import BrokerUnavailable, CommandRefused, InputRefused
 from gateway.intake.prepare import FORMAT_CODES, ItemFilter, all_items, too_large
-from gateway.ledger import commands, queries
+from gateway.ledger import commands, counts, queries
 from gateway.ledger.ledger import Ledger
 from gateway.plugins import BoundParty
 from gateway.security.blind import BlindIndex, ContentMac
@@ -106,18 +104,18 @@ class LedgerAdminService:
 
     async def status(self) -> StatusView:
         """See the port."""
-        found = await self._ledger.read(lambda conn: queries.counts(conn, self._parties))
+        found = await self._ledger.read(lambda conn: counts.counts(conn, self._parties))
         lanes = list(found.lanes.values())
         return StatusView(
             instance=self._config.instance,
             version=_version(),
             started_at=self._started_at,
-            now=_time(found.now),
+            now=views.time(found.now),
             broker="blocked" if self._broker.blocked else "up" if self._broker.connected else "down",
             unfinished=sum(lane.depth for lane in lanes),
             held_keys=sum(lane.held_keys for lane in lanes),
             unknown=sum(lane.unknown for lane in lanes),
-            oldest_unfinished_at=_maybe(min((lane.oldest_at for lane in lanes if lane.oldest_at is not None), default=None)),
+            oldest_unfinished_at=views.maybe(min((lane.oldest_at for lane in lanes if lane.oldest_at is not None), default=None)),
             accepted_last_hour=found.accepted_last_hour,
             delivered_last_hour=found.delivered_last_hour,
             requests_waiting=found.requests_waiting,
@@ -127,7 +125,7 @@ class LedgerAdminService:
 
     async def parties(self) -> Sequence[PartyView]:
         """See the port."""
-        found = await self._ledger.read(lambda conn: queries.counts(conn, self._parties))
+        found = await self._ledger.read(lambda conn: counts.counts(conn, self._parties))
         ends = await asyncio.to_thread(lambda: {name: self._certificate_ends(name) for name in self._parties})
         return [self._party_view(name, found, ends[name]) for name in self._parties]
 
@@ -135,12 +133,12 @@ class LedgerAdminService:
         """See the port."""
         places = [(party, lane) for party in self._parties for lane in LANES]
         lanes, bells = await asyncio.gather(
-            self._ledger.read(queries.lane_counts), asyncio.gather(*(self._bells(*place) for place in places))
+            self._ledger.read(counts.lane_counts), asyncio.gather(*(self._bells(*place) for place in places))
         )
-        views = []
+        found = []
         for (party, lane), ready in zip(places, bells, strict=True):
-            one = lanes.get((party, lane), queries.LaneCounts())
-            views.append(
+            one = lanes.get((party, lane), counts.LaneCounts())
+            found.append(
                 QueueView(
                     party=party,
                     lane=lane,
@@ -150,10 +148,10 @@ class LedgerAdminService:
                     waiting=one.waiting,
                     held_keys=one.held_keys,
                     bells=ready,
-                    oldest_at=_maybe(one.oldest_at),
+                    oldest_at=views.maybe(one.oldest_at),
                 )
             )
-        return views
+        return found
 
     async def held(self, *, party: str | None, limit: int, after: str | None) -> HeldPage:
         """See the port.
@@ -186,13 +184,13 @@ class LedgerAdminService:
             system=found.system,
             type=found.type,
             door=found.door,
-            accepted_at=_time(found.accepted_at),
+            accepted_at=views.time(found.accepted_at),
             corrects=found.corrects,
             operator=found.operator,
             terminal=found.terminal,
             deliveries=tuple(self._view(each) for each in found.deliveries),
             timeline=tuple(
-                TimelineEntry(at=_time(e.at), kind=e.kind, actor=e.actor, delivery_id=e.delivery_id, detail=e.detail)
+                TimelineEntry(at=views.time(e.at), kind=e.kind, actor=e.actor, delivery_id=e.delivery_id, detail=e.detail)
                 for e in found.timeline
             ),
         )
@@ -234,11 +232,11 @@ class LedgerAdminService:
 
     async def requests(self, *, waiting_only: bool) -> Sequence[RequestView]:
         """See the port."""
-        return [_request_view(each) for each in await self._ledger.read(lambda conn: queries.requests(conn, waiting_only=waiting_only))]
+        return [views.request(each) for each in await self._ledger.read(lambda conn: queries.requests(conn, waiting_only=waiting_only))]
 
     async def request(self, request_id: str) -> RequestView:
         """See the port."""
-        return _request_view(await self._request(request_id))
+        return views.request(await self._request(request_id))
 
     async def request_content(self, actor: str, request_id: str) -> bytes:
         """See the port."""
@@ -296,7 +294,7 @@ class LedgerAdminService:
                 reason=reason,
                 took_effect=took_effect,
                 correction=correction,
-                party_counts=_counts(found.message_type),
+                party_counts=views.counted(found.message_type),
                 traits=self._traits_of(found.delivery.party),
                 request_s=self._config.admin.request_s,
             )
@@ -313,7 +311,7 @@ class LedgerAdminService:
                 command_id=request_id,
                 approve=approve,
                 approved_digest=digest,
-                party_counts=_counts(delivery.message_type),
+                party_counts=views.counted(delivery.message_type),
                 traits=self._traits_of(delivery.delivery.party),
             )
         )
@@ -323,7 +321,7 @@ class LedgerAdminService:
         if party not in self._parties:
             raise NotFound("no-such-party", "there is no such party")
         await self._ledger.pause(party, actor, reason, paused=paused)
-        found = await self._ledger.read(lambda conn: queries.counts(conn, [party]))
+        found = await self._ledger.read(lambda conn: counts.counts(conn, [party]))
         return self._party_view(party, found, await asyncio.to_thread(self._certificate_ends, party))
 
     async def _delivery(self, delivery_id: str) -> queries.FoundDelivery:
@@ -372,55 +370,10 @@ class LedgerAdminService:
         return self._traits.get(party) or PartyTraits(party=party)
 
     def _view(self, found: queries.FoundDelivery) -> DeliveryView:
-        row, key, party = found.delivery, found.key, found.party
-        policy: RetryPolicy = self._traits_of(row.party).retry
-        counts = _counts(found.message_type)
-        allowed: tuple[Command, ...] = ()
-        if found.is_head:
-            # as of when the word was found; the command's own transaction decides again
-            traits = self._traits_of(row.party)
-            allowed = tuple(c for c in Command if commands.why_not(c.value, key, row, traits, party_counts=counts, now=found.now) is None)
-        return DeliveryView(
-            delivery_id=row.id,
-            message_id=row.message_id,
-            party=row.party,
-            lane=row.lane,
-            number=row.number,
-            state=State(found.status.word),
-            reason=found.status.reason,
-            hold=Hold(key.held.value) if key.held is not None and found.is_head else None,
-            digest=row.content_digest,
-            attempts=row.attempts,
-            spent=row.spent,
-            budget=policy.budget,
-            bears_update_number=counts,
-            behind=found.behind,
-            blocked_by=found.blocked_by,
-            next_at=_maybe(found.status.next_at),
-            party_down=party.breaker != "closed" or party.paused_by is not None,
-            accepted_at=_time(row.accepted_at),
-            updated_at=_time(row.updated_at),
-            final_at=_maybe(row.final_at),
-            outcome_code=row.outcome_code,
-            allowed=allowed,
-        )
+        return views.delivery(found, self._traits_of(found.delivery.party))
 
-    def _party_view(self, party: str, found: queries.Counts, ends: dt.datetime | None) -> PartyView:
-        row = found.parties[party]
-        lanes = [found.lanes[party, lane] for lane in LANES if (party, lane) in found.lanes]
-        return PartyView(
-            party=party,
-            adapter=self._parties[party].config.adapter,
-            breaker=row.breaker,
-            breaker_code=row.code,
-            probe_at=_maybe(row.probe_at),
-            paused_by=row.paused_by,
-            paused_at=_maybe(row.paused_at),
-            unfinished=sum(lane.depth for lane in lanes),
-            held_keys=sum(lane.held_keys for lane in lanes),
-            last_delivered_at=_maybe(found.last_delivered_at.get(party)),
-            certificate_ends_at=ends,
-        )
+    def _party_view(self, party: str, found: counts.Counts, ends: dt.datetime | None) -> PartyView:
+        return views.party(party, self._parties[party].config.adapter, found, ends)
 
     def _certificate_ends(self, party: str) -> dt.datetime | None:
         file, _ = self._config.certificate(self._parties[party].config.certificate)
@@ -435,25 +388,6 @@ def certificate_end(file: Path) -> dt.datetime | None:
         return None
 
 
-def _request_view(found: queries.FoundRequest) -> RequestView:
-    return RequestView(
-        request_id=found.id,
-        command=Command(found.kind),
-        delivery_id=found.delivery_id,
-        status=RequestStatus(found.status),
-        seen_state=State(found.seen_state),
-        seen_digest=found.seen_digest,
-        reason=found.reason,
-        took_effect=None if found.argument is None else found.argument == "took-effect",
-        content_digest=found.content_digest,
-        requested_by=found.requested_by,
-        requested_at=_time(found.requested_at),
-        expires_at=_time(found.expires_at),
-        decided_by=found.decided_by,
-        decided_at=_maybe(found.decided_at),
-    )
-
-
 def _place(after: str) -> tuple[float, str]:
     at, mark, identity = after.partition("~")
     if mark and _NUMBER.fullmatch(at):
@@ -461,21 +395,8 @@ def _place(after: str) -> tuple[float, str]:
     raise InputRefused("query-malformed", "must be next_after of a page before", place="after")
 
 
-def _counts(message_type: str) -> bool:
-    """The type bears a number that the party counts (更新順番号)."""
-    return message_type in catalogue.names() and catalogue.get(message_type).bears_update_number
-
-
 def _version() -> str:
     try:
         return version("renkei-gateway")
     except PackageNotFoundError:
         return "not installed"
-
-
-def _time(seconds: float) -> dt.datetime:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC)
-
-
-def _maybe(seconds: float | None) -> dt.datetime | None:
-    return None if seconds is None else _time(seconds)

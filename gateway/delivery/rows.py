@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass
 
 
-class State(str, enum.Enum):
+class State(enum.StrEnum):
     """What is stored of a delivery. The words that operators see are derived from it (:mod:`gateway.delivery.status`)."""
 
     QUEUED = "queued"
@@ -31,7 +31,7 @@ class State(str, enum.Enum):
 FINAL = frozenset({State.DELIVERED, State.REJECTED, State.SKIPPED, State.EXPIRED})
 
 
-class Hold(str, enum.Enum):
+class Hold(enum.StrEnum):
     """Why a key waits for a person."""
 
     REJECTED = "rejected"
@@ -45,6 +45,7 @@ class KeyRow:
     """One (party, stream, subject): the unit of order, of claims and of wake-ups."""
 
     id: str
+    place: str = ""
     party: str
     stream: str
     subject: str

@@ -21,8 +21,8 @@ class Status:
     reason: str | None
     """A stable code: of the party, or one of ours."""
     next: str
-    """A stable code of what happens next: ``send``, ``send-when-due``, ``ask-party``, ``person``, ``predecessor``, ``head``, ``party-back``,
-    ``reply``, ``nothing``."""
+    """A stable code of what happens next: ``send``, ``send-when-due``, ``ask-party``, ``person``, ``predecessor``, ``head``,
+    ``party-back``, ``reply``, ``nothing``."""
     next_at: float | None = None
 
 

@@ -1,17 +1,20 @@
 """The transition table of a delivery: which event may lead from which state to which.
 
-The machine changes a state only through :func:`move`, which refuses whatever is not in this table; the diagram in
-``docs/delivery-states.md`` is drawn from the same table (``python -m gateway.delivery.transitions``), and a test holds both together.
+The machine changes a state only through :func:`move`, which refuses whatever is not in this table; the diagram and the table in
+``docs/delivery-states.md`` are drawn from it (``python -m gateway.delivery.transitions docs/delivery-states.md`` renews them), and a test
+holds both together.
 """
 
 from __future__ import annotations
 
 import enum
+import sys
+from pathlib import Path
 
 from gateway.delivery.rows import FINAL, DeliveryRow, State
 
 
-class Event(str, enum.Enum):
+class Event(enum.StrEnum):
     """What happens to a delivery."""
 
     CLAIMED = "claimed"
@@ -96,5 +99,25 @@ def _node(name: str) -> str:
     return name.replace("-", "_")
 
 
+def table() -> str:
+    """The table as Markdown: for each state, what may happen to it and where that leads."""
+    lines = ["| state | what happens | next state |", "|---|---|---|"]
+    order = {state: place for place, state in enumerate(State)}
+    for source, event, target in sorted(TRANSITIONS, key=lambda row: (order[row[0]], row[1].value, order[row[2]])):
+        lines.append(f"| {source.value} | {event.value} | {target.value} |")
+    return "\n".join(lines)
+
+
+_BEGIN, _END = "<!-- drawn from gateway/delivery/transitions.py -->", "<!-- end -->"
+
+
+def renewed(page: str) -> str:
+    """``page`` with its drawn part as the code is now."""
+    before, rest = page.split(_BEGIN)
+    after = rest.split(_END)[1]
+    return f"{before}{_BEGIN}\n\n```mermaid\n{mermaid()}\n```\n\n{table()}\n\n{_END}{after}"
+
+
 if __name__ == "__main__":
-    print(mermaid())
+    file = Path(sys.argv[1])
+    file.write_text(renewed(file.read_text(encoding="utf-8")), encoding="utf-8")

@@ -54,9 +54,7 @@ def _look(conn: Connection, traits: PartyTraits) -> _Found:
     now = ledger_time(conn)
     row = party_row(conn, traits.party)
     lives = row.probe_worker is not None and process_lives(conn, row.probe_worker, now)
-    return _Found(
-        now, row, lives, void_keys(conn, traits.party, now, _LIMIT), due_keys(conn, traits.party, now, traits.horizon_s, _LIMIT)
-    )
+    return _Found(now, row, lives, void_keys(conn, traits.party, now, _LIMIT), due_keys(conn, traits.party, now, traits.horizon_s, _LIMIT))
 
 
 @dataclass(slots=True)

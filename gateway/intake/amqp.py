@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -35,9 +36,9 @@ import structlog
 
 from gateway.broker.consumer import Delivery
 from gateway.errors import GatewayError, InputRefused, Unavailable
-from gateway.intake import measures
 from gateway.intake.admit import Answer, Intake, Ready, Refused
 from gateway.intake.cloudevents import from_amqp, safe_attributes
+from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
 from gateway.intake.prepare import Submission, ephemeral_by_queue, too_large
 from gateway.intake.pressure import Pressure
 from gateway.ledger.admission import IntakeEpochLost
@@ -108,6 +109,8 @@ class _Item:
 
     delivery: Delivery
     outcome: Ready | Refused
+    since: float
+    """When it was opened (:func:`time.perf_counter`)."""
 
 
 class _Stale(Exception):
@@ -129,6 +132,7 @@ class AmqpDoor:
         publisher: Publisher,
         opener: Opener,
         pressure: Pressure,
+        meter: IntakeMeter = UNCOUNTED,
         prefetch: int = 200,
         batch: int = 100,
     ) -> None:
@@ -141,6 +145,7 @@ class AmqpDoor:
         self._publisher = publisher
         self._opener = opener
         self._pressure = pressure
+        self._meter = meter
         self._prefetch = prefetch
         self._batch = batch
         self._subscription: Subscription | None = None
@@ -225,10 +230,10 @@ class AmqpDoor:
 
         :raises _Stale: the channel is gone.
         """
-        pause = FIRST_PAUSE_S
+        pause, since = FIRST_PAUSE_S, time.perf_counter()
         while True:
             try:
-                return _Item(delivery=delivery, outcome=await self._open_one(delivery))
+                return _Item(delivery=delivery, outcome=await self._open_one(delivery), since=since)
             except GatewayError as e:
                 await self._pause(delivery, e, pause)
                 pause = min(LONGEST_PAUSE_S, pause * 2)
@@ -328,11 +333,10 @@ class AmqpDoor:
                 if isinstance(error, Unavailable):
                     await self._pause(batch[0].delivery, error, max(FIRST_PAUSE_S, min(error.retry_after_s, LONGEST_PAUSE_S)))
         self._consumer.ack_up_to(batch[-1].delivery)
-        for answer in answers:
-            if answer.refusal is not None:
-                measures.refused(self.system, "amqp", answer.refusal.code)
-            else:
-                measures.accepted(self.system, "amqp", duplicate=answer.duplicate)
+        now = time.perf_counter()
+        for item, answer in zip(batch, answers, strict=True):
+            result = answer.refusal.code if answer.refusal is not None else result_of(answer.duplicate)
+            self._meter.intake(self.system, "amqp", result, now - item.since)
 
     async def _commit(self, batch: list[_Item]) -> list[Answer]:
         generation = batch[0].delivery.generation
@@ -340,7 +344,7 @@ class AmqpDoor:
             worker = self._worker()
             self._epoch = (self.system, worker, await self._ledger.claim_intake(self.system, worker))
             self._epoch_generation = generation
-            measures.activated(self.system)
+            self._meter.intake_active(self.system)
         return await self._intake.commit([item.outcome for item in batch], epoch=self._epoch)
 
     async def _tell(self, item: _Item, answer: Answer) -> None:
@@ -375,8 +379,8 @@ class AmqpDoor:
 
         :raises _Stale: its channel is gone; it comes again by itself.
         """
-        measures.retried(self.system, error.code)
-        log.warning("intake-waits", system=self.system, code=error.code, pause_s=round(pause_s, 3))
+        self._meter.intake_waits(self.system, error.code)
+        log.warning("intake-waits", system=self.system, code=error.code, seconds=round(pause_s, 3))
         await asyncio.sleep(pause_s)
         if not self._is_current(delivery):
             raise _Stale
@@ -384,7 +388,7 @@ class AmqpDoor:
     async def _wait_for_room(self, delivery: Delivery) -> None:
         """Stop while pressure closes the door (R19)."""
         while (closed := self._pressure.closed) is not None:
-            measures.retried(self.system, closed.code)
+            self._meter.intake_waits(self.system, closed.code)
             with contextlib.suppress(TimeoutError):  # looks again whether the channel is still there
                 await asyncio.wait_for(self._pressure.wait_open(), LONGEST_PAUSE_S)
             if not self._is_current(delivery):

@@ -15,6 +15,7 @@ import asyncio
 import importlib.resources
 import json
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -23,9 +24,9 @@ import structlog
 from aiohttp import web
 
 from gateway.errors import GatewayError, InputRefused, PeerRefused
-from gateway.intake import measures
 from gateway.intake.admit import Intake, Refused
 from gateway.intake.cloudevents import STRUCTURED_CONTENT_TYPE, EventAttributes, from_http, from_json
+from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
 from gateway.intake.peers import PeerDirectory
 from gateway.intake.prepare import Submission, too_large
 from gateway.intake.pressure import Pressure
@@ -63,6 +64,7 @@ class HttpsDoor:
         pressure: Pressure,
         status: StatusQuery,
         jwks: Callable[[], Mapping[str, Any]],
+        meter: IntakeMeter = UNCOUNTED,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self._intake = intake
@@ -70,41 +72,45 @@ class HttpsDoor:
         self._pressure = pressure
         self._status = status
         self._jwks = jwks
+        self._meter = meter
         self._limit = intake.message_bytes
         self._body_timeout_s = body_timeout_s
         self._openapi = importlib.resources.files("gateway.intake").joinpath("documents", "openapi.yaml").read_bytes()
 
     async def post_message(self, request: web.Request) -> web.StreamResponse:
         """``POST /v1/messages``."""
+        began = time.perf_counter()
         system = "unknown"
         try:
             system = self._system(request)
-            if (closed := self._pressure.closed) is not None:
-                return self._problem(request, system, closed)
-            structured = self._content_kind(request)
-            length = request.content_length
-            if length is not None and length > self._body_limit(structured):
-                raise too_large(self._limit)
-            attributes = None if structured else _attributes(request)
-            data = await self._read(request, self._body_limit(structured))
-            if attributes is None:
-                attributes, data = _structured(data)
-            if isinstance(attributes, InputRefused):
-                await self._intake.keep([Refused(system=system, door="https", error=attributes, body=data)])
-                return self._problem(request, system, attributes)
-            return await self._submit(request, system, attributes, data)
+            answer, result = await self._take(request, system)
         except GatewayError as e:
-            return self._problem(request, system, e)
+            answer, result = self._problem(request, e), e.code
         except Exception as e:  # the edge: nobody above may turn this into a page or a log line with content in it
-            return self._failure(request, system, e)
+            answer, result = self._failure(request, system, e), "internal"
+        self._meter.intake(system, "https", result, time.perf_counter() - began)
+        return answer
 
-    async def _submit(self, request: web.Request, system: str, attributes: EventAttributes, data: bytes) -> web.StreamResponse:
+    async def _take(self, request: web.Request, system: str) -> tuple[web.StreamResponse, str]:
+        """The answer to a message of ``system``, and in a word what became of it."""
+        if (closed := self._pressure.closed) is not None:
+            return self._problem(request, closed), closed.code
+        structured = self._content_kind(request)
+        length = request.content_length
+        if length is not None and length > self._body_limit(structured):
+            raise too_large(self._limit)
+        attributes = None if structured else _attributes(request)
+        data = await self._read(request, self._body_limit(structured))
+        if attributes is None:
+            attributes, data = _structured(data)
+        if isinstance(attributes, InputRefused):
+            await self._intake.keep([Refused(system=system, door="https", error=attributes, body=data)])
+            return self._problem(request, attributes), attributes.code
         answer = await self._intake.admit_one(Submission(system=system, door="https", attributes=attributes, data=data))
         if answer.refusal is not None:
             # what the ledger refuses is in conflict with what it holds; what the checks refuse has a status of its own or is invalid
-            return self._problem(request, system, answer.refusal, default=409 if answer.by_ledger else 422)
-        measures.accepted(system, "https", duplicate=answer.duplicate)
-        return web.Response(body=answer.receipt, status=202, headers=_RECEIPT_HEADERS)
+            return self._problem(request, answer.refusal, default=409 if answer.by_ledger else 422), answer.refusal.code
+        return web.Response(body=answer.receipt, status=202, headers=_RECEIPT_HEADERS), result_of(answer.duplicate)
 
     async def get_message(self, request: web.Request) -> web.StreamResponse:
         """``GET /v1/messages/{id}``: the caller's own messages; another system's are as unknown as one that never was."""
@@ -118,7 +124,7 @@ class HttpsDoor:
                 )
             return _json(found, {"Cache-Control": "no-store"})
         except GatewayError as e:
-            return self._problem(request, system, e)
+            return self._problem(request, e)
         except Exception as e:  # see post_message
             return self._failure(request, system, e)
 
@@ -128,14 +134,14 @@ class HttpsDoor:
             self._system(request)
             return _json(self._jwks(), {"Cache-Control": "max-age=300", "Content-Type": "application/jwk-set+json"})
         except GatewayError as e:
-            return self._problem(request, "unknown", e)
+            return self._problem(request, e)
 
     async def get_openapi(self, request: web.Request) -> web.StreamResponse:
         """``GET /v1/openapi.yaml``: this door's description."""
         try:
             self._system(request)
         except GatewayError as e:
-            return self._problem(request, "unknown", e)
+            return self._problem(request, e)
         return web.Response(body=self._openapi, headers={"Content-Type": "application/yaml"})
 
     async def other_path(self, request: web.Request) -> web.StreamResponse:
@@ -143,16 +149,14 @@ class HttpsDoor:
         try:
             self._system(request)
         except GatewayError as e:
-            return self._problem(request, "unknown", e)
+            return self._problem(request, e)
         known = {"/v1/messages": "POST", "/v1/keys": "GET", "/v1/openapi.yaml": "GET"}
         allowed = known.get(request.path)
         if allowed is None and request.path.startswith("/v1/messages/") and request.method != "GET":
             allowed = "GET"
         if allowed is None:
-            return self._problem(
-                request, "unknown", InputRefused("unknown-path", "there is nothing at this path", rule="GET /v1/openapi.yaml")
-            )
-        answer = self._problem(request, "unknown", InputRefused("method-not-allowed", f"only {allowed} is possible here"))
+            return self._problem(request, InputRefused("unknown-path", "there is nothing at this path", rule="GET /v1/openapi.yaml"))
+        answer = self._problem(request, InputRefused("method-not-allowed", f"only {allowed} is possible here"))
         answer.headers["Allow"] = allowed
         return answer
 
@@ -208,9 +212,8 @@ class HttpsDoor:
             raise InputRefused("body-incomplete", "the body ended early or is not framed well", place="body") from e
         raise too_large(self._limit)
 
-    def _problem(self, request: web.Request, system: str, error: GatewayError, *, default: int = 422) -> web.Response:
+    def _problem(self, request: web.Request, error: GatewayError, *, default: int = 422) -> web.Response:
         status = status_of(error, default)
-        measures.refused(system, "https", error.code)
         answer = web.Response(body=body_of(error, status), status=status, headers=headers_of(error))
         if not request.content.at_eof():
             # the rest of a body that nobody reads must not be taken for the next request, nor be waited for
@@ -219,9 +222,7 @@ class HttpsDoor:
 
     def _failure(self, request: web.Request, system: str, error: Exception) -> web.Response:
         log.error("intake-failed", door="https", system=system, error=type(error).__name__)
-        return self._problem(
-            request, system, GatewayError("internal", "the gateway failed; it is not known whether the message was accepted")
-        )
+        return self._problem(request, GatewayError("internal", "the gateway failed; it is not known whether the message was accepted"))
 
 
 def _attributes(request: web.Request) -> EventAttributes | InputRefused:

@@ -1,34 +1,40 @@
-"""Counts of the door for ``/metrics``. Labels are names of ours only: systems of the configuration, doors, codes (I5)."""
+"""What the doors count: a port, which ``gateway/operations/metrics.py`` fills. Labels are names of ours only: systems of the
+configuration, doors, codes (I5)."""
 
 from __future__ import annotations
 
-import functools
-
-from prometheus_client import Counter
-
-_MESSAGES = Counter("renkei_intake_messages", "Messages at the door by what became of them", ["system", "door", "outcome"])
-_REFUSALS = Counter("renkei_intake_refusals", "Refusals at the door by code", ["system", "door", "code"])
-_RETRIES = Counter("renkei_intake_retries", "Passing failures that intake by queue waited for", ["system", "code"])
-_STARTS = Counter("renkei_intake_activations", "Times that a consumer of this process became the active one", ["system"])
+from typing import Final, Protocol
 
 
-@functools.lru_cache(maxsize=256)
-def _child(metric: Counter, *labels: str) -> Counter:
-    return metric.labels(*labels)
+class IntakeMeter(Protocol):
+    """Told by the doors. Called on the event loop for every message: must be quick and must not raise."""
+
+    def intake(self, system: str, door: str, result: str, seconds: float) -> None:
+        """One message was answered: ``result`` is ``accepted``, ``duplicate`` or the code of its refusal; ``seconds`` since it came."""
+
+    def intake_waits(self, system: str, code: str) -> None:
+        """Intake by queue stands still for a passing reason, and will try again."""
+
+    def intake_active(self, system: str) -> None:
+        """A consumer of this process has become the active one of that queue."""
 
 
-def accepted(system: str, door: str, *, duplicate: bool) -> None:
-    _child(_MESSAGES, system, door, "duplicate" if duplicate else "accepted").inc()
+class Uncounted:
+    """Counts nothing: for doors that nobody scrapes."""
+
+    def intake(self, system: str, door: str, result: str, seconds: float) -> None:
+        """See :class:`IntakeMeter`."""
+
+    def intake_waits(self, system: str, code: str) -> None:
+        """See :class:`IntakeMeter`."""
+
+    def intake_active(self, system: str) -> None:
+        """See :class:`IntakeMeter`."""
 
 
-def refused(system: str, door: str, code: str) -> None:
-    _child(_MESSAGES, system, door, "refused").inc()
-    _child(_REFUSALS, system, door, code).inc()
+UNCOUNTED: Final[IntakeMeter] = Uncounted()
 
 
-def retried(system: str, code: str) -> None:
-    _child(_RETRIES, system, code).inc()
-
-
-def activated(system: str) -> None:
-    _child(_STARTS, system).inc()
+def result_of(duplicate: bool) -> str:
+    """The word for an acceptance."""
+    return "duplicate" if duplicate else "accepted"

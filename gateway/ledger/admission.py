@@ -6,17 +6,17 @@ party's keys, key rows, then message, deliveries with their numbers, sealed payl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.dialects import postgresql
 
-from gateway.delivery import machine
+from gateway.delivery import commands
 from gateway.delivery.rows import DeliveryRow, KeyRow, State
 from gateway.errors import LedgerUnavailable
-from gateway.ids import key_row_id, random_id
+from gateway.ids import key_place, new_id, random_id
 from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.bells import Bell, bell_of
@@ -161,6 +161,7 @@ class AdmissionWork:
         self._new_aliases: set[tuple[str, bytes]] = set()
         self._party_keys: set[tuple[str, str]] = set()
         self._of_message: dict[str, list[str]] = {}
+        self._key_at: dict[str, str] = {}
 
     # ---- loading, in the order of locks --------------------------------------------------------------------------------------------
 
@@ -258,7 +259,7 @@ class AdmissionWork:
                 self._party_keys.add((party, known))
 
     def _load_keys(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
-        rows: dict[str, dict[str, Any]] = {}
+        wanted: dict[str, dict[str, Any]] = {}
         corrected: set[str] = set()
         for message in messages:
             if (message.system, message.source_id) in self._seen:
@@ -267,21 +268,32 @@ class AdmissionWork:
                 corrected.add(seen.message_id)
             for d in message.deliveries:
                 subject = self._subject_of.get(message.message_id, message.message_id)
-                key = key_row_id(d.party, d.stream, subject)
-                rows.setdefault(
-                    key,
+                place = key_place(d.party, d.stream, subject)
+                wanted.setdefault(
+                    place,
                     {
-                        "id": key, "party": d.party, "stream": d.stream, "subject": subject, "next_number": 1, "head": 1, "lane": d.lane,
-                        "claim_epoch": 0, "rings": 0,
+                        "id": "", "place": place, "party": d.party, "stream": d.stream, "subject": subject, "next_number": 1, "head": 1,
+                        "lane": d.lane, "claim_epoch": 0, "rings": 0,
                     },
                 )  # fmt: skip
-        unit.insert_ignore(t.key_row, [rows[key] for key in sorted(rows)])
-        unit.want_keys.update(rows)
+        self._find_keys(unit, wanted)
+        unit.want_keys.update(self._key_at.values())
         if corrected:
             for row in unit.conn.execute(_OF_MESSAGES, {"ids": sorted(corrected)}):
                 self._of_message.setdefault(row.message_id, []).append(row.id)
                 unit.want_keys.add(row.key_id)
                 unit.want_final.add(row.id)
+
+    def _find_keys(self, unit: Unit, wanted: Mapping[str, dict[str, Any]]) -> None:
+        """The key row of every place; missing ones are made. On PostgreSQL another process may make one at the same time."""
+        if wanted:
+            self._key_at.update(sql.rows(unit.conn, sql.PLACES, ids=sorted(wanted)))  # type: ignore[arg-type]
+        new = [row | {"id": new_id()} for place, row in sorted(wanted.items()) if place not in self._key_at]
+        unit.insert_ignore(t.key_row, new)
+        if unit.postgresql and new:
+            self._key_at.update(sql.rows(unit.conn, sql.PLACES, ids=[row["place"] for row in new]))  # type: ignore[arg-type]
+        else:
+            self._key_at.update((row["place"], row["id"]) for row in new)
 
     # ---- one message -------------------------------------------------------------------------------------------------------------
 
@@ -323,7 +335,7 @@ class AdmissionWork:
     ) -> None:
         # a replacement keeps its place, also where nobody is named and the key row is the message's own (R4)
         subject = self._subject_of.get(message.message_id, message.message_id)
-        key = unit.keys[key_row_id(d.party, d.stream, subject) if old is None else old.key_id]
+        key = unit.keys[self._key_at[key_place(d.party, d.stream, subject)] if old is None else old.key_id]
         new = DeliveryRow(
             id=ids[d.party],
             message_id=message.message_id,
@@ -343,9 +355,9 @@ class AdmissionWork:
             _append(key, new, unit.now, bells)
         else:
             if old.number == key.head and key.held is not None:
-                machine.replace(key, old, new, unit.now)
+                commands.replace(key, old, new, unit.now)
             else:
-                machine.supersede(old, new, unit.now)
+                commands.supersede(old, new, unit.now)
             unit.move_dependents(old, new)
             unit.touch(delivery=old)
             unit.audit("replaced", message.system, delivery=old, by=new.id)
@@ -370,9 +382,9 @@ class AdmissionWork:
             if old.state.final:
                 continue
             is_held_head = old.number == key.head and key.held is not None
-            if is_held_head and machine.outcome_known(key, old, unit.now):
+            if is_held_head and commands.outcome_known(key, old, unit.now):
                 held = True
-            elif not machine.never_sent(old):
+            elif not commands.never_sent(old):
                 return "corrects-outcome-unknown", "what became of the message to be replaced is not known yet", "R13"
             replaced[(old.party, key.stream)] = old
         if not held:

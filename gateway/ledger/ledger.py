@@ -18,6 +18,7 @@ from gateway.ledger import housekeeping as hk
 from gateway.ledger.admission import Admission, Admit, PreparedMessage, SealedPayload
 from gateway.ledger.bells import Bell
 from gateway.ledger.claims import Claimed, ClaimKeys, ClaimResult, TakeBack
+from gateway.ledger.clock import Profile
 from gateway.ledger.commands import Command
 from gateway.ledger.engine import LedgerEngine, open_engine
 from gateway.ledger.failures import OperationFailed
@@ -41,13 +42,13 @@ class Ledger:
         self.writer = Writer(engine, run_group, on_group=on_group)
 
     @classmethod
-    def open(cls, url: str, **kwargs: Any) -> Ledger:
-        """Open the database, bring its schema up to date, start the writer. Blocks.
+    def open(cls, url: str, *, profile: Profile = "production", **kwargs: Any) -> Ledger:
+        """Open the database, bring its schema up to date, start the writer. Blocks. ``profile`` counts for a new ledger only (R21).
 
         :raises ConfigurationError: the address, the server's settings, or a schema newer than this program.
         """
         engine = open_engine(url)
-        migrate(engine)
+        migrate(engine, profile=profile)
         return cls(engine, **kwargs)
 
     async def close(self) -> None:

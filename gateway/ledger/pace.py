@@ -10,8 +10,8 @@ class Pace:
 
     _KEEP: Final = 0.9
     _AT_FIRST: Final = 50
-    _AT_LEAST: Final = 48
-    """A part of the cost is the same for every group: judged by small groups alone, groups would have to be smaller still, and so on down."""
+    AT_LEAST: Final = 48
+    """A part of the cost is the same for every group: judged by small groups alone, groups would have to be smaller and smaller."""
 
     def __init__(self) -> None:
         self._work_s = 0.0
@@ -33,4 +33,4 @@ class Pace:
             return 1 << 30
         if not self._work_s:
             return self._AT_FIRST
-        return max(self._AT_LEAST, int(max(lock_s - self._commit_s, lock_s / 4) * self._units / self._work_s))
+        return max(self.AT_LEAST, int(max(lock_s - self._commit_s, lock_s / 4) * self._units / self._work_s))

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from gateway.delivery.breaker import PartyRow
-from gateway.delivery.rows import LIVENESS_S, DeliveryRow, Hold, KeyRow, State
+from gateway.delivery.rows import DeliveryRow, Hold, KeyRow, State
 from gateway.delivery.status import Status, describe
 from gateway.ledger import tables as t
 from gateway.ledger.clock import ledger_time
@@ -23,7 +23,7 @@ from gateway.ledger.receipts import utc
 _DELIVERY = [c.name for c in t.delivery.columns]
 _KEY = [c.name for c in t.key_row.columns]
 _WITH_KEY = (
-    select(*t.delivery.columns, *(c.label(f"row_{c.name}") for c in t.key_row.columns), t.message.c.type.label("message_type"))
+    select(*t.delivery.columns, *t.key_row.columns, t.message.c.type)
     .join(t.key_row, t.key_row.c.id == t.delivery.c.key_id)
     .join(t.message, t.message.c.id == t.delivery.c.message_id)
 )
@@ -128,8 +128,8 @@ def deliveries(conn: Connection, *conditions: Any) -> list[FoundDelivery]:
     """Deliveries with their keys, parties and words."""
     now = ledger_time(conn)
     rows = conn.execute(_WITH_KEY.where(*conditions)).all()
-    parties = {p: party_row(conn, p) for p in sorted({row.party for row in rows})}
-    pairs = [(*_rows(row), row.message_type) for row in rows]
+    pairs = [(*_rows(row), row[-1]) for row in rows]
+    parties = {p: party_row(conn, p) for p in sorted({row.party for row, _, _ in pairs})}
     heads = _heads(conn, [key for row, key, _ in pairs if not row.state.final and row.number != key.head])
     found = []
     for row, key, message_type in pairs:
@@ -192,110 +192,16 @@ def held(conn: Connection, *, party: str | None, limit: int, after: tuple[float,
     if after is not None:
         query = query.where(or_(at > after[0], and_(at == after[0], identity > after[1])))
     ids = conn.execute(query).scalars().all()
-    found = {each.delivery.id: each for each in deliveries(conn, t.delivery.c.id.in_(ids))}
+    found = {each.delivery.id: each for each in deliveries(conn, t.delivery.c.id.in_(ids))} if ids else {}
     return [found[each] for each in ids]
 
 
-# ---- counts --------------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneCounts:
-    """What is not final, of one lane of one party."""
-
-    depth: int = 0
-    sending: int = 0
-    backing_off: int = 0
-    waiting: int = 0
-    held_keys: int = 0
-    unknown: int = 0
-    oldest_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """The ledger at a glance."""
-
-    now: float
-    lanes: Mapping[tuple[str, str], LaneCounts]
-    parties: Mapping[str, PartyRow]
-    last_delivered_at: Mapping[str, float]
-    accepted_last_hour: int
-    delivered_last_hour: int
-    requests_waiting: int
-    workers: int
-    quarantined: int
+# ---- the backlog ----------------------------------------------------------------------------------------------------------------------
 
 
 def backlog(conn: Connection) -> int:
     """Deliveries that are not final, in all (R19)."""
     return conn.execute(select(func.count()).select_from(t.delivery).where(t.delivery.c.final_at.is_(None))).scalar_one()
-
-
-def counts(conn: Connection, parties: Iterable[str]) -> Counts:
-    """Everything that status, parties and queues show; cost grows with what is unfinished and with the last hour."""
-    now = ledger_time(conn)
-    names = sorted(parties)
-    hour = now - 3600.0
-    delivered = and_(t.delivery.c.final_at > hour, t.delivery.c.state == State.DELIVERED.value)
-    last: dict[str, float] = {}
-    delivered_last_hour = 0
-    for name in names:
-        of_party = t.delivery.c.party == name
-        at = conn.execute(
-            select(t.delivery.c.final_at)
-            .where(of_party, t.delivery.c.final_at.is_not(None), t.delivery.c.state == State.DELIVERED.value)
-            .order_by(t.delivery.c.final_at.desc())
-            .limit(1)
-        ).scalar()
-        if at is not None:
-            last[name] = at
-        delivered_last_hour += _count(conn, t.delivery, of_party, delivered)
-    return Counts(
-        now=now,
-        lanes=lane_counts(conn),
-        parties={name: party_row(conn, name) for name in names},
-        last_delivered_at=last,
-        # message ids rise with time, which serves as the index
-        accepted_last_hour=_count(conn, t.message, t.message.c.id >= f"{int(hour * 1000):012x}", t.message.c.accepted_at > hour),
-        delivered_last_hour=delivered_last_hour,
-        requests_waiting=_count(conn, t.command, t.command.c.status == "waiting", t.command.c.expires_at > now),
-        workers=_count(
-            conn, t.worker, t.worker.c.role == "worker", t.worker.c.ended_at.is_(None), t.worker.c.renewed_at > now - LIVENESS_S
-        ),
-        quarantined=_count(conn, t.quarantine),
-    )
-
-
-def lane_counts(conn: Connection) -> dict[tuple[str, str], LaneCounts]:
-    """Unfinished deliveries by party and lane."""
-    now = ledger_time(conn)
-    d, k = t.delivery.c, t.key_row.c
-    is_head = d.number == k.head
-    waits = or_(d.number != k.head, and_(d.waits_for.is_not(None), k.due_at.is_(None), k.held.is_(None), d.state == State.QUEUED.value))
-    backs_off = and_(is_head, k.held.is_(None), d.state == State.QUEUED.value, d.not_before > now)
-    query = (
-        select(
-            d.party,
-            d.lane,
-            func.count(),
-            _sum(d.state == State.SENDING.value),
-            _sum(backs_off),
-            _sum(waits),
-            _sum(and_(is_head, k.held.is_not(None))),
-            _sum(d.state == State.UNKNOWN.value),
-            func.min(d.accepted_at),
-        )
-        .join(t.key_row, k.id == d.key_id)
-        .where(d.final_at.is_(None))
-        .group_by(d.party, d.lane)
-    )
-    return {
-        (party, lane): LaneCounts(
-            depth=depth, sending=sending, backing_off=backing, waiting=waiting, held_keys=holds, unknown=unknown, oldest_at=oldest
-        )
-        for party, lane, depth, sending, backing, waiting, holds, unknown, oldest in conn.execute(query)
-    }
 
 
 # ---- commands ------------------------------------------------------------------------------------------------------------------------
@@ -404,12 +310,11 @@ def _heads(conn: Connection, keys: Iterable[KeyRow]) -> dict[str, str]:
     return found
 
 
-def _rows(row: Any) -> tuple[DeliveryRow, KeyRow]:
-    mapping = row._mapping
-    delivery_values = {name: mapping[name] for name in _DELIVERY}
+def _rows(row: Sequence[Any]) -> tuple[DeliveryRow, KeyRow]:
+    delivery_values = dict(zip(_DELIVERY, row, strict=False))
     delivery_values["state"] = State(delivery_values["state"])
     delivery_values["content_digest"] = bytes(delivery_values["content_digest"])
-    key_values = {name: mapping[f"row_{name}"] for name in _KEY}
+    key_values = dict(zip(_KEY, row[len(_DELIVERY) :], strict=False))
     key_values["held"] = Hold(key_values["held"]) if key_values["held"] else None
     return DeliveryRow(**delivery_values), KeyRow(**key_values)
 
@@ -433,11 +338,3 @@ def _request(row: Any, now: float) -> FoundRequest:
     if values["status"] == "waiting" and values["expires_at"] <= now:
         values["status"] = "expired"
     return FoundRequest(**values)
-
-
-def _count(conn: Connection, table: Any, *conditions: Any) -> int:
-    return conn.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one()
-
-
-def _sum(condition: Any) -> Any:
-    return func.sum(case((condition, 1), else_=0))

@@ -23,6 +23,7 @@ def names(table: Table, prefix: str = "") -> str:
 
 
 KEYS = f"SELECT {names(t.key_row)} FROM key_row WHERE id IN ({{ids}}) ORDER BY id"
+PLACES = "SELECT place, id FROM key_row WHERE place IN ({ids})"
 HEADS = (
     f"SELECT {names(t.delivery, 'd.')} FROM key_row k JOIN delivery d ON d.key_id = k.id AND d.number BETWEEN k.head AND k.head + 1 "
     "WHERE k.id IN ({ids}) AND d.replaced_by IS NULL ORDER BY d.id"
@@ -37,8 +38,8 @@ REPLIES = (
     "ORDER BY at"
 )
 PAYLOADS = (
-    "SELECT p.id, p.sealed, k.wrapped, k.kek_id, m.type FROM payload p JOIN data_key k ON k.id = p.id JOIN message m ON m.id = k.message_id "
-    "WHERE p.id IN ({ids})"
+    "SELECT p.id, p.sealed, k.wrapped, k.kek_id, m.type FROM payload p JOIN data_key k ON k.id = p.id "
+    "JOIN message m ON m.id = k.message_id WHERE p.id IN ({ids})"
 )
 LIVE = "SELECT id FROM worker WHERE ended_at IS NULL AND renewed_at > {mark}"
 PARTY = f"SELECT {names(t.party_state)} FROM party_state WHERE party = {{mark}}"
@@ -63,19 +64,23 @@ def rows(connection: Connection, statement: str, *values: Any, ids: Sequence[Any
     size = 1 << max(len(ids) - 1, 0).bit_length() if ids else 0
     text = _text(statement, mark, size, f" {lock}" if lock and mark == "%s" else "")
     padded = (*values, *ids, *[ids[-1]] * (size - len(ids))) if ids else values
-    cursor = connection.connection.cursor()
-    try:
-        cursor.execute(text, padded)
-        return cursor.fetchall()
-    finally:
-        cursor.close()
+    return execute(connection, text, padded)
 
 
 def write_many(connection: Connection, text: str, values: Sequence[Sequence[Any]]) -> None:
     """One statement for many rows."""
+    execute(connection, text, values, many=True)
+
+
+def execute(connection: Connection, text: str, values: Sequence[Any], *, many: bool = False) -> Sequence[Sequence[Any]]:
+    """The one way to the driver: everything above goes through here."""
     cursor = connection.connection.cursor()
     try:
-        cursor.executemany(text, values)
+        if many:
+            cursor.executemany(text, values)
+            return ()
+        cursor.execute(text, values)
+        return cursor.fetchall()
     finally:
         cursor.close()
 
@@ -85,11 +90,11 @@ def insert_text(table: str, columns: tuple[str, ...], mark: str, *, ignore: bool
     """INSERT of one row, for ``executemany``; ``ignore``: conflicts are expected and do not raise (R20)."""
     conflict = " ON CONFLICT DO NOTHING" if ignore else ""
     listed = ", ".join(f'"{c}"' for c in columns)
-    return f"INSERT INTO {table} ({listed}) VALUES ({', '.join([mark] * len(columns))}){conflict}"  # noqa: S608
+    return f"INSERT INTO {table} ({listed}) VALUES ({', '.join([mark] * len(columns))}){conflict}"
 
 
 @functools.cache
 def update_text(table: str, columns: tuple[str, ...], key: str, mark: str) -> str:
     """UPDATE of one row by its key, which is the last parameter, for ``executemany``."""
     changes = ", ".join(f'"{c}" = {mark}' for c in columns)
-    return f'UPDATE {table} SET {changes} WHERE "{key}" = {mark}'  # noqa: S608
+    return f'UPDATE {table} SET {changes} WHERE "{key}" = {mark}'

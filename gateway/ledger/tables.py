@@ -57,7 +57,7 @@ delivery = Table(
     Column("id", String(36), primary_key=True, comment="unguessable; the delivery id that the party sees (R4)"),
     Column("message_id", String(36), ForeignKey("message.id"), nullable=False, index=True),
     Column("party", String(64), nullable=False),
-    Column("key_id", String(40), nullable=False),
+    Column("key_id", String(36), nullable=False),
     Column("number", Integer, nullable=False, comment="place within the key (R2)"),
     Column("lane", String(4), nullable=False, comment="live | bulk"),
     Column("state", String(16), nullable=False),
@@ -101,7 +101,8 @@ delivery = Table(
 key_row = Table(
     "key_row",
     metadata,
-    Column("id", String(40), primary_key=True, comment="digest of party, stream and subject"),
+    Column("id", String(36), primary_key=True, comment="rises with time, so that what is worked on lies together"),
+    Column("place", String(40), nullable=False, unique=True, comment="digest of party, stream and subject"),
     Column("party", String(64), nullable=False),
     Column("stream", String(64), nullable=False),
     Column("subject", String(36), nullable=False),
@@ -167,7 +168,6 @@ payload = Table(
     Column("sealed", LargeBinary, nullable=False, comment="nonce, AES-256-GCM ciphertext and tag"),
     Column("content_type", String(64), nullable=False, server_default=text("'application/xml'")),
     Column("created_at", Double, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 data_key = Table(

@@ -22,12 +22,11 @@ from gateway.ids import new_id
 from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.clock import boot_time
-from gateway.ledger.statements import rows
 
 _KEY_COLUMNS = [c.name for c in t.key_row.columns]
 _DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
 _PARTY_COLUMNS = [c.name for c in t.party_state.columns]
-_KEY_FIXED = {"id", "party", "stream", "subject"}
+_KEY_FIXED = {"id", "place", "party", "stream", "subject"}
 _DELIVERY_FIXED = {"id", "message_id", "party", "key_id", "lane", "party_key", "content_digest", "payload_id", "accepted_at"}
 
 _EPOCHS = select(t.intake_epoch).where(t.intake_epoch.c.system.in_(bindparam("ids", expanding=True))).order_by(t.intake_epoch.c.system)
@@ -115,18 +114,18 @@ class Unit:
         """The key rows of what waits for these deliveries; such links never change, so they are read before the lock."""
         self._asked_dependents.update(ids)
         keys: set[str] = set()
-        for delivery_id, waits_for, key_id in rows(self.conn, sql.DEPENDENTS, ids=ids):
+        for delivery_id, waits_for, key_id in sql.rows(self.conn, sql.DEPENDENTS, ids=ids):
             self._dependents.setdefault(waits_for, []).append((delivery_id, key_id))
             keys.add(key_id)
         return keys
 
     def load_keys(self, ids: Sequence[str]) -> None:
         """Lock key rows, then their heads and the numbers after those."""
-        for key_values in rows(self.conn, sql.KEYS, ids=ids, lock="FOR UPDATE"):
+        for key_values in sql.rows(self.conn, sql.KEYS, ids=ids, lock="FOR UPDATE"):
             values = dict(zip(_KEY_COLUMNS, key_values, strict=True))
             values["held"] = Hold(values["held"]) if values["held"] else None
             self.keys[values["id"]] = KeyRow(**values)
-        self._take(rows(self.conn, sql.HEADS, ids=ids, lock="FOR UPDATE OF d"))
+        self._take(sql.rows(self.conn, sql.HEADS, ids=ids, lock="FOR UPDATE OF d"))
         # also about the number after the head, which may become the head within this group
         places = ((key.id, number) for key in (self.keys[i] for i in ids if i in self.keys) for number in (key.head, key.head + 1))
         self._read_about([self._places[place] for place in places if place in self._places])
@@ -135,7 +134,7 @@ class Unit:
         """Lock deliveries by id, whose key rows are locked already."""
         missing = sorted(i for i in ids if i not in self.deliveries)
         if missing:
-            self._take(rows(self.conn, sql.DELIVERIES, ids=missing, lock="FOR UPDATE"))
+            self._take(sql.rows(self.conn, sql.DELIVERIES, ids=missing, lock="FOR UPDATE"))
 
     def _take(self, found: Iterable[Sequence[Any]]) -> None:
         for row in found:
@@ -155,16 +154,16 @@ class Unit:
         heads = list(heads)
         waits = {h.waits_for for h in heads if h.waits_for is not None} - self._states.keys()
         if waits:
-            for delivery_id, state in rows(self.conn, sql.STATES, ids=sorted(waits)):
+            for delivery_id, state in sql.rows(self.conn, sql.STATES, ids=sorted(waits)):
                 self._states[delivery_id] = State(state)
         late = {h.id for h in heads if h.unanswered or h.state in (State.UNKNOWN, State.AWAITING_REPLY)}
         if late:
-            for delivery_id, code in rows(self.conn, sql.LATE, ids=sorted(late)):
+            for delivery_id, code in sql.rows(self.conn, sql.LATE, ids=sorted(late)):
                 self._late[delivery_id] = LateReceipt(kind="delivered", code=code)
         replies = {(h.party, h.correlation) for h in heads if h.correlation is not None} | self.want_replies
         for party in sorted({party for party, _ in replies}):
             ids = sorted(correlation for of, correlation in replies if of == party)
-            for correlation, kind, code in rows(self.conn, sql.REPLIES, party, ids=ids):
+            for correlation, kind, code in sql.rows(self.conn, sql.REPLIES, party, ids=ids):
                 self._replies[(party, correlation)] = LateReceipt(kind=kind, code=code)
 
     # ---- looking ----------------------------------------------------------------------------------------------------------------
@@ -175,7 +174,7 @@ class Unit:
             return None
         found = self._places.get((key.id, key.head))
         if found is None:
-            self._take(rows(self.conn, sql.HEAD, key.id, key.head))
+            self._take(sql.rows(self.conn, sql.HEAD, key.id, key.head))
             found = self._places.get((key.id, key.head))
             if found is not None:
                 self._read_about([found])
@@ -223,7 +222,7 @@ class Unit:
         if worker is None:
             return False
         if self._live is None:
-            self._live = frozenset(row[0] for row in rows(self.conn, sql.LIVE, self.now - LIVENESS_S))
+            self._live = frozenset(row[0] for row in sql.rows(self.conn, sql.LIVE, self.now - LIVENESS_S))
         return worker not in self._live
 
     def party(self, party: str, *, lock: bool = False) -> PartyRow:
@@ -231,10 +230,10 @@ class Unit:
         if party in self._parties and (not lock or party in self._locked_parties):
             return self._parties[party]
         update = "FOR UPDATE" if lock else ""
-        found = rows(self.conn, sql.PARTY, party, lock=update)
+        found = sql.rows(self.conn, sql.PARTY, party, lock=update)
         if not found:
             self.insert_ignore(t.party_state, [{"party": party, "breaker": "closed", "failures": 0}])
-            found = rows(self.conn, sql.PARTY, party, lock=update)
+            found = sql.rows(self.conn, sql.PARTY, party, lock=update)
         self._parties[party] = PartyRow(**dict(zip(_PARTY_COLUMNS, found[0], strict=True)))
         if lock:
             self._locked_parties.add(party)
@@ -331,7 +330,7 @@ class Unit:
         parties = (self._parties[p] for p in sorted(self._dirty_parties))
         self._update("party_state", _PARTY_CHANGES, "party", [(*(getattr(p, c) for c in _PARTY_CHANGES), p.party) for p in parties])
         if self.want_payloads:
-            for payload_id, sealed, wrapped, kek_id, message_type in rows(self.conn, sql.PAYLOADS, ids=sorted(self.want_payloads)):
+            for payload_id, sealed, wrapped, kek_id, message_type in sql.rows(self.conn, sql.PAYLOADS, ids=sorted(self.want_payloads)):
                 self._payloads[payload_id] = (sealed, wrapped, kek_id, message_type)
 
     def _insert(self, table: Table, new: Sequence[dict[str, Any]], *, ignore: bool = False) -> None:

@@ -168,6 +168,11 @@ class Writer:
         self._thread.start()
 
     @property
+    def running(self) -> bool:
+        """The thread lives. It ends with :meth:`close` and never by itself."""
+        return self._thread.is_alive()
+
+    @property
     def queue_length(self) -> int:
         """Operations that wait, about."""
         return self._inbox.qsize() + len(self._live) + len(self._bulk)

@@ -27,7 +27,7 @@ import structlog
 
 ALLOWED: Final = frozenset(
     {
-        "at", "attempt", "attempts", "bells", "blocked", "code", "connection", "correlation", "count", "deadline", "delivery",
+        "at", "attempt", "attempts", "bells", "blocked", "child", "code", "connection", "correlation", "count", "deadline", "delivery",
         "delivery_id", "door", "dropped", "due_at", "duration_s", "epoch", "error", "exception", "fingerprint", "generation",
         "groups", "host", "instance", "key", "key_id", "kid", "lane", "level", "limit", "logger", "message_id", "method",
         "number", "operation", "outcome", "party", "peer", "pid", "place", "port", "process", "processes", "queue", "reason",

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Select, func, select
 
@@ -111,13 +112,21 @@ class Metrics:
         self._intake_s = Histogram(
             "renkei_intake_seconds", "From a message's arrival to its answer.", ["door"], buckets=_MILLISECONDS, **make
         )
+        self._intake_waits = Counter(
+            "renkei_intake_waits", "Passing failures for which intake by queue stood still.", ["system", "code"], **make
+        )
+        self._intake_active = Counter(
+            "renkei_intake_activations",
+            "Times that this process became the active consumer of an intake queue.",
+            ["system"],
+            **make,
+        )
         self._outcomes = Counter(
             "renkei_delivery_outcomes", "Outcomes of calls and queries, one for each record.", ["party", "outcome"], **make
         )
         self._call_s = Histogram("renkei_delivery_call_seconds", "How long the call of a record took.", ["party"], buckets=_SECONDS, **make)
         self._unsent = Counter("renkei_delivery_unsent", "Claims taken back because it was too late to start a call.", ["party"], **make)
         self._late = Counter("renkei_delivery_late_outcomes", "Outcomes whose claim was lost meanwhile.", ["party"], **make)
-        self._bells = Counter("renkei_bells", "Bells rung, and bells that the broker did not take.", ["result"], **make)
         self._groups = Counter("renkei_ledger_groups", "Transactions of the ledger's writer.", ["result"], **make)
         self._operations = Histogram("renkei_ledger_group_operations", "Operations in a transaction.", buckets=_SIZES, **make)
         self._lock_s = Histogram("renkei_ledger_lock_seconds", "How long a transaction held its locks.", buckets=_MILLISECONDS, **make)
@@ -131,6 +140,14 @@ class Metrics:
         """One message at a door; ``result`` is ``accepted``, ``duplicate`` or the stable code of a refusal."""
         self._intake.labels(system, door, result).inc()
         self._intake_s.labels(door).observe(seconds)
+
+    def intake_waits(self, system: str, code: str) -> None:
+        """Intake by queue stands still for a passing reason (R16, R19)."""
+        self._intake_waits.labels(system, code).inc()
+
+    def intake_active(self, system: str) -> None:
+        """A consumer of this process has become the active one of that system's queue (R16)."""
+        self._intake_active.labels(system).inc()
 
     def outcome(self, party: str, answer: Outcome | QueryAnswer, seconds: float) -> None:
         """One record's outcome; how long its call took, in seconds."""
@@ -146,10 +163,6 @@ class Metrics:
         """Outcomes whose claim was lost (R7)."""
         self._late.labels(party).inc(count)
 
-    def bell(self, *, rung: bool) -> None:
-        """A bell was confirmed by the broker, or was not (R15)."""
-        self._bells.labels("rung" if rung else "failed").inc()
-
     def group(self, record: GroupRecord) -> None:
         """A transaction of the writer: its ``on_group``."""
         self._groups.labels("committed" if record.committed else "rolled-back").inc()
@@ -162,12 +175,16 @@ class Metrics:
         """A gauge that is read when somebody scrapes: ``read`` gives labels and value of each series, and must be quick."""
         self._gauges.watched.append((name, description, read))
 
+    def watch_bells(self, rung: Callable[[], int], failed: Callable[[], int]) -> None:
+        """How many bells the broker confirmed, and how many it did not take (R15), both since the start."""
+        self._gauges.bells = (rung, failed)
+
     def watch_connection(self, connection: str, *, connected: Callable[[], bool], blocked: Callable[[], bool]) -> None:
         """Whether a broker connection is up, and whether the broker has stopped reading from it."""
         self._gauges.connections[connection] = (connected, blocked)
 
-    def watch_certificate(self, name: str, not_after: Callable[[], float]) -> None:
-        """When a certificate expires (seconds since 1970 UTC)."""
+    def watch_certificate(self, name: str, not_after: Callable[[], float | None]) -> None:
+        """When a certificate expires (seconds since 1970 UTC); None: it cannot be read, and the series is left out."""
         self._gauges.certificates[name] = not_after
 
     async def render(self) -> bytes:
@@ -187,16 +204,22 @@ class _Gauges(Collector):
         self._facts = facts
         self.ledger_up = False
         self.connections: dict[str, tuple[Callable[[], bool], Callable[[], bool]]] = {}
-        self.certificates: dict[str, Callable[[], float]] = {}
+        self.bells: tuple[Callable[[], int], Callable[[], int]] | None = None
+        self.certificates: dict[str, Callable[[], float | None]] = {}
         self.watched: list[tuple[str, str, Callable[[], Iterable[tuple[dict[str, str], float]]]]] = []
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         connected = ((("connection", n), c()) for n, (c, _) in self.connections.items())
         blocked = ((("connection", n), b()) for n, (_, b) in self.connections.items())
-        expiry = ((("certificate", n), at()) for n, at in self.certificates.items())
+        expiry = ((("certificate", n), end) for n, at in self.certificates.items() if (end := at()) is not None)
         yield _gauge("renkei_broker_connected", "1 while this connection to the broker is up.", connected)
         yield _gauge("renkei_broker_blocked", "1 while the broker reads nothing from this connection.", blocked)
         yield _gauge("renkei_certificate_expiry_timestamp_seconds", "When the certificate expires.", expiry)
+        if self.bells is not None:
+            bells = CounterMetricFamily("renkei_bells", "Bells rung, and bells that the broker did not take.", labels=["result"])
+            for result, read_count in zip(("rung", "failed"), self.bells, strict=True):
+                bells.add_metric([result], read_count())
+            yield bells
         for name, description, read in self.watched:
             family: GaugeMetricFamily | None = None
             for labels, value in read():

@@ -9,10 +9,11 @@ from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 
 from message_formats.samples import municipality_code
+from simulators.city.daily import Sent, beside, following
 from simulators.city.events import EVENTS_PER_1000, KINDS, PEAK, WORKING_DAYS, Day, Event, World, base_items, replacement, spoiled
 from simulators.city.people import Address, People, Resident
 
-__all__ = ["KINDS", "Address", "City", "Event", "Resident", "replacement", "spoiled"]
+__all__ = ["KINDS", "Address", "City", "Event", "Resident", "Sent", "replacement", "spoiled"]
 
 
 class City:
@@ -20,7 +21,7 @@ class City:
 
     :param population: residents on the first day; 1 to 4,000,000.
     :param first_day: day 1 of the stream; days are working days.
-    :param kinds: what happens in this city; everything by default. ``("MOVE", "AMEND_OFF")``, say: nobody leaves.
+    :param kinds: what happens in this city; everything by default. With ``("MOVE", "AMEND_OFF")``, say, nobody comes or goes.
     """
 
     def __init__(
@@ -89,6 +90,19 @@ class City:
         world, self._world = self._world, World()  # a day left half-way must not leave a half-changed world behind
         yield from Day(self.people, world, day, self._count(day), self.date_of(day), self.kinds).events()
         self._world = world
+
+    def days(self, first: int, last: int) -> Iterator[Event]:
+        """The events of several days in order: weeks, months, years."""
+        for day in range(first, last + 1):
+            yield from self.day(day)
+
+    def following(self, day: int, events: int | None = None) -> Iterator[Sent]:
+        """What the register sends besides its identity updates on a day: notifications, certificate data, notices."""
+        return following(self.day(day, events), self.people)
+
+    def beside(self, day: int) -> Iterator[Sent]:
+        """Certificate requests, inquiries, card events and applications of a day, in the order of time."""
+        return beside(self.people, day, self.date_of(day))
 
     def _count(self, day: int) -> int:
         if day in self._counts:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import heapq
 import random
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, timezone
 
@@ -370,3 +370,10 @@ def spoiled(event: Event) -> Event:
     items = dict(event.items)
     items["sex"] = "2" if items["sex"] == "1" else "1"
     return replace(event, items=items, xml=identity_xml(items))
+
+
+def alone(people: People, number: int, count: int, when: date, resident: int, reasons: Sequence[str]) -> list[Event]:
+    """What happens to one resident to whom nothing else happens, one reason after another: the last events of a day of ``count``."""
+    day = Day(people, World(), number, count, when)
+    day._made = count - len(reasons)
+    return [day._event(resident, reason) for reason in reasons]

@@ -1,7 +1,8 @@
 """The residents of a synthetic city: each computed from seed and index alone, so that any of them can be asked for at any time.
 
 Indexes below the population are the residents of the first day, in households of realistic sizes; indexes from the population on are
-those who move in later, a household after another; those from :data:`BIRTHS` on are born later.
+those who move in later, a household after another; those from :data:`BIRTHS` on are born later; those from :data:`REMOVED` on had died or
+moved out before the first day, and only their removed records are there (除票).
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ T = TypeVar("T")
 
 BIRTHS = 5_000_000
 """The first index of those who are born after the first day."""
+
+REMOVED = 7_000_000
+"""The first index of those whose records were removed before the first day."""
 
 _BLOCK = 12
 # How twelve neighbours live together: a little over two persons in a household.
@@ -52,6 +56,7 @@ class Resident:
     :ivar birth_date: eight digits; ``birth_text`` is its wording where it is unknown in part.
     :ivar category: None for a Japanese citizen, otherwise the category of 第30条の45 (code).
     :ivar protected: under support measures (支援措置).
+    :ivar state: 住民状態: 1 resident, 2 moved out, 3 deceased; ``removed_on`` is the day of the removal.
     """
 
     index: int
@@ -72,6 +77,8 @@ class Resident:
     category: str | None
     residence_card_number: str | None
     protected: bool
+    state: str = "1"
+    removed_on: str | None = None
 
 
 class Bits:
@@ -143,14 +150,14 @@ class People:
 
     def household(self, index: int) -> tuple[int, ...]:
         """The members of a resident's household on the first day, or when it moved in."""
-        if index >= BIRTHS:
+        if BIRTHS <= index < REMOVED:
             return (index,)
         found = self._household_of(index)
         return tuple(range(found.first, found.first + found.size))
 
     def resident(self, index: int) -> Resident:
         """The resident of that index, as of the first day (or of the day of moving in, or of birth)."""
-        if index >= BIRTHS:
+        if BIRTHS <= index < REMOVED:
             return self._newborn(index)
         household = self._household_of(index)
         bits = Bits(self._key, b"person", index)
@@ -209,7 +216,14 @@ class People:
             category=category,
             residence_card_number=samples.residence_card_number(serial) if household.foreign else None,
             protected=bits.one_in(500),
+            **self._removal(index, bits),
         )
+
+    def _removal(self, index: int, bits: Bits) -> dict[str, str]:
+        if index < REMOVED:
+            return {}
+        removed = self.first_day - timedelta(days=1 + bits.below(5 * 365))
+        return {"state": "3" if bits.one_in(4) else "2", "removed_on": f"{removed:%Y%m%d}"}
 
     def _newborn(self, index: int) -> Resident:
         bits = Bits(self._key, b"birth", index)

@@ -37,17 +37,25 @@ _FIRST_PORT, _LAST_PORT = 20000, 31999
 Ready = Callable[[], Awaitable[bool]]
 
 
-def free_ports(count: int) -> list[int]:
-    """Distinct TCP ports that nobody listens on now, on loopback."""
+def free_ports(count: int, *, room: int = 0) -> list[int]:
+    """Distinct TCP ports that nobody listens on now, on loopback; ``room``: with so many free ones above each."""
     found: list[int] = []
     while len(found) < count:
-        port = _FIRST_PORT + secrets.randbelow(_LAST_PORT - _FIRST_PORT + 1)
-        if port in found:
+        port = _FIRST_PORT + secrets.randbelow(_LAST_PORT - _FIRST_PORT - room + 1)
+        if any(abs(port - other) <= room for other in found):
             continue
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe, suppress(OSError):  # taken: try the next
-            probe.bind(("127.0.0.1", port))
+        if all(_is_free(each) for each in range(port, port + room + 1)):
             found.append(port)
     return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def file_ready(path: Path) -> Ready:
@@ -115,6 +123,8 @@ class Child:
     ready: Ready | None = None
     ready_file: Path | None = None
     folder: Path | None = None
+    outlive: bool = False
+    """Goes on when the process that started it ends; otherwise the kernel kills it."""
     _popen: subprocess.Popen[bytes] | None = None
     _frozen: bool = False
     starts: int = 0
@@ -164,7 +174,7 @@ class Child:
                 cwd=self.folder,
                 env=dict(self.environment),
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call through a library that is loaded already
+                preexec_fn=None if self.outlive else _die_with_parent,  # noqa: PLW1509 - one system call through a library that is loaded already
             )
         except OSError as error:
             raise ProcessFailed("cannot-start", f"{self.name}: {error.strerror}: {self.arguments[0]}") from error
@@ -261,6 +271,8 @@ class Processes:
 
     logs: Path
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
+    outlive: bool = False
+    """The children go on when this process ends without having stopped them."""
     _children: dict[str, Child] = field(default_factory=dict)
 
     def add(
@@ -284,6 +296,7 @@ class Processes:
             ready=ready,
             ready_file=ready_file,
             folder=folder,
+            outlive=self.outlive,
         )
         self._children[name] = child
         return child

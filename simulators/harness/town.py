@@ -68,19 +68,20 @@ class Ports:
 class Town:
     """``async with Town(folder, plan) as town: await town.start()``; leaving it ends every process of it."""
 
-    def __init__(self, folder: Path, plan: Plan | None = None) -> None:
+    def __init__(self, folder: Path, plan: Plan | None = None, *, outlive: bool = False) -> None:
+        """``outlive``: its processes go on when the one that started them ends, and must be stopped by somebody else."""
         self.folder = folder.resolve()
         self.plan = plan or Plan()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.var = self.folder / "var"
         self.certificates = self.var / "certs"
-        ports = free_ports(7)
+        ports = free_ports(7, room=self.plan.workers)  # each worker shows its metrics on a port above the gateway's
         self.ports = Ports(
             broker=ports[0],
             broker_tls=ports[1],
             https=ports[2],
             admin=ports[3],
-            metrics=_with_room(ports[4]),
+            metrics=ports[4],
             city_cs=ports[5],
             control=ports[6],
         )
@@ -88,7 +89,7 @@ class Town:
         self.journal = self.folder / "city-cs.jsonl"
         self.record = self.folder / "register.jsonl"
         self.config = self.folder / "config.yaml"
-        self.processes = Processes(logs=self.folder / "log")
+        self.processes = Processes(logs=self.folder / "log", outlive=outlive)
         self.postgres: PostgresServer | None = None
         self._registers = 0
 
@@ -164,7 +165,10 @@ class Town:
         return self.processes.python("city-cs", "simulators.juki_cs", "--config", str(file), ready_file=self.folder / "city-cs.ready")
 
     def register(self, *, amqp: bool | Mapping[str, Any] = True, **settings: Any) -> Child:
-        """A run of the register: it hands in its messages and ends. Further settings as in ``simulators/register/service.py``."""
+        """A run of the register: it hands in its messages and ends.
+
+        Further settings as in ``simulators/register/service.py``; ``amqp``: whether, or with which settings of that door.
+        """
         self._registers += 1
         values: dict[str, Any] = {
             "url": f"https://127.0.0.1:{self.ports.https}",
@@ -176,9 +180,9 @@ class Town:
             "server_name": "gateway",
             **settings,
         }
-        if amqp:
-            values["amqp"] = {"port": self.ports.broker_tls, "tls": True, "server_name": "broker"}
-            values["amqp"] |= dict(amqp) if isinstance(amqp, Mapping) else {}
+        if amqp is not False:
+            further = {} if amqp is True else dict(amqp)
+            values["amqp"] = {"port": self.ports.broker_tls, "tls": True, "server_name": "broker", **further}
         file = self.folder / f"register-{self._registers}.yaml"
         file.write_text(yaml.safe_dump(values), encoding="utf-8")
         return self.processes.python(f"register-{self._registers}", "simulators.register", "--config", str(file), "--progress-s", "0.5")
@@ -218,8 +222,7 @@ class Town:
 
     def renkei(self, *arguments: str, operator: str = "operator-a") -> Sequence[str]:
         """The command line of a ``renkei`` command as an operator would type it."""
-        identity = ("--certificate", str(self.certificates / f"{operator}.pem"), "--key", str(self.certificates / f"{operator}.key"))
-        return [*self.plan.command, *arguments, "--config", str(self.config), *identity]
+        return [*self.plan.command, *arguments, "--config", str(self.config), "--as", operator]
 
     # ---- what became of it ----------------------------------------------------------------------------------------------------
 
@@ -279,11 +282,6 @@ class Town:
             },
             "metrics": {"port": ports.metrics},
         }
-
-
-def _with_room(port: int) -> int:
-    """Each worker's metrics listen on a port above the gateway's."""
-    return port
 
 
 def _lives(pid: int) -> bool:

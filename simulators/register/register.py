@@ -19,7 +19,7 @@ from simulators.register.messages import Outgoing, replacement
 from simulators.register.record import RegisterRecord
 from simulators.register.source import Source
 
-FINAL = frozenset({"delivered", "rejected", "skipped", "expired", "not-found"})
+FINAL = frozenset({"delivered", "rejected", "skipped", "expired", "not-found", "without-delivery"})
 ASKING_AT_ONCE = 8
 
 
@@ -62,6 +62,8 @@ class Register:
         self.fed = 0
         self.all_fed = False
         self._feeding = True
+        self.replacing = True
+        """Replace what is held as soon as it is seen, if we watch. Who wants to show how it is held switches it off for a while."""
 
     async def run(self) -> None:
         """Hand everything in; returns when every message has its receipt (and, if we watch, is final).
@@ -101,7 +103,7 @@ class Register:
         watching = asyncio.get_running_loop().create_task(self._watch()) if self._pace.watch_every_s is not None else None
         try:
             await self._feed()
-            while self.unanswered or (watching is not None and self._open):
+            while self.unanswered > 0 or (watching is not None and self._open):
                 await asyncio.sleep(0.05)
                 if watching is not None and watching.done():
                     watching.result()
@@ -165,7 +167,7 @@ class Register:
                     self._open.pop(name, None)
                     if rest := behind[resident][1:]:
                         going_on[resident] = rest
-                elif state == "held":
+                elif state == "held" and self.replacing:
                     self._replace(self._open.pop(name))
             behind = going_on
 
@@ -209,10 +211,13 @@ class Register:
 
 
 def state_of(said: Mapping[str, Any]) -> tuple[str, str]:
-    """State and reason in what the gateway says of a message: those of the delivery that is furthest from being through."""
+    """State and reason in what the gateway says of a message: those of the delivery that is furthest from being through.
+
+    ``without-delivery``: an operator corrected all of it, and the corrected message goes on under another name.
+    """
     deliveries = said.get("deliveries")
     if not isinstance(deliveries, list) or not deliveries:
-        return str(said.get("state", "")), str(said.get("reason") or "")
+        return str(said.get("state") or "without-delivery"), str(said.get("reason") or "")
     weight = (
         "held",
         "unknown",

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from message_formats import identity, reading, writing
+from message_formats import catalogue, identity, reading, writing
 from simulators.city import City, replacement, spoiled
 from simulators.city.__main__ import main
 from simulators.city.events import Event
+from simulators.city.people import REMOVED
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +21,8 @@ def city() -> City:
 
 
 @pytest.fixture(scope="module")
-def peak(city: City) -> list[Event]:
-    return list(city.day(1))
+def peak() -> list[Event]:
+    return list(City(7, 400_000).day(1))  # its own city: one remembers how many events were asked for on a day
 
 
 def test_a_peak_day_of_a_city_of_400000(city: City, peak: list[Event]) -> None:
@@ -118,6 +119,58 @@ def test_initial_records_are_valid_but_for_their_sequence_number() -> None:
     for record in city.register_snapshot():
         assert record["update_sequence_number"] == "0"
         writing.write("identity-information-update", {**record, "update_sequence_number": "1"})
+
+
+def test_what_follows_from_a_day_is_valid_and_leaves_the_number_out_where_it_is_forbidden() -> None:
+    city = City(11, 20_000)
+    events = {event.ce_id: event for event in city.day(1, 400)}
+    sent = list(city.following(1, 400))
+    types = Counter(message.type for message in sent)
+    assert types["resident-change-notification"] == types["certificate-data-change"] == 400
+    assert set(types) >= {
+        "move-in-notice",
+        "family-register-supplement-notice",
+        "residence-address-notice",
+        "individual-number-generation-request",
+    }
+    for message in sent:
+        assert reading.read(message.xml, expected=message.type)
+        assert message.follows in events
+        number = events[message.follows].items["individual_number"]
+        if catalogue.get(message.type).individual_number != "yes":
+            assert number is None or number.encode() not in message.xml
+    assert len({message.ce_id for message in sent}) == len(sent)
+
+
+def test_what_happens_beside_the_register() -> None:
+    city = City(12, 40_000)
+    sent = list(city.beside(3))
+    assert [message.ce_time for message in sent] == sorted(message.ce_time for message in sent)
+    types = Counter(message.type for message in sent)
+    assert 38 <= types["certificate-request"] <= 46
+    assert set(types) == {"certificate-request", "provision-request", "card-management-update", "application-record"}
+    for message in sent:
+        assert reading.read(message.xml, expected=message.type)
+    assert [message.xml for message in City(12, 40_000).beside(3)] == [message.xml for message in sent]
+
+
+def test_months_in_a_row_keep_the_real_mix() -> None:
+    city = City(13, 40_000)
+    reasons = Counter(event.reason for event in city.days(1, 60))
+    total = sum(reasons.values())
+    assert total > 1300
+    assert 0.02 <= reasons["BIRTH"] / total <= 0.07
+    assert 0.06 <= reasons["DEATH"] / total <= 0.13
+    assert 0.2 <= reasons["IN_DOM"] / total <= 0.36
+    assert 0.19 <= reasons["OUT_DOM"] / total <= 0.36
+
+
+def test_removed_records_are_there_for_those_who_ask() -> None:
+    city = City(2, 20_000)
+    gone = [city.resident(REMOVED + index) for index in range(400)]
+    assert {person.state for person in gone} == {"2", "3"}
+    assert all(person.removed_on is not None and person.removed_on < "20260401" for person in gone)
+    assert {city.resident(index).state for index in range(100)} == {"1"}
 
 
 def test_replacements_and_spoiled_events(peak: list[Event]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from gateway.contract import Delivered, PartyDown
-from gateway.delivery import machine
+from gateway.delivery import commands, machine
 from gateway.delivery.rows import DeliveryRow, Hold, KeyRow, PartyTraits, State
 from tests.delivery.world import Task, Violation, Worker, World, run
 
@@ -33,9 +32,9 @@ def convicted(kinds: str, make: type[World], expected: str, **kwargs: Any) -> bo
 
 
 @pytest.fixture
-def patched(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def patched(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Bugs are planted from outside and gone after the test."""
-    yield monkeypatch
+    return monkeypatch
 
 
 @pytest.mark.planted("none")
@@ -124,7 +123,8 @@ def test_retry_by_requeue() -> None:
 
 
 class OldPartyKey(World):
-    """The correction keeps the 依頼管理番号. The machine refuses that, so the bug goes round it; with it, the old reading of *duplicate*."""
+    """The correction keeps the 依頼管理番号. The machine refuses that, so the bug goes round it; with it, the old reading of
+    *duplicate*."""
 
     def correction(self, head: DeliveryRow) -> DeliveryRow:
         new = super().correction(head)
@@ -160,7 +160,7 @@ def test_machine_refuses_the_old_party_key() -> None:
     new = world.correction(head)
     new.party_key = head.party_key
     with pytest.raises(ValueError, match="R4"):
-        machine.replace(world.keys["k0"], head, new, world.now)
+        commands.replace(world.keys["k0"], head, new, world.now)
 
 
 class LateDropped(World):
@@ -235,7 +235,7 @@ def crashed_three_times(world: World) -> None:
 @pytest.mark.rule("R13")
 @pytest.mark.parametrize("bug", [False, True])
 def test_retry_requeues_unknown(patched: pytest.MonkeyPatch, bug: bool) -> None:
-    original = machine.retry
+    original = commands.retry
 
     def retry(key: KeyRow, head: DeliveryRow, now: float) -> None:
         original(key, head, now)
@@ -244,7 +244,7 @@ def test_retry_requeues_unknown(patched: pytest.MonkeyPatch, bug: bool) -> None:
     world = World("B", keys=1)
     crashed_three_times(world)
     if bug:
-        patched.setattr(machine, "retry", retry)
+        patched.setattr(commands, "retry", retry)
         assert world.command(world.keys["k0"], "retry")
         with pytest.raises(Violation, match="S1"):
             world.drain(RNG)

@@ -1,8 +1,8 @@
 """Mutation fuzzing of everything that reads bytes: messages, batches, CSV and fixed-length files.
 
-``python -m tests.formats.fuzzing --count 1000000 --seed 1 --json`` prints ``{ok, count, refused, accepted, slowest_s, megabytes, findings}``.
-A finding is an input that crashed a reader (anything but :class:`FormatError`), took longer than a second of processor time, or came back in
-the text of an error. The process limits its own memory, so that an input that wants too much ends as a finding as well.
+``python -m tests.formats.fuzzing --count 1000000 --seed 1 --json`` prints ``{ok, count, refused, accepted, slowest_s, …, findings}``.
+A finding is an input that crashed a reader (anything but :class:`FormatError`), took longer than a second of processor time, or
+came back in the text of an error. The process limits its own memory, so that an input that wants too much ends as a finding as well.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ from tests.formats import corpora
 SLOWEST_S = 1.0
 MEMORY_BYTES = 256 << 20
 _TOKENS = (
-    b"<", b">", b"/", b"</", b"<!", b"<?", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<!DOCTYPE a [", b"<!ENTITY a 'b'>", b"&", b"&#", b"&amp;",
-    b"&#x10FFFF;", b"&#x0;", b'"', b"'", b"=", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\x81", b"\x8e", b"\xa1", b"\xe3\x81", b"\xf3\xa0\x84\x82",
-    b"\r\n", b",", b'""', b"xmlns=", b"xsi:type=", b" text=", "昭和20年頃".encode(), "不詳".encode(), b"00000000", b"9" * 40, b"A" * 3000,
+    b"<", b">", b"/", b"</", b"<!", b"<?", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<!DOCTYPE a [", b"<!ENTITY a 'b'>",
+    b"&", b"&#", b"&amp;",
+    b"&#x10FFFF;", b"&#x0;",
+    b'"', b"'", b"=", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\x81", b"\x8e", b"\xa1", b"\xe3\x81", b"\xf3\xa0\x84\x82",
+    b"\r\n", b",", b'""',
+    b"xmlns=", b"xsi:type=", b" text=", "昭和20年頃".encode(), "不詳".encode(), b"00000000", b"9" * 40, b"A" * 3000,
     "葛\U000e0102".encode(), "𠮷".encode(), "\u3099".encode(), "\ufa19".encode(), "\U00100000".encode(), b"123456789018",
 )  # fmt: skip
 _VALUE = re.compile(rb">([^<>]{5,60})<")
@@ -151,7 +154,10 @@ def _echoed(data: bytes, error: FormatError) -> bool:
     """Whether the text of an error gives back a value of the input."""
     text = f"{error} {error.place} {error.rule} {error.safe_detail} {error.__cause__ or ''}"
     values = {value.decode("utf-8", "replace") for value in _VALUE.findall(data) if not value.isspace()}
-    return any(value in text for value in values if value not in _OURS)
+    # Whole words only: "ype a" is a piece of our own "document type and".
+    return any(
+        re.search(rf"(?<![0-9A-Za-z]){re.escape(value)}(?![0-9A-Za-z])", text) for value in values if value in text and value not in _OURS
+    )
 
 
 _OURS = frozenset({"accepted", "rejected", "delayed"})  # words of code tables, which are words of our sentences too

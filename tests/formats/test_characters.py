@@ -183,6 +183,17 @@ def test_contradictions_and_broken_bytes(data: bytes, declared: str, place: str)
     assert (caught.value.code, caught.value.place) == ("encoding", place)
 
 
+@pytest.mark.parametrize("lost", ["\U00100000", "\U0001309a", "\U00020300", "\U00100301"])
+@pytest.mark.parametrize("lead", ["か", "ト", "æ"])
+def test_what_pythons_codecs_swallow_without_an_error_is_seen(lead: str, lost: str) -> None:
+    assert gaiji_count(f"見本{lead}{lost}髙") == 2
+    assert RegisterText(f"{lead}{lost}").gaiji() == (2,)
+    for name in ("EUC-JIS-2004", "Shift_JIS-2004"):
+        with pytest.raises(FormatError) as caught:
+            encodings.encode(f"{lead}{lost}", name)
+        assert (caught.value.code, caught.value.place) == ("lossy", "character 2")
+
+
 def test_what_an_encoding_does_not_hold_is_not_lost_silently() -> None:
     with pytest.raises(FormatError) as caught:
         encodings.encode("見本髙" + KATSU, "Shift_JIS", "name")

@@ -194,6 +194,12 @@ def test_a_field_too_long_or_unencodable_is_refused_when_writing() -> None:
     assert caught.value.code == "lossy"
 
 
+def test_a_character_without_bytes_is_refused_before_it_is_measured() -> None:
+    with pytest.raises(FormatError) as caught:
+        written(result_layout(), samples.result_items(1, request_control_number="髙\U00020bb7"))
+    assert (caught.value.code, caught.value.place) == ("lossy", "record 1 field request_control_number")
+
+
 def test_codes_are_mapped_for_a_party_by_its_table() -> None:
     text = (
         "{layout: t, type: identity-update-result, form: csv, encoding: UTF-8,"

@@ -11,6 +11,7 @@ import pytest
 
 from message_formats import reading
 from message_formats.errors import FormatError
+from message_formats.message import Message
 from tests.formats import corpora, fuzzing
 
 
@@ -31,15 +32,21 @@ def test_twenty_thousand_inputs_crash_nothing_and_come_back_in_no_error() -> Non
     assert len(found["codes"]) >= 18
 
 
+def outcome_of(data: bytes) -> Message | FormatError:
+    try:
+        return reading.read(data)
+    except FormatError as error:
+        return error
+
+
 @pytest.mark.parametrize("data", [*corpora.attacks(), *corpora.broken_encodings()])
 def test_attacks_and_broken_encodings(data: bytes) -> None:
     started = time.process_time()
-    try:
-        message = reading.read(data)
-    except FormatError as error:
-        assert len(str(error)) < 300
+    result = outcome_of(data)
+    if isinstance(result, FormatError):
+        assert len(str(result)) < 300
     else:
-        assert reading.read(message.to_bytes()).items == message.items
+        assert reading.read(result.to_bytes()).items == result.items
     assert time.process_time() - started < 1
 
 

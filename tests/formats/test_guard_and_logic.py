@@ -92,7 +92,7 @@ HELD = Held(items=move(), here=True, last_sequence=0)
         (move(change_reason="24", sex="1"), HELD, None),
         (move(change_reason="24"), None, "UNKNOWN_RESIDENT"),
         (move(change_reason="32"), Held(items=move(), here=False, last_sequence=0), "UNKNOWN_RESIDENT"),
-        (move(update_sequence_number="3"), HELD, "SEQUENCE_GAP"),
+        (move(update_sequence_number="2"), HELD, "SEQUENCE_GAP"),
         (move(update_sequence_number="1"), Held(items=move(), here=True, last_sequence=1), "SEQUENCE_USED"),
         (move(), Held(items=move(), here=True, last_sequence=0, prohibited=True), "UPDATE_PROHIBITED"),
         (move(), Held(items=move(), here=True, last_sequence=0, locked=True), "LOCKED"),

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from gateway.delivery.rows import DeliveryRow, Hold, KeyRow, PartyTraits, State
-from gateway.ids import key_row_id, new_id
+from gateway.ids import new_id
 from gateway.ledger import tables as t
 from gateway.ledger.admission import Admission, Admit, PreparedDelivery, PreparedMessage
 from gateway.ledger.bells import Bell
@@ -205,7 +205,3 @@ class Book:
 
     def record(self, kind: str) -> list[dict[str, Any]]:
         return self.rows(t.audit_entry, t.audit_entry.c.kind == kind, order=t.audit_entry.c.id)
-
-
-def key_id(serial_subject: str, party: str = "p", stream: str = "s") -> str:
-    return key_row_id(party, stream, serial_subject)

@@ -17,7 +17,6 @@ from gateway.contract import Delivered, Effect, QueryAnswer
 from gateway.delivery import machine
 from gateway.delivery.rows import LIVENESS_S, START_S, DeliveryRow, Hold, KeyRow, State
 from gateway.errors import CommandRefused
-from gateway.ids import key_row_id
 from gateway.ledger import tables as t
 from gateway.ledger.admission import Admit
 from gateway.ledger.claims import Claimed, ClaimKeys, TakeBack
@@ -101,6 +100,9 @@ class LedgerWorld(World):
             must(here == list(range(1, key.next_number)), "R2: a number is missing or was given twice")
             before = [d for d in self.deliveries.values() if d.key_id == key.id and d.number < key.head]
             must(all(d.state.final for d in before), "I3: something before the head is not final")
+        for d in self.deliveries.values():
+            if d.reason == "predecessor-not-delivered" and d.waits_for is not None:
+                must(self.deliveries[d.waits_for].replaced_by is None, "R4: what waited for a corrected delivery was given up")
 
     def rang(self, bells: Any) -> None:
         names = {real: name for name, real in self.real.items()}
@@ -118,10 +120,8 @@ class LedgerWorld(World):
         self.sources[message.message_id] = source
         self.submit(Admit(messages=[message]), self._admitted)
         if key_id not in self.real:
-            subject = self.book.session.connection.execute(
-                select(t.message.c.subject).where(t.message.c.id == message.message_id)
-            ).scalar_one()
-            self.real[key_id] = key_row_id(party, "s", subject)
+            query = select(t.delivery.c.key_id).where(t.delivery.c.message_id == message.message_id, t.delivery.c.party == party)
+            self.real[key_id] = self.book.session.connection.execute(query).scalar_one()
         return source
 
     def _admitted(self, result: Any) -> None:
@@ -301,20 +301,38 @@ class LedgerWorld(World):
     # ---- driving -----------------------------------------------------------------------------------------------------------------
 
     def step(self, rng: random.Random) -> None:
+        """One random step, most often one that can do something."""
         dice = rng.random()
-        if dice < 0.04 and self.waiting:
+        held = [key for key in self.keys.values() if key.held is not None]
+        busy = [(w, task) for w in self.workers if not w.frozen for task in w.tasks if task.phase != "wait"]
+        if dice < 0.06 and self.waiting:
             self.approve()
-        elif dice < 0.07:
-            self.replace(rng.choice(list(self.keys.values())))
-        elif dice < 0.17 and self.gathered is None:
+        elif dice < 0.15 and held:
+            what = rng.choice(["retry", "skip", "correct", "settle", "replace"])
+            key = rng.choice(held)
+            self.replace(key) if what == "replace" else self.command(key, what)
+        elif dice < 0.22 and self.gathered is None:
             self.gathered = []
             for _ in range(rng.randrange(2, 5)):
                 self.step(rng)
             pairs, self.gathered = self.gathered, None
             if pairs:
                 self.carry_out(pairs)
+        elif dice < 0.50 and busy:
+            self.work(*rng.choice(busy))
+        elif dice < 0.62 and self.requests:
+            self.party_takes(rng.choice(self.requests), rng.choices(["effect", "reject", "fail", "reject-call"], [66, 17, 12, 5])[0])
+        elif dice < 0.76:
+            due = [key for key in self.keys.values() if key.due_at is not None and (key.due_at <= self.now or rng.random() < 0.1)]
+            self.try_claim(rng.choice(self.workers), rng.choice(due or list(self.keys.values())).id)
+        elif dice < 0.83:
+            key = rng.choice(list(self.keys.values()))
+            if key.next_number - key.head < 4:
+                self.admit(key.id, "k0" if key.id == "k1" and rng.random() < 0.7 else None)
+        elif dice < 0.88:
+            self.advance(rng.choice([0.2, 0.9, 0.9, 2.2, 3.6, 9.0, 30.0]), rng)
         else:
-            super().step(rng)
+            self.fault(rng, rng.choice(self.workers), rng.choice(list(self.keys.values())))
 
     def drain(self, rng: random.Random) -> None:
         self.draining = True

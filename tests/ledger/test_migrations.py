@@ -18,7 +18,7 @@ from sqlalchemy import Connection, make_url, text
 from gateway.errors import CommandRefused, ConfigurationError
 from gateway.ledger.clock import boot_time, business_clock, ledger_time, set_business_offset
 from gateway.ledger.engine import LedgerEngine, open_engine
-from gateway.ledger.migrate import check_schema, current_revision, migrate
+from gateway.ledger.migrate import HEAD, _scripts, check_schema, current_revision, migrate
 from gateway.ledger.tables import metadata
 from simulators.harness.postgres import PostgresServer, programs
 
@@ -47,6 +47,34 @@ async def test_the_migrated_schema_is_that_of_the_tables(ledger_url: str) -> Non
 
     assert await engine.read(differences) == []
     await engine.close()
+
+
+def test_the_newest_revision_is_the_one_in_the_folder() -> None:
+    assert _scripts().get_heads() == [HEAD]
+
+
+LOADED = """
+import sys
+from gateway.ledger.ledger import Ledger
+ledger = Ledger.open(sys.argv[1])
+print(sorted(name for name in ("alembic", "zeep", "rich") if name in sys.modules))
+"""
+
+
+async def test_a_start_with_a_ledger_that_is_up_to_date_loads_no_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    engine = open_engine(url)
+    migrate(engine)
+    await engine.close()
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", LOADED, url],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def sqlite_schema(connection: Connection) -> set[tuple[str, ...]]:

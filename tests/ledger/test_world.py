@@ -31,8 +31,8 @@ def test_the_protocol_holds_on_the_ledger(book: Book, kind: str) -> None:
     histories = 12 if book.engine.dialect == "sqlite" else 3
     effects = operations = 0
     for seed in range(histories):
-        world = run(book, kind, seed, 120)
+        world = run(book, kind, seed, 200)
         effects += len(world.effects)
         operations += world.operations
-    assert effects > 3 * histories
-    assert operations > 80 * histories
+    assert effects > 4 * histories
+    assert operations > 120 * histories

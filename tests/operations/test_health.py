@@ -51,8 +51,8 @@ def fill(engine: LedgerEngine) -> None:
     for number, (state, final) in enumerate([("queued", None), ("queued", None), ("unknown", None), ("delivered", now)]):
         run(insert(t.delivery), {"id": f"d{number}", "number": number, "state": state, "final_at": final, **fixed})
     key = {"party": "city-cs", "stream": "s", "subject": "x", "next_number": 3, "head": 0, "lane": "live"}
-    run(insert(t.key_row), {"id": "k", "due_at": now - 30, "held": None, **key})
-    run(insert(t.key_row), {"id": "l", "due_at": None, "held": "rejected", **key})
+    run(insert(t.key_row), {"id": "k", "place": "1", "due_at": now - 30, "held": None, **key})
+    run(insert(t.key_row), {"id": "l", "place": "2", "due_at": None, "held": "rejected", **key})
     run(insert(t.party_state), {"party": "city-cs", "breaker": "open", "failures": 5, "paused_by": None})
     run(insert(t.worker), {"id": "w", "role": "worker", "host": "h", "pid": 1, "registered_at": now, "renewed_at": now})
     run(insert(t.worker), {"id": "v", "role": "worker", "host": "h", "pid": 1, "registered_at": now, "renewed_at": now - 60})
@@ -95,8 +95,9 @@ async def test_what_a_process_saw() -> None:
     metrics.outcome("city-cs", Delivered(receipt=Receipt(code="ok", body=b"")), 0.2)
     metrics.outcome("city-cs", RetryLater(code="busy"), 0.1)
     metrics.outcome("city-cs", QueryAnswer(effect=Effect.NO_EFFECT), 0.1)
-    metrics.bell(rung=True)
-    metrics.bell(rung=False)
+    metrics.intake_waits("resident-record-system", "ledger-busy")
+    metrics.intake_active("resident-record-system")
+    metrics.watch_bells(lambda: 7, lambda: 1)
     metrics.late("city-cs", 1)
     metrics.unsent("city-cs", 2)
     metrics.group(GroupRecord(operations=7, units=9, bulk=False, committed=True, wait_s=0.0, work_s=0.002, commit_s=0.001, waiting=0))
@@ -109,6 +110,9 @@ async def test_what_a_process_saw() -> None:
         'renkei_delivery_outcomes_total{outcome="delivered",party="city-cs"} 1.0',
         'renkei_delivery_outcomes_total{outcome="retry-later",party="city-cs"} 1.0',
         'renkei_delivery_outcomes_total{outcome="query-no-effect",party="city-cs"} 1.0',
+        'renkei_intake_waits_total{code="ledger-busy",system="resident-record-system"} 1.0',
+        'renkei_intake_activations_total{system="resident-record-system"} 1.0',
+        'renkei_bells_total{result="rung"} 7.0',
         'renkei_bells_total{result="failed"} 1.0',
         'renkei_delivery_late_outcomes_total{party="city-cs"} 1.0',
         'renkei_delivery_unsent_total{party="city-cs"} 2.0',

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pika
 from pika import spec
 from pika.adapters.asyncio_connection import AsyncioConnection
 
-from gateway.broker import BrokerEndpoint, Publisher
+from gateway.broker import BrokerEndpoint, EmbeddedNode, Publisher, topology
 
 EXCHANGE = "work"
 
@@ -109,3 +110,11 @@ async def measure_side_by_side(
         raw = max(raw, await measure_raw_rate(endpoint, n, window, size, routing_key=routing_key))
         bells = max(bells, await measure_ring_rate(endpoint, n, window, size, routing_key=routing_key))
     return bells, raw
+
+
+async def beside(folder: Path) -> tuple[float, float]:
+    """:func:`measure_side_by_side` on a node of its own below ``folder``."""
+    node = EmbeddedNode(folder / "broker", name="bench")
+    async with node:
+        await topology.declare(node.endpoint(), topology.build(systems=[], parties=["bench-party"]))
+        return await measure_side_by_side(node.endpoint(), routing_key=topology.work_key("bench-party", "live"))

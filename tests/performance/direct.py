@@ -28,10 +28,14 @@ PROFILE = "urn:renkei:profile:juki-cs:1"
 
 async def run(*, url: str, certificates: Path, count: int, skip: int, in_flight: int, records: int) -> dict[str, float]:
     """Send ``count`` records after the first ``skip`` of the workload; records a second."""
-    work = updates(skip + count)[skip:]
+    work = updates(skip, count)
     operation = load_operation(schemas.wsdl_path("juki_cs"), "UpdateIdentityInformation", prefixes={"j": PROFILE})
     template = compile_records(
-        operation, to="https://city-cs.invalid/juki-cs/identity", record="Record", identifier="deliveryId", element="IdentityInformationUpdate"
+        operation,
+        to="https://city-cs.invalid/juki-cs/identity",
+        record="Record",
+        identifier="deliveryId",
+        element="IdentityInformationUpdate",
     )
     headers = operation.http_headers
     validate, validate_answer = schemas.validator("identity-information-update"), schemas.profile_validator("juki_cs")

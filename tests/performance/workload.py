@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import functools
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from simulators.city import City
@@ -21,18 +22,19 @@ class Work(NamedTuple):
     xml: bytes
 
 
-@functools.lru_cache(maxsize=2)
-def updates(count: int, *, seed: int = SEED) -> list[Work]:
+def stream(count: int, *, seed: int = SEED) -> Iterator[Work]:
     """The first events of a very busy day, ``count`` of different residents: the real mix, in which any order is right."""
-    city = City(seed, POPULATION)
-    made: list[Work] = []
     seen: set[int] = set()
-    for event in city.day(1, count * 2):
+    for event in City(seed, POPULATION).day(1, count * 2):
         if event.resident in seen:
             continue
+        if len(seen) == count:
+            return
         seen.add(event.resident)
-        if len(made) == count:
-            break
         time = event.ce_time.isoformat(timespec="seconds").replace("+00:00", "Z")
-        made.append(Work(event.ce_id, time, event.request_control_number, event.resident, event.xml))
-    return made
+        yield Work(event.ce_id, time, event.request_control_number, event.resident, event.xml)
+
+
+def updates(skip: int, count: int) -> list[Work]:
+    """``count`` messages after the first ``skip``."""
+    return list(itertools.islice(stream(skip + count), skip, None))

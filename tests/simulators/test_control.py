@@ -107,7 +107,7 @@ async def test_a_script_acts_by_counts(
     script.write_text("steps: [{after_effects: 1, put: {kind: refuse, code: E901}}, {after_calls: 2, clear: true}]\n")
     async with running(settings.model_copy(update={"faults": script}), caller_context) as simulator:
         assert (await simulator.caller.update(("a", xml_of(1)))).results[0][1] == "accepted"
-        await eventually(lambda: simulator.party.faults.active())
+        await eventually(simulator.party.faults.active)
         assert (await simulator.caller.update(("b", xml_of(2)))).results[0][2] == "E901"
         await eventually(lambda: not simulator.party.faults.active())
         assert (await simulator.caller.update(("c", xml_of(3)))).results[0][1] == "accepted"

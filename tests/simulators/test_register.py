@@ -157,7 +157,7 @@ def test_the_source_is_the_same_at_every_reading_and_knows_what_it_spoilt() -> N
         ({"state": "queued", "reason": "r"}, ("queued", "r")),
         ({"deliveries": [{"state": "delivered"}, {"state": "held", "reason": "rejected"}]}, ("held", "rejected")),
         ({"deliveries": [{"state": "delivered"}, {"state": "delivered"}]}, ("delivered", "")),
-        ({"state": "accepted", "deliveries": []}, ("accepted", "")),
+        ({"deliveries": []}, ("without-delivery", "")),
     ],
 )
 def test_what_the_gateway_says_of_a_message(said: dict[str, Any], state: tuple[str, str]) -> None:

@@ -135,6 +135,12 @@ def test_the_same_request_applied_twice_is_convicted_once_for_each_time_too_many
 
 
 @pytest.mark.invariant("I2")
+def test_the_same_request_applied_under_two_update_numbers_is_convicted() -> None:
+    history = History().accepted("a", "r1", 1).effect("a", "r1", 1).effect("a", "r1", 2)
+    assert guilty(history.judged()) == {"duplicate_effects": 1, "foreign_effects": 1}
+
+
+@pytest.mark.invariant("I2")
 def test_the_same_update_number_applied_twice_under_two_requests_is_convicted() -> None:
     history = History().accepted("a", "r1", 1).accepted("a2", "r1", 1, corrects="a").effect("a2", "r1", 1).effect("a", "r1", 1)
     assert guilty(history.judged()) == {"duplicate_effects": 1, "foreign_effects": 1}

@@ -74,7 +74,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "key_row",
-        sa.Column("id", sa.String(length=40), nullable=False, comment="digest of party, stream and subject"),
+        sa.Column("id", sa.String(length=36), nullable=False, comment="rises with time, so that what is worked on lies together"),
+        sa.Column("place", sa.String(length=40), nullable=False, comment="digest of party, stream and subject"),
         sa.Column("party", sa.String(length=64), nullable=False),
         sa.Column("stream", sa.String(length=64), nullable=False),
         sa.Column("subject", sa.String(length=36), nullable=False),
@@ -88,6 +89,7 @@ def upgrade() -> None:
         sa.Column("rung_at", sa.Double(), nullable=True),
         sa.Column("rings", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("place"),
         sqlite_with_rowid=False,
     )
     op.create_index(
@@ -174,7 +176,6 @@ def upgrade() -> None:
         sa.Column("content_type", sa.String(length=64), server_default=sa.text("'application/xml'"), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "quarantine",
@@ -231,7 +232,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=36), nullable=False, comment="unguessable; the delivery id that the party sees (R4)"),
         sa.Column("message_id", sa.String(length=36), nullable=False),
         sa.Column("party", sa.String(length=64), nullable=False),
-        sa.Column("key_id", sa.String(length=40), nullable=False),
+        sa.Column("key_id", sa.String(length=36), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False, comment="place within the key (R2)"),
         sa.Column("lane", sa.String(length=4), nullable=False, comment="live | bulk"),
         sa.Column("state", sa.String(length=16), nullable=False),

@@ -1,0 +1,282 @@
+"""``renkei bench``: the gateway's rates beside the ceilings of the same machine, in one run, and whether each bar is reached.
+
+Quote the ratios; the absolute numbers are those of one machine in one hour. ``bin/bench --json > bench.json`` keeps them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from simulators.harness.town import Plan, Town
+from tests.performance import bells, ledger
+from tests.performance.workload import POPULATION, SEED
+
+PARTS = ("rates", "batches", "bells", "ledger", "memory", "formats")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One measurement. ``bar``: what it must reach (None: told for comparison only)."""
+
+    name: str
+    value: float
+    unit: str
+    bar: str | None = None
+    ok: bool = True
+
+
+def at_least(name: str, value: float, unit: str, bar: float) -> Result:
+    return Result(name=name, value=_round(value), unit=unit, bar=f">= {bar:g}", ok=value >= bar)
+
+
+def at_most(name: str, value: float, unit: str, bar: float) -> Result:
+    return Result(name=name, value=_round(value), unit=unit, bar=f"<= {bar:g}", ok=value <= bar)
+
+
+def told(name: str, value: float, unit: str) -> Result:
+    return Result(name=name, value=_round(value), unit=unit)
+
+
+def bench(
+    parts: Annotated[list[str] | None, typer.Argument(help=f"Which parts: {', '.join(PARTS)}; all by default.")] = None,
+    messages: Annotated[int, typer.Option(help="Messages for each rate.")] = 8000,
+    memory_messages: Annotated[int, typer.Option(help="Messages of the memory run.")] = 200_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Measure against the bars; needs a quiet machine. Everything runs in a temporary folder and on loopback."""
+    chosen = parts or list(PARTS)
+    if unknown := set(chosen) - set(PARTS):
+        raise typer.BadParameter(f"no such part: {', '.join(sorted(unknown))}")
+    steps: dict[str, Callable[[], Awaitable[list[Result]]]] = {
+        "rates": lambda: rates(messages),
+        "batches": lambda: batches(messages),
+        "bells": bell_rates,
+        "ledger": ledger_ceilings,
+        "memory": lambda: memory(memory_messages),
+        "formats": formats,
+    }
+    results: list[Result] = []
+    for part in PARTS:
+        if part in chosen:
+            results += asyncio.run(_run(steps[part]))
+            if not as_json:
+                for result in results[-20:]:
+                    print(
+                        f"{'✓' if result.ok else '✗'} {result.name}: {result.value:g} {result.unit}"
+                        + (f" ({result.bar})" if result.bar else "")
+                    )
+    ok = all(result.ok for result in results)
+    if as_json:
+        print(json.dumps({"ok": ok, "machine": _machine(), "results": [asdict(result) for result in results]}, ensure_ascii=False))
+    raise typer.Exit(0 if ok else 1)
+
+
+async def _run(step: Callable[[], Awaitable[list[Result]]]) -> list[Result]:
+    return await step()
+
+
+# ---- parts ---------------------------------------------------------------------------------------------------------------------
+
+
+async def rates(count: int) -> list[Result]:
+    """End to end for single-record calls through both doors, between two measurements of the direct ceiling."""
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        async with _town(Path(folder), records=1) as town:
+            await town.start()
+            warm = count // 4
+            await _end_to_end(town, warm, skip=0)
+            direct = [await _direct(town, count // 2, skip=warm)]
+            done = warm + count // 2
+            https, _ = await _end_to_end(town, count, skip=done)
+            done += count
+            direct.append(await _direct(town, count // 2, skip=done))
+            done += count // 2
+            amqp, _ = await _end_to_end(town, count, skip=done, amqp=True)
+            done += count
+            direct.append(await _direct(town, count // 2, skip=done))
+            done += count // 2
+            _, half = await _end_to_end(town, count // 2, skip=done, per_s=https / 2)
+    ceiling = sum(direct) / len(direct)
+    return [
+        told("direct ceiling, single records", ceiling, "records/s"),
+        told("gateway, HTTPS door", https, "records/s"),
+        told("gateway, AMQP door", amqp, "records/s"),
+        at_least("HTTPS door / direct ceiling", https / ceiling, "ratio", 0.5),
+        at_least("AMQP door / direct ceiling", amqp / ceiling, "ratio", 0.4),
+        told("accept latency p50 at half load", half["p50_s"] * 1000, "ms"),
+        at_most("accept latency p99 at half load", half["p99_s"] * 1000, "ms", 50),
+    ]
+
+
+async def batches(count: int) -> list[Result]:
+    """Calls of 100 records beside single ones, in the same town but for that setting."""
+    found = {}
+    for records in (1, 100):
+        with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+            async with _town(Path(folder), records=records) as town:
+                await town.start()
+                await _end_to_end(town, count // 4, skip=0)
+                found[records] = await _drain(town, count, skip=count // 4)
+    return [
+        told("delivery of a backlog, single records", found[1], "records/s"),
+        at_least("delivery of a backlog, batches of 100", found[100], "records/s", 1500),
+        at_least("batches / single", found[100] / found[1], "ratio", 1.8),
+    ]
+
+
+async def bell_rates() -> list[Result]:
+    """Bells beside the raw rate of pika's asyncio adapter, same size and window."""
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        rung, raw = await bells.beside(Path(folder))
+    return [told("raw publishing", raw, "messages/s"), told("bells", rung, "bells/s"), at_least("bells / raw", rung / raw, "ratio", 0.5)]
+
+
+async def ledger_ceilings() -> list[Result]:
+    """The ledger alone: admissions, claims and outcomes in groups of 100."""
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        found = await asyncio.to_thread(ledger.measure, Path(folder))
+    return [told(f"ledger alone, {name}", rate, "messages/s") for name, rate in found.items()]
+
+
+async def memory(count: int) -> list[Result]:
+    """Growth of the two processes over many messages, after the first tenth."""
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        async with _town(Path(folder), records=100) as town:
+            await town.start()
+            await _end_to_end(town, count // 10, skip=0, timeout_s=3600)
+            before = _resident_bytes(town)
+            await _end_to_end(town, count - count // 10, skip=count // 10, timeout_s=3600)
+            after = _resident_bytes(town)
+    grown = {name: after[name] / before[name] - 1 for name in before}
+    return [
+        at_most(f"memory growth of {name} over {count} messages, after warm-up", grown[name] * 100, "%", 10) for name in sorted(grown)
+    ] + [told(f"memory of {name}", after[name] / 2**20, "MiB") for name in sorted(after)]
+
+
+async def formats() -> list[Result]:
+    """Reading and checking of messages (``tests/performance/formats.py``)."""
+    from tests.performance import formats as module
+
+    found = await asyncio.to_thread(module.single)
+    return [
+        Result(
+            name=each["name"], value=each["value"], unit=each["unit"], bar=str(each.get("bar")) if each.get("bar") else None, ok=each["ok"]
+        )
+        for each in found
+    ]
+
+
+# ---- steps ---------------------------------------------------------------------------------------------------------------------
+
+
+def _town(folder: Path, *, records: int) -> Town:
+    return Town(folder, Plan(workers=1, records_per_call=records, population=POPULATION, city_seed=SEED, call_s=30.0))
+
+
+async def _python(module: str, *arguments: str) -> dict[str, Any]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, complaint = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{module} failed: {complaint.decode()[-2000:]}")
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+async def _direct(town: Town, count: int, *, skip: int, records: int = 1) -> float:
+    found = await _python(
+        "tests.performance.direct",
+        *("--url", f"https://127.0.0.1:{town.ports.city_cs}", "--certificates", str(town.certificates)),
+        *("--count", str(count), "--skip", str(skip), "--records", str(records)),
+    )
+    return float(found["rate"])
+
+
+async def _end_to_end(
+    town: Town, count: int, *, skip: int, amqp: bool = False, per_s: float | None = None, timeout_s: float = 300.0
+) -> tuple[float, dict[str, Any]]:
+    """Messages a second from the first submission to the last effect at the party, and what the register measured."""
+    before = _journalled(town)
+    arguments = ["--url", f"https://127.0.0.1:{town.ports.https}", "--certificates", str(town.certificates)]
+    arguments += ["--count", str(count), "--skip", str(skip)]
+    arguments += ["--amqp", str(town.ports.broker_tls)] if amqp else []
+    arguments += ["--per-s", str(per_s)] if per_s else []
+    pushed = await _python("tests.performance.pusher", *arguments)
+    ended = await _until_journalled(town, before + count, timeout_s)
+    return count / (ended - pushed["started_at"]), pushed
+
+
+async def _drain(town: Town, count: int, *, skip: int) -> float:
+    """Hand in ``count`` messages while the party is paused, then measure how fast they are delivered."""
+    before = _journalled(town)
+    await _operate(town, "pause")
+    arguments = ("--url", f"https://127.0.0.1:{town.ports.https}", "--certificates", str(town.certificates))
+    await _python("tests.performance.pusher", *arguments, "--count", str(count), "--skip", str(skip))
+    started = time.time()
+    await _operate(town, "resume")
+    first = await _until_journalled(town, before + 1, 60.0)
+    ended = await _until_journalled(town, before + count, 300.0)
+    return count / (ended - max(started, first - 0.5))
+
+
+async def _operate(town: Town, command: str) -> None:
+    arguments = town.renkei(command, "city-cs", "--reason", "bench")
+    process = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    out, complaint = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"renkei {command}: {(out + complaint).decode()[-500:]}")
+
+
+def _journalled(town: Town) -> int:
+    return int(subprocess.run(["wc", "-l", str(town.journal)], capture_output=True, text=True, check=False).stdout.split()[0] or 0)
+
+
+async def _until_journalled(town: Town, lines: int, timeout_s: float) -> float:
+    """When the party's journal has so many lines: the time of the last of them."""
+    deadline = time.monotonic() + timeout_s
+    while _journalled(town) < lines:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"only {_journalled(town)} of {lines} effects within {timeout_s:g} s")
+        await asyncio.sleep(0.1)
+    with town.journal.open("rb") as journal:
+        for number, line in enumerate(journal, start=1):
+            if number == lines:
+                return datetime.fromisoformat(json.loads(line)["at"]).timestamp()
+    raise RuntimeError("the journal has shrunk")
+
+
+def _resident_bytes(town: Town) -> dict[str, float]:
+    found = {}
+    for name, pid in town.supervised().items():
+        if name != "broker":
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            found[name] = float(pages * os.sysconf("SC_PAGE_SIZE"))
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "load": [round(each, 2) for each in os.getloadavg()],
+    }
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.4g}")
