@@ -53,6 +53,7 @@ def claim_key(unit: Unit, key: KeyRow, worker: str, traits: PartyTraits, bells: 
         if decision is Claim.NOTHING:
             return None
         assert head is not None
+        key.rings = 0  # somebody came: from here on the look-up counts anew how long it waits for a bell (R15)
         unit.touch(key, head)
         if decision in (Claim.SEND, Claim.QUERY):
             unit.want_payloads.add(head.payload_id)

@@ -269,3 +269,15 @@ def test_ringing_is_remembered(book: Book) -> None:
     worker = book.worker()
     book.write(worker, (book.claim_one(worker, key), OK))
     assert not book.do(MarkRung(keys=[key])), "nothing is due there any more"
+
+
+@pytest.mark.rule("R15")
+def test_how_often_a_key_was_rung_counts_from_its_last_claim(book: Book) -> None:
+    """Else a bell that is lost late in the life of a resident would not be missed for a minute."""
+    for number in range(12):
+        book.admit(prepared(f"m{number}", content=f"text {number}"))
+        worker, key = book.worker(), book.key_of("m0")
+        assert book.key(key).rings == 1
+        claim = book.claim_one(worker, key)
+        assert book.key(key).rings == 0
+        book.write(worker, (claim, OK))
