@@ -32,6 +32,8 @@ KINDS = ("MOVE", "AMEND_OFF", "HH_HEAD")
 SPOIL, SPOIL_EVERY = 40, 25
 """In-city moves that the party refuses (E102) and the register replaces: so many, one in so many."""
 RECOVERY_MEDIAN_S, RECOVERY_WORST_S, FROZEN_WORST_S = 3.0, 10.0, 20.0
+SILENCE_WORST_S = 20.0
+"""After the last fault, as long as something is not through: the residents that one accident concerned must not wait for long either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,9 +132,15 @@ class Chaos:
                     break
                 await asyncio.sleep(rng.uniform(*settings.pause_s))
             self._say("no more faults: letting everything come to rest")
+            quiet_from = time.time()
             settled_s = await self._come_to_rest(town, watch, register)
             verdict = town.verdict(time_up=True)
-        return {**self._report(verdict, watch.healed, stopped), "settled_s": _round(settled_s), "run_s": _round(time.monotonic() - started)}
+            silence_s = watch.silence_after(quiet_from)
+        return {
+            **self._report(verdict, watch.healed, silence_s, stopped),
+            "settled_s": _round(settled_s),
+            "run_s": _round(time.monotonic() - started),
+        }
 
     def _register(self, town: Town) -> Any:
         settings = self._settings
@@ -189,13 +197,14 @@ class Chaos:
             await asyncio.sleep(0.5)
         return time.monotonic() - started
 
-    def _report(self, verdict: Verdict, healed: int, stopped: str | None) -> dict[str, Any]:
+    def _report(self, verdict: Verdict, healed: int, silence_s: float, stopped: str | None) -> dict[str, Any]:
         settings = self._settings
         times = [s for struck, s in self._struck if s is not None and struck.fault != "freeze gateway"]
         frozen = [s for struck, s in self._struck if s is not None and struck.fault == "freeze gateway"]
         never = [struck.fault for struck, s in self._struck if s is None]
         quick = not never and (not times or (statistics.median(times) <= RECOVERY_MEDIAN_S and max(times) <= RECOVERY_WORST_S))
         quick = quick and (not frozen or max(frozen) <= FROZEN_WORST_S)
+        quick = quick and silence_s <= SILENCE_WORST_S
         slowest = sorted(((s, struck.fault) for struck, s in self._struck if s is not None), reverse=True)[:5]
         done = [struck.fault for struck, _ in self._struck]
         without_effect = verdict.accepted - verdict.replaced - (verdict.effects - verdict.duplicate_effects - verdict.foreign_effects)
@@ -212,6 +221,7 @@ class Chaos:
             "stuck": verdict.stuck,
             "recovery_s": {"median": _round(statistics.median(times)) if times else None, "max": _round(max(times)) if times else None},
             "frozen_intake_s": {"max": _round(max(frozen)) if frozen else None},
+            "longest_silence_s": _round(silence_s),
             "never_recovered": never,
             "slowest": [{"fault": fault, "s": _round(s)} for s, fault in slowest],
             "ledger": settings.ledger,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import itertools
 import json
 import time
 from collections.abc import Mapping
@@ -68,6 +69,11 @@ class Watch:
     def healed(self) -> int:
         """Messages that were held although the party never refused them, and that the register then replaced: nothing may come to that."""
         return sum(request not in self.refused for request in self.replaced.values())
+
+    def silence_after(self, moment: float) -> float:
+        """The longest time without an effect, from ``moment`` to the last effect."""
+        later = [moment, *self.effects[bisect.bisect_right(self.effects, moment) :]]
+        return max((after - before for before, after in itertools.pairwise(later)), default=0.0)
 
     async def effect_after(self, moment: float, within_s: float) -> float | None:
         """Seconds from ``moment`` to the first effect after it; ``None``: there was none within ``within_s`` seconds from now."""
