@@ -1,4 +1,4 @@
-"""The delivery state machine: claim, outcome, commands. Pure: rows, time and answers in; changed rows and a decision out.
+"""The delivery state machine: claim and outcome (commands: `commands.py`). Pure: rows, time and answers in; changed rows, a decision out.
 
 Theory of operation
 -------------------
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from gateway.contract import Delivered, Outcome, PartyDown, Pending, Rejected, RejectedCall, RetryLater, Unknown
 from gateway.delivery.rows import CRASH_LIMIT, START_S, DeliveryRow, Hold, KeyRow, LateReceipt, PartyTraits, State
+from gateway.delivery.steps import advance, clear, deliver, hold, lose, mark_unanswered, wake
 from gateway.delivery.transitions import Event, IllegalTransition, move
 
 
@@ -80,7 +81,7 @@ def claim(key: KeyRow, head: DeliveryRow | None, worker: str, *, void: bool, fac
         head.open_until = now + traits.open_s  # a step of the clock: whatever was sent by now has settled by then (R21)
     if facts.late is not None and facts.late.kind == "delivered" and head.state in (State.UNKNOWN, State.AWAITING_REPLY):
         # read before the crash count may hold the key, or a receipt would lie beside a held delivery (R7)
-        _deliver(key, head, facts.late.code, now)
+        deliver(key, head, facts.late.code, now)
         return Claim.FINISHED
     if facts.late is not None and facts.late.kind == "rejected" and head.state in (State.UNKNOWN, State.AWAITING_REPLY):
         head.clean = not head.open_at(now)
@@ -89,7 +90,7 @@ def claim(key: KeyRow, head: DeliveryRow | None, worker: str, *, void: bool, fac
     if head.state is State.AWAITING_REPLY:
         return _claim_awaiting(key, head, facts, traits)
     if head.crashes >= CRASH_LIMIT:
-        _hold(key, head, Hold.CRASHES, "stopped-the-process")
+        hold(key, head, Hold.CRASHES, "stopped-the-process")
         return Claim.HELD
     if head.state is State.UNKNOWN:
         return _claim_unknown(key, head, worker, facts, traits)
@@ -102,7 +103,7 @@ def claim(key: KeyRow, head: DeliveryRow | None, worker: str, *, void: bool, fac
         if facts.predecessor is not State.DELIVERED:
             head.reason = "predecessor-not-delivered"
             move(head, Event.BARRED, State.SKIPPED, now)
-            _advance(key, now)
+            advance(key, now)
             return Claim.FINISHED
     _commit_sending(key, head, worker, now, traits)
     return Claim.SEND
@@ -111,7 +112,7 @@ def claim(key: KeyRow, head: DeliveryRow | None, worker: str, *, void: bool, fac
 def _take_over(key: KeyRow, head: DeliveryRow, now: float, traits: PartyTraits) -> None:
     """R8: what a dead worker was sending is unknown, and counts as a crash on that delivery."""
     if head.state is State.SENDING:
-        _lose(head, now, Event.TAKEN_OVER, traits)
+        lose(head, now, Event.TAKEN_OVER, traits)
         head.reason = "worker-died"
         head.crashes += 1
         head.call_cap = 1
@@ -122,9 +123,9 @@ def _claim_awaiting(key: KeyRow, head: DeliveryRow, facts: Facts, traits: PartyT
     now = facts.now
     deadline = head.call_deadline or now
     if now < deadline:
-        _wake(key, deadline, now, traits)
+        wake(key, deadline, now, traits)
         return Claim.WAIT
-    _mark_unanswered(head, now, traits)
+    mark_unanswered(head, now, traits)
     head.reason = "reply-overdue"
     move(head, Event.REPLY_MISSING, State.UNKNOWN, now)
     key.due_at = now
@@ -141,12 +142,12 @@ def _claim_unknown(key: KeyRow, head: DeliveryRow, worker: str, facts: Facts, tr
         return Claim.SEND
     if traits.queries:
         if head.open_at(now):
-            _wake(key, head.open_until or now, now, traits)
+            wake(key, head.open_until or now, now, traits)
             return Claim.WAIT
         key.claim_worker = worker
         key.claim_epoch += 1
         return Claim.QUERY
-    _hold(key, head, Hold.UNKNOWN, "outcome-unknown")
+    hold(key, head, Hold.UNKNOWN, "outcome-unknown")
     return Claim.HELD
 
 
@@ -192,20 +193,20 @@ def outcome(key: KeyRow, head: DeliveryRow, answer: Outcome, members: int, *, fa
     key.claim_worker = None
     if facts.late is not None and facts.late.kind == "delivered":
         # an earlier attempt's receipt came in while this one ran: it decides
-        _deliver(key, head, facts.late.code, now)
+        deliver(key, head, facts.late.code, now)
         return
     match answer:
         case Delivered(duplicate=False):
-            _deliver(key, head, answer.receipt.code, now)
+            deliver(key, head, answer.receipt.code, now)
         case Delivered():
             if head.unanswered and traits.resend:
-                _deliver(key, head, answer.receipt.code, now)
+                deliver(key, head, answer.receipt.code, now)
             else:
                 # no attempt of ours is without an answer, so this proves no effect; it must not count as unanswered either,
                 # or a second "duplicate" would be believed (R4, `written-dup` of the model)
                 head.call_deadline = None
                 move(head, Event.DUPLICATE_UNPROVEN, State.UNKNOWN, now)
-                _hold(key, head, Hold.UNKNOWN, "duplicate-unproven")
+                hold(key, head, Hold.UNKNOWN, "duplicate-unproven")
         case Rejected():
             _refused(key, head, answer.code, now, traits)
         case RejectedCall():
@@ -237,20 +238,20 @@ def outcome(key: KeyRow, head: DeliveryRow, answer: Outcome, members: int, *, fa
             if facts.late is not None:
                 key.due_at = now  # the reply was faster than this transaction (R14)
             else:
-                _wake(key, head.call_deadline, now, traits)
+                wake(key, head.call_deadline, now, traits)
 
 
 def _lost(key: KeyRow, head: DeliveryRow, code: str, facts: Facts, traits: PartyTraits) -> None:
     now = facts.now
     started = head.updated_at
-    _lose(head, now, Event.LOST, traits)
+    lose(head, now, Event.LOST, traits)
     head.reason = code
     head.losses += 1
     if facts.party_answered_at is not None and facts.party_answered_at > started:
         # the party answered others meanwhile, so this failure is the record's own; in an outage nothing is spent (R12)
         head.spent += 1
     if head.spent >= traits.retry.budget:
-        _hold(key, head, Hold.UNKNOWN, "budget-spent-outcome-unknown")
+        hold(key, head, Hold.UNKNOWN, "budget-spent-outcome-unknown")
         return
     if head.losses > 1:  # R9 re-sends at once; what is lost again and again waits, or it would spin
         head.not_before = now + traits.retry.wait_s(head.losses - 1, head.id)
@@ -264,16 +265,16 @@ def _refused(key: KeyRow, head: DeliveryRow, code: str, now: float, traits: Part
         head.reason = "refused-while-open"
         settled = max(head.open_until or now, now)
         head.not_before = settled
-        _wake(key, settled, now, traits)
+        wake(key, settled, now, traits)
         return
     _refuse(key, head, code, now)
 
 
 def _refuse(key: KeyRow, head: DeliveryRow, code: str, now: float) -> None:
-    _clear(head)
+    clear(head)
     move(head, Event.REFUSED, State.QUEUED, now)
     head.outcome_code = code
-    _hold(key, head, Hold.REJECTED, code)
+    hold(key, head, Hold.REJECTED, code)
 
 
 def _fail(key: KeyRow, head: DeliveryRow, now: float) -> None:
@@ -285,9 +286,9 @@ def _fail(key: KeyRow, head: DeliveryRow, now: float) -> None:
 def _back_off(key: KeyRow, head: DeliveryRow, now: float, after_s: float | None, traits: PartyTraits) -> None:
     if head.spent >= traits.retry.budget:
         if head.state is State.UNKNOWN:
-            _hold(key, head, Hold.UNKNOWN, "budget-spent-outcome-unknown")
+            hold(key, head, Hold.UNKNOWN, "budget-spent-outcome-unknown")
         else:
-            _hold(key, head, Hold.BUDGET, head.reason or "budget-spent")
+            hold(key, head, Hold.BUDGET, head.reason or "budget-spent")
         return
     wait = traits.retry.wait_s(head.spent, head.id)
     head.not_before = now + min(max(wait, after_s or 0.0), traits.retry.longest_s)
@@ -299,9 +300,9 @@ def queried(key: KeyRow, head: DeliveryRow, effect: bool | None, code: str | Non
     now = facts.now
     key.claim_worker = None
     if effect or (facts.late is not None and facts.late.kind == "delivered"):
-        _deliver(key, head, code, now)
+        deliver(key, head, code, now)
     elif effect is False:
-        _clear(head)
+        clear(head)
         move(head, Event.SETTLED_NO_EFFECT, State.QUEUED, now)
         key.due_at = now
     else:
@@ -326,135 +327,3 @@ def replied(key: KeyRow, head: DeliveryRow | None, delivery_id: str, now: float)
     if head is not None and head.id == delivery_id and not head.state.final and key.held in (None, Hold.UNKNOWN):
         key.held = None
         key.due_at = now
-
-
-# ---- commands (R13) ------------------------------------------------------------------------------------------------------------
-
-
-def outcome_known(key: KeyRow, head: DeliveryRow, now: float) -> bool:
-    """Nothing of this delivery can be or become an effect: what skip, correct, expire and replace need (R13, `SURE` in the model)."""
-    return key.claim_worker is None and head.state is State.QUEUED and not head.unanswered and not head.open_at(now)
-
-
-def retry_allowed(head: DeliveryRow, traits: PartyTraits) -> bool:
-    """Retry of an unknown needs a party that drops duplicates or answers queries; otherwise only *settle* helps (R13)."""
-    return head.state is not State.UNKNOWN or traits.queries or (traits.resend and head.unanswered)
-
-
-def retry(key: KeyRow, head: DeliveryRow, now: float) -> None:
-    """Let a held key go on. An unknown stays unknown and goes through R9."""
-    move(head, Event.RETRY, head.state, now)
-    _fresh_start(head)
-    key.held = None
-    key.due_at = now
-
-
-def skip(key: KeyRow, head: DeliveryRow, reason: str, now: float) -> None:
-    """Pass over the head; needs :func:`outcome_known`."""
-    head.reason = reason
-    move(head, Event.SKIP, State.SKIPPED, now)
-    _advance(key, now)
-
-
-def expire(key: KeyRow, head: DeliveryRow, reason: str, now: float) -> None:
-    """The head is no longer to be sent; needs :func:`outcome_known`."""
-    head.reason = reason
-    move(head, Event.EXPIRE, State.EXPIRED, now)
-    _advance(key, now)
-
-
-def replace(key: KeyRow, head: DeliveryRow, new: DeliveryRow, now: float) -> None:
-    """R4: ``new`` (another id, another party key) takes the place of the held head; needs :func:`outcome_known`."""
-    if new.id == head.id or (new.party_key is not None and new.party_key == head.party_key):
-        raise ValueError("a corrected delivery needs a new delivery id and a new party key (R4)")
-    head.replaced_by = new.id
-    move(head, Event.REPLACE, State.REJECTED, now)
-    new.number = head.number
-    new.waits_for = new.waits_for or head.waits_for
-    key.held = None
-    key.due_at = now
-
-
-def never_sent(delivery: DeliveryRow) -> bool:
-    """Only what was never `sending` may be superseded (R13)."""
-    return delivery.state is State.QUEUED and delivery.attempts == 0 and not delivery.unanswered
-
-
-def supersede(old: DeliveryRow, new: DeliveryRow, now: float) -> None:
-    """``new`` takes the place of ``old``, which waits behind another; needs :func:`never_sent`."""
-    old.replaced_by = new.id
-    move(old, Event.REPLACE, State.REJECTED, now)
-    new.number = old.number
-    new.waits_for = new.waits_for or old.waits_for
-
-
-def settle(key: KeyRow, head: DeliveryRow, took_effect: bool, code: str | None, now: float) -> None:
-    """The party's word, brought by two persons after every attempt has settled, decides an unknown outcome (R13)."""
-    key.held = None
-    if took_effect:
-        _deliver(key, head, code, now)
-    else:
-        _clear(head)
-        _fresh_start(head)
-        move(head, Event.SETTLED_NO_EFFECT, State.QUEUED, now)
-        key.due_at = now
-
-
-# ---- steps shared by the above -------------------------------------------------------------------------------------------------
-
-
-def _lose(head: DeliveryRow, now: float, event: Event, traits: PartyTraits) -> None:
-    started, deadline = head.updated_at, head.call_deadline
-    if head.unanswered_since is None:
-        head.unanswered_since = started
-    ends = (deadline if deadline is not None else now) + traits.settle_s
-    head.open_until = max(head.open_until or 0.0, ends)
-    head.call_deadline = None
-    move(head, event, State.UNKNOWN, now)
-
-
-def _mark_unanswered(head: DeliveryRow, now: float, traits: PartyTraits) -> None:
-    if head.unanswered_since is None:
-        head.unanswered_since = now
-    head.open_until = max(head.open_until or 0.0, now + traits.settle_s)
-    head.call_deadline = None
-
-
-def _clear(head: DeliveryRow) -> None:
-    head.unanswered_since = None
-    head.open_until = None
-    head.call_deadline = None
-
-
-def _fresh_start(head: DeliveryRow) -> None:
-    head.crashes = 0
-    head.spent = 0
-    head.losses = 0
-    head.not_before = None
-    head.reason = None
-
-
-def _hold(key: KeyRow, head: DeliveryRow, why: Hold, reason: str) -> None:
-    key.held = why
-    key.due_at = None
-    head.reason = reason
-
-
-def _deliver(key: KeyRow, head: DeliveryRow, code: str | None, now: float) -> None:
-    head.outcome_code = code
-    head.reason = None
-    _clear(head)
-    move(head, Event.EFFECT, State.DELIVERED, now)
-    _advance(key, now)
-
-
-def _advance(key: KeyRow, now: float) -> None:
-    """The head is final: the next number is due, in this transaction."""
-    key.head += 1
-    key.held = None
-    key.due_at = None if key.idle else now
-
-
-def _wake(key: KeyRow, at: float, now: float, traits: PartyTraits) -> None:
-    """Set ``due_at``, never further away than the horizon: a far deadline is looked at on the way (R21)."""
-    key.due_at = min(at, now + traits.horizon_s)

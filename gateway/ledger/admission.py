@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from sqlalchemy import bindparam, select
 from sqlalchemy.dialects import postgresql
 
-from gateway.delivery import machine
+from gateway.delivery import commands
 from gateway.delivery.rows import DeliveryRow, KeyRow, State
 from gateway.errors import LedgerUnavailable
 from gateway.ids import key_place, new_id, random_id
@@ -355,9 +355,9 @@ class AdmissionWork:
             _append(key, new, unit.now, bells)
         else:
             if old.number == key.head and key.held is not None:
-                machine.replace(key, old, new, unit.now)
+                commands.replace(key, old, new, unit.now)
             else:
-                machine.supersede(old, new, unit.now)
+                commands.supersede(old, new, unit.now)
             unit.move_dependents(old, new)
             unit.touch(delivery=old)
             unit.audit("replaced", message.system, delivery=old, by=new.id)
@@ -382,9 +382,9 @@ class AdmissionWork:
             if old.state.final:
                 continue
             is_held_head = old.number == key.head and key.held is not None
-            if is_held_head and machine.outcome_known(key, old, unit.now):
+            if is_held_head and commands.outcome_known(key, old, unit.now):
                 held = True
-            elif not machine.never_sent(old):
+            elif not commands.never_sent(old):
                 return "corrects-outcome-unknown", "what became of the message to be replaced is not known yet", "R13"
             replaced[(old.party, key.stream)] = old
         if not held:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from gateway.delivery import machine
+from gateway.delivery import commands as rules
 from gateway.delivery.rows import DeliveryRow, KeyRow, PartyTraits, State
 from gateway.delivery.status import describe
 from gateway.errors import CommandRefused
@@ -52,7 +52,7 @@ def why_not(kind: str, key: KeyRow, head: DeliveryRow, traits: PartyTraits, *, p
     if kind == "retry":
         if key.held is None:
             code, text = "not-held", "only what is held can be retried"
-        elif not machine.retry_allowed(head, traits):
+        elif not rules.retry_allowed(head, traits):
             code, text = (
                 "retry-unknown",
                 "its outcome is unknown and the party neither drops duplicates nor answers queries: settle it (R13)",
@@ -65,7 +65,7 @@ def why_not(kind: str, key: KeyRow, head: DeliveryRow, traits: PartyTraits, *, p
     elif kind == "skip" and party_counts:
         text = "the party counts this type (更新順番号): it is corrected, or replaced by the register, never skipped (R4)"
         return CommandRefused("skip-forbidden", text, rule="R4")
-    elif not machine.outcome_known(key, head, now):
+    elif not rules.outcome_known(key, head, now):
         code, text = "outcome-unknown", "it is not known whether it took effect: retry or settle it first (R13)"
     elif key.held is None:
         code, text = "not-held", "only what is held can be skipped or corrected"
@@ -155,7 +155,7 @@ class Command:
             },
         )
         if at_once:
-            machine.retry(key, head, unit.now)
+            rules.retry(key, head, unit.now)
             self._changed(unit, key, head)
             unit.audit("command", self.actor, delivery=head, command="retry", request=request, reason=self.reason)
             return {"status": "done", "request": request}
@@ -203,9 +203,9 @@ class Command:
         else:
             self._check(unit, key, head)
             if self.kind == "skip":
-                machine.skip(key, head, "skipped-by-operator", unit.now)
+                rules.skip(key, head, "skipped-by-operator", unit.now)
             else:
-                machine.settle(key, head, bool(self.took_effect), "settled-by-operator", unit.now)
+                rules.settle(key, head, bool(self.took_effect), "settled-by-operator", unit.now)
             self._changed(unit, key, head)
         self._close(unit, "done")
         unit.audit(
@@ -223,7 +223,7 @@ class Command:
             state=State.QUEUED, party_key=row["party_key"], content_digest=bytes(row["content_digest"]), payload_id=row["payload_id"],
             waits_for=head.waits_for, accepted_at=unit.now, updated_at=unit.now,
         )  # fmt: skip
-        machine.replace(key, head, new, unit.now)
+        rules.replace(key, head, new, unit.now)
         unit.move_dependents(head, new)
         add_delivery(unit, new, None)
         self._changed(unit, key, head)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.contract import Delivered, PartyDown
-from gateway.delivery import machine
+from gateway.delivery import commands, machine
 from gateway.delivery.rows import DeliveryRow, Hold, KeyRow, PartyTraits, State
 from tests.delivery.world import Task, Violation, Worker, World, run
 
@@ -161,7 +161,7 @@ def test_machine_refuses_the_old_party_key() -> None:
     new = world.correction(head)
     new.party_key = head.party_key
     with pytest.raises(ValueError, match="R4"):
-        machine.replace(world.keys["k0"], head, new, world.now)
+        commands.replace(world.keys["k0"], head, new, world.now)
 
 
 class LateDropped(World):
@@ -237,7 +237,7 @@ def crashed_three_times(world: World) -> None:
 @pytest.mark.rule("R13")
 @pytest.mark.parametrize("bug", [False, True])
 def test_retry_requeues_unknown(patched: pytest.MonkeyPatch, bug: bool) -> None:
-    original = machine.retry
+    original = commands.retry
 
     def retry(key: KeyRow, head: DeliveryRow, now: float) -> None:
         original(key, head, now)
@@ -246,7 +246,7 @@ def test_retry_requeues_unknown(patched: pytest.MonkeyPatch, bug: bool) -> None:
     world = World("B", keys=1)
     crashed_three_times(world)
     if bug:
-        patched.setattr(machine, "retry", retry)
+        patched.setattr(commands, "retry", retry)
         assert world.command(world.keys["k0"], "retry")
         with pytest.raises(Violation, match="S1"):
             world.drain(RNG)

@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass, field
 
 from gateway.contract import Delivered, Outcome, PartyDown, Receipt, Rejected, RejectedCall, RetryLater, Unknown
-from gateway.delivery import machine
+from gateway.delivery import commands, machine
 from gateway.delivery.rows import LIVENESS_S, START_S, DeliveryRow, Hold, KeyRow, LateReceipt, PartyTraits, RetryPolicy, State
 
 CALL_S = 20.0
@@ -342,21 +342,21 @@ class World:
         if head is None or key.idle:
             return False
         before = key.head
-        known = machine.outcome_known(key, head, self.now)
-        if what == "retry" and key.held is not None and machine.retry_allowed(head, self.traits):
-            machine.retry(key, head, self.now)
+        known = commands.outcome_known(key, head, self.now)
+        if what == "retry" and key.held is not None and commands.retry_allowed(head, self.traits):
+            commands.retry(key, head, self.now)
         elif what == "skip" and known:
-            machine.skip(key, head, "operator", self.now)
+            commands.skip(key, head, "operator", self.now)
         elif what == "correct" and known and key.held in (Hold.REJECTED, Hold.BUDGET):
             new = self.correction(head)
             self.deliveries[new.id] = new
-            machine.replace(key, head, new, self.now)
+            commands.replace(key, head, new, self.now)
             for d in self.deliveries.values():
                 if d.waits_for == head.id:
                     d.waits_for = new.id
         elif what == "settle" and key.held in (Hold.UNKNOWN, Hold.CRASHES) and head.state is State.UNKNOWN and not head.open_at(self.now):
             took = any(e[2] == head.id for e in self.effects)
-            machine.settle(key, head, took, "settled", self.now)
+            commands.settle(key, head, took, "settled", self.now)
         else:
             return False
         self.after_change(key, before)

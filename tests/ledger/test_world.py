@@ -28,7 +28,7 @@ def run(book: Book, kind: str, seed: int, steps: int) -> LedgerWorld:
 @pytest.mark.invariant("I3")
 @pytest.mark.parametrize("kind", ["A", "AR", "B", "C"])
 def test_the_protocol_holds_on_the_ledger(book: Book, kind: str) -> None:
-    histories = 6 if book.engine.dialect == "sqlite" else 2
+    histories = 12 if book.engine.dialect == "sqlite" else 3
     effects = operations = 0
     for seed in range(histories):
         world = run(book, kind, seed, 200)

@@ -104,7 +104,7 @@ def _unknown_believed(module):
     """R9: a call without an answer is taken for delivered."""
 
     def lost(key, head, code, facts, traits):
-        module._deliver(key, head, "believed", facts.now)
+        module.deliver(key, head, "believed", facts.now)
 
     module._lost = lost
 
@@ -141,7 +141,7 @@ def _breaker_spends_budget(module):
         if isinstance(answer, module.PartyDown):
             head.spent += 1
             if head.spent >= traits.retry.budget:
-                module._hold(key, head, module.Hold.BUDGET, "budget-spent")
+                module.hold(key, head, module.Hold.BUDGET, "budget-spent")
 
     module.outcome = spending
 
@@ -150,12 +150,12 @@ def _refused_passed_over(module):
     """I3: what the party refused is passed over, and what comes behind it goes on."""
 
     def refuse(key, head, code, now):
-        module._clear(head)
+        module.clear(head)
         module.move(head, module.Event.REFUSED, module.State.QUEUED, now)
         head.outcome_code = code
         head.state = module.State.REJECTED
         head.final_at = now
-        module._advance(key, now)
+        module.advance(key, now)
 
     module._refuse = refuse
 
