@@ -98,6 +98,7 @@ class Delivery(RuleBasedStateMachine):
 @pytest.mark.invariant("I1")
 @pytest.mark.invariant("I2")
 @pytest.mark.invariant("I3")
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 def test_delivery_protocol() -> None:
     """At least 20,000 steps over all four kinds of party; every history is driven to rest."""

@@ -70,6 +70,7 @@ class EpochNotChecked(World):
         return head is not None and head.state is State.SENDING
 
 
+@pytest.mark.thorough
 @pytest.mark.planted("epoch not checked")
 @pytest.mark.rule("R7")
 def test_epoch_not_checked() -> None:
@@ -197,6 +198,7 @@ class QueryBeforeSettling(World):
         return super().do_claim(key, head, worker, void)
 
 
+@pytest.mark.thorough
 @pytest.mark.planted("query before settling")
 @pytest.mark.rule("R9")
 def test_query_before_settling() -> None:
