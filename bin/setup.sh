@@ -174,8 +174,19 @@ need_database() {
     setup_end
 }
 
+# The font whose names of characters (MJ) the tests go through, all of them; nothing is drawn with it.
+need_font() {
+    for font in /usr/share/fonts/*/*/ipamjm.ttf; do
+        [ ! -e "$font" ] || return 0
+    done
+    setup_begin
+    apt_install fonts-ipamj-mincho
+    setup_end
+}
+
 need_tests() {
     need_python dev
     need_broker
     need_database
+    need_font
 }
