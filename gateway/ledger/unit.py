@@ -335,8 +335,7 @@ class Unit:
 
     def _insert(self, table: Table, new: Sequence[dict[str, Any]], *, ignore: bool = False) -> None:
         if new:
-            text = sql.insert_text(table.name, tuple(new[0]), sql.mark_of(self.conn), ignore=ignore)
-            sql.write_many(self.conn, text, [tuple(row.values()) for row in new])
+            sql.insert(self.conn, table.name, tuple(new[0]), [tuple(row.values()) for row in new], ignore=ignore)
 
     def _update(self, table: str, columns: Sequence[str], key: str, changed: Sequence[tuple[Any, ...]]) -> None:
         if changed:
