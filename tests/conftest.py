@@ -18,11 +18,26 @@ settings.register_profile("renkei", database=DirectoryBasedExampleDatabase(REPOS
 settings.load_profile("renkei")
 
 
+TOWNS = frozenset({"demo", "faults", "operations"})
+"""Folders whose slow tests run whole gateways: never two of those at a time, for they measure how soon something happens."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups down
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked slow start brokers, databases and processes: with ``-n`` they all go to one process, one after the other."""
+    """With ``-n``: the slow tests of a folder go to one process, one after the other, so that they share its broker and database.
+
+    They come first, whole gateways before all: what is quick then fills up the other process.
+    """
     for item in items:
-        if item.get_closest_marker("slow") is not None and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group("machine"))
+        if item.get_closest_marker("slow") is not None:
+            folder = item.path.relative_to(REPOSITORY / "tests").parts[0]
+            item.add_marker(pytest.mark.xdist_group("town" if folder in TOWNS else folder))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    group = item.get_closest_marker("xdist_group")
+    return 2 if group is None else 0 if group.args == ("town",) else 1
 
 
 @pytest.fixture(scope="session")
