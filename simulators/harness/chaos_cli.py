@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -73,11 +74,16 @@ def chaos(
 
 
 def _run(place: Path, settings: Settings) -> dict[str, Any]:
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        typer.echo(f"{time.monotonic() - began:6.1f} s  {text}", err=True)
+
     async def main() -> dict[str, Any]:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await Chaos(place, settings, lambda text: typer.echo(text, err=True)).run()
+        return await Chaos(place, settings, say).run()
 
     os.umask(0o077)
     try:
