@@ -145,7 +145,7 @@ async def test_a_key_that_the_gateway_no_longer_knows_is_replaced(
             gateway.key = ECKey.generate_key("P-256", {"kid": "k2", "use": "enc"})
             await running
         assert len(gateway.accepted) == 30
-        assert gateway.keys_asked == 2
+        assert 2 <= gateway.keys_asked < 10  # once more for each refusal of what was under way, at most, and never for each message
         assert register.record.counts["refused"] == 0
 
 
