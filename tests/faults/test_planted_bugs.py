@@ -31,7 +31,7 @@ EXPECTED = {
     "ack-before-commit": {"unaccepted"},
     "answered-before-commit": {"lost"},
     "no-sending-commit": {"stuck"},
-    "epoch-not-checked": {"lost", "stuck"},
+    "epoch-not-checked": {"lost", "stuck", "order_violations"},
     "requeued-after-crash": {"stuck"},
     "bell-only": {"stuck"},
     "unknown-believed": {"lost"},
@@ -41,6 +41,10 @@ EXPECTED = {
     "refused-passed-over": {"without_effect"},
 }
 """At least one of these is among the charges."""
+
+BY_CHANCE = {"epoch-not-checked"}
+"""The outcome of a lost claim must come between two steps of another process, which one run in two does not bring about. The model test
+convicts it always (tests/delivery/test_planted_bugs.py); ``renkei chaos --bug`` can still be tried."""
 
 
 async def convict(folder: Path, bug: str) -> None:
@@ -59,7 +63,7 @@ async def test_convicted(tmp_path: Path, bug: str) -> None:
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("bug", [pytest.param(bug, marks=pytest.mark.planted(bug)) for bug in sorted(set(BUGS) - set(QUICK))])
+@pytest.mark.parametrize("bug", [pytest.param(bug, marks=pytest.mark.planted(bug)) for bug in sorted(set(BUGS) - set(QUICK) - BY_CHANCE)])
 async def test_convicted_too(tmp_path: Path, bug: str) -> None:
     await convict(tmp_path, bug)
 
