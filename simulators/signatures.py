@@ -242,7 +242,7 @@ class Signatures:
             raise SignatureRefused("part-altered") from error
         except SignXMLException as error:
             raise SignatureRefused("signature-wrong") from error
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SignatureRefused("signature-shape") from error
 
     def _check_certificate(self) -> None:
