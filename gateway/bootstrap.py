@@ -195,7 +195,7 @@ def party_signatures(config: Config, party: BoundParty) -> MessageSecurity | Non
     if wanted is None:
         return None
     from gateway.security.soap.messages import open_security
-    from gateway.security.soap.replay import ProcessReplays
+    from gateway.security.soap.replay import RecentAnswers
     from gateway.security.soap.verifier import Freshness
 
     try:
@@ -204,7 +204,7 @@ def party_signatures(config: Config, party: BoundParty) -> MessageSecurity | Non
             own=config.certificate(wanted.certificate),
             partner=config.certificate(wanted.partner)[0],
             authority=Authority(config.ca_file, config.crl_file),
-            replays=ProcessReplays(),
+            replays=RecentAnswers(),
             freshness=Freshness(skew_s=wanted.skew_s, longest_s=wanted.longest_s),
             lifetime_s=wanted.lifetime_s,
         )

@@ -201,8 +201,8 @@ class Signatures:
             raise SignatureRefused("part-not-covered")
         if "".join((parts[f"{{{WSSE}}}BinarySecurityToken"].text or "").split()) != self._caller_token:
             raise SignatureRefused("other-signer")
-        self._check_signature(signature, places)
         self._check_certificate()
+        self._check_signature(signature, places)
         until = _fresh(stamp, dt.datetime.now(dt.UTC))
         if not self._seen.first((header.findtext(f"{{{WSA}}}MessageID") or "").strip(), until):
             raise SignatureRefused("seen-before")

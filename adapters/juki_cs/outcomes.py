@@ -79,7 +79,7 @@ def of_results(response: etree._Element, envelopes: Sequence[Envelope], body: by
     """One outcome for each of ``envelopes``, in order. A record whose result is missing, doubled or not its own is unknown.
 
     The evidence of a call with one record is the answer as it came. With several it is the result of the record; if the answer is signed,
-    the first record keeps the answer as it came, since nothing less proves anything, and the others name its delivery and the answer's digest.
+    the first record keeps the answer as it came, since nothing less proves anything, and the others name its delivery and the digest.
     """
     try:
         _validate(response)

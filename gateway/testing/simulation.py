@@ -22,7 +22,7 @@ from gateway.contract import Adapter, AdapterHost
 from gateway.delivery.transport import Endpoint, PartyHttp
 from gateway.errors import ConfigurationError
 from gateway.security.soap.messages import MessageSecurity, open_security
-from gateway.security.soap.replay import ProcessReplays
+from gateway.security.soap.replay import RecentAnswers
 from gateway.testing.manifest import Place, Simulation
 
 GROUP = "renkei.adapters"
@@ -58,7 +58,7 @@ class Simulator:
         self._ports: dict[str, int] = {}
         self._read = 0
         self._effects: dict[str, int] = {}
-        self._replays = ProcessReplays()
+        self._replays = RecentAnswers()
 
     def start(self) -> None:
         """Start the process and wait until it serves.

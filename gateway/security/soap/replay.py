@@ -11,8 +11,7 @@ and costs no commit on the way of every message.
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 from gateway.security.soap.errors import MessageRefused
@@ -41,22 +40,19 @@ def replay_key(message_id: str) -> bytes:
     return hashlib.sha256(message_id.encode()).digest()
 
 
-class ProcessReplays:
-    """In the memory of one process. For one event loop."""
+class RecentAnswers:
+    """The last answers that this process took, bounded. Only for answers, which are bound to their call besides. For one event loop."""
 
-    def __init__(self) -> None:
-        self._known: set[tuple[str, bytes]] = set()
-        self._ends: deque[tuple[datetime, tuple[str, bytes]]] = deque()
+    def __init__(self, size: int = 10_000) -> None:
+        self._size = size
+        self._known: dict[tuple[str, bytes], None] = {}
 
     async def first(self, party: str, key: bytes, until: datetime) -> bool:
         """See :class:`Replays`."""
-        now = datetime.now(UTC)
-        # in order of arrival, which is that of expiry within the longest time a Timestamp may grant: nothing goes too early
-        while self._ends and self._ends[0][0] <= now:
-            self._known.discard(self._ends.popleft()[1])
         entry = (party, key)
         if entry in self._known:
             return False
-        self._known.add(entry)
-        self._ends.append((until, entry))
+        self._known[entry] = None
+        if len(self._known) > self._size:
+            del self._known[next(iter(self._known))]
         return True

@@ -178,6 +178,31 @@ def _body_after(data: bytes, text: bytes) -> bytes:
     return data[:place] + text + data[place:]
 
 
+def _taken(way: Direction, *, restart: bool = False) -> bytes:
+    data = way.good()
+    if way.judge(data) is not None:
+        raise AssertionError("the first time it must be taken")
+    if restart:
+        way.restart()
+    return data
+
+
+def _after_declaration(data: bytes, what: bytes) -> bytes:
+    return data.replace(b"?>", b"?>" + what, 1)
+
+
+def _give_id(root: etree._Element) -> None:
+    one(root, BODY).set(ID, "p3")
+
+
+def _drop_id(root: etree._Element, path: str) -> None:
+    del one(root, path).attrib[ID]
+
+
+def _xml_id(root: etree._Element) -> None:
+    one(root, f"{BODY}/*").set("{http://www.w3.org/XML/1998/namespace}id", "p0")
+
+
 # what, code of the gateway, code of the party, how
 _TABLE: tuple[tuple[str, str | None, str | None, Callable[[Direction], bytes]], ...] = (
     # nothing signed
@@ -224,7 +249,7 @@ _TABLE: tuple[tuple[str, str | None, str | None, Callable[[Direction], bytes]], 
     ("same part covered twice", "reference-unexpected", "references-not-exact", _crafted(references=lambda found: [*found, found[0]])),
     ("identifier twice", "id-duplicate", "identifier-twice", _changing(_with(BODY, **{ID: "p0"}))),
     ("identifier twice, as ID without namespace", "id-duplicate", "identifier-twice", _changing(_with(f"{BODY}/*", ID="p0"))),
-    ("identifier twice, as xml:id", "id-duplicate", "identifier-twice", _changing(lambda root: _xml_id(root))),
+    ("identifier twice, as xml:id", "id-duplicate", "identifier-twice", _changing(_xml_id)),
     # references to elsewhere
     ("detached: Body at a network address", "reference-forbidden", "references-not-exact", _crafted(references=_uri("#p3", "http://127.0.0.1:9/x"))),
     ("detached: Body in a file", "reference-forbidden", "references-not-exact", _crafted(references=_uri("#p3", "file:///etc/hostname"))),
@@ -295,7 +320,7 @@ _TABLE: tuple[tuple[str, str | None, str | None, Callable[[Direction], bytes]], 
     ("Timestamp without a zone", "timestamp-malformed", "time-unreadable", _crafted(stamp=lambda xml: xml.replace("Z<", "<"))),
     ("no Timestamp", "security-malformed", "security-header-shape", _crafted(stamp=lambda xml: "")),
     # again
-    ("replay", "replayed", "seen-before", lambda way: _taken(way)),
+    ("replay", "replayed", "seen-before", _taken),
     ("replay after a restart of who judges", None, "seen-before", lambda way: _taken(way, restart=True)),
     # the reader
     ("DTD with an entity", "message-malformed", "dtd-forbidden", _bytes(lambda data: _after_declaration(data, b'<!DOCTYPE x [<!ENTITY e "v">]>'))),
@@ -308,31 +333,6 @@ _TABLE: tuple[tuple[str, str | None, str | None, Callable[[Direction], bytes]], 
 )  # fmt: skip
 
 ATTACKS: tuple[Attack, ...] = tuple(_attack(number, *row) for number, row in enumerate(_TABLE, 1))
-
-
-def _taken(way: Direction, *, restart: bool = False) -> bytes:
-    data = way.good()
-    if way.judge(data) is not None:
-        raise AssertionError("the first time it must be taken")
-    if restart:
-        way.restart()
-    return data
-
-
-def _after_declaration(data: bytes, what: bytes) -> bytes:
-    return data.replace(b"?>", b"?>" + what, 1)
-
-
-def _give_id(root: etree._Element) -> None:
-    one(root, BODY).set(ID, "p3")
-
-
-def _drop_id(root: etree._Element, path: str) -> None:
-    del one(root, path).attrib[ID]
-
-
-def _xml_id(root: etree._Element) -> None:
-    one(root, f"{BODY}/*").set("{http://www.w3.org/XML/1998/namespace}id", "p0")
 
 
 # ---- signature wrapping --------------------------------------------------------------------------------------------------------

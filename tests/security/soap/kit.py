@@ -28,7 +28,7 @@ from certs.path import load_certificates
 from certs.peer import Authority
 from gateway.security.soap.errors import MessageRefused
 from gateway.security.soap.keys import PartyCertificates
-from gateway.security.soap.replay import ProcessReplays, require_first
+from gateway.security.soap.replay import RecentAnswers, require_first
 from gateway.security.soap.verifier import verify
 from message_formats import samples, schemas, writing
 from simulators.juki_cs import envelope as party_side
@@ -223,7 +223,7 @@ def answer(relates_to: str = "urn:uuid:call", serial: int = 1) -> bytes:
 def to_gateway(authority: TestAuthority, others: Mapping[str, Signer]) -> Direction:
     """Answers of the party, judged by the gateway's verifier."""
     signer = PartyCertificates(authority.files("city-cs-signing").certificate, Authority(authority.ca, authority.crl))
-    replays = ProcessReplays()
+    replays = RecentAnswers()
 
     def judge(data: bytes) -> str | None:
         try:

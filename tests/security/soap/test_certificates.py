@@ -63,9 +63,7 @@ def test_revoked_from_one_message_to_the_next(authority: TestAuthority, tmp_path
     assert (gateway_says(), party_says()) == ("revoked", "signer-certificate")
 
 
-@pytest.mark.parametrize(
-    ("begins", "ends", "code"), [(-10, -1, "expired"), (1, 10, "not-yet-valid")], ids=["expired", "not yet valid"]
-)
+@pytest.mark.parametrize(("begins", "ends", "code"), [(-10, -1, "expired"), (1, 10, "not-yet-valid")], ids=["expired", "not yet valid"])
 def test_out_of_date(authority: TestAuthority, tmp_path: Path, begins: int, ends: int, code: str) -> None:
     now = dt.datetime.now(dt.UTC)
     authority.issue(NAME, Profile.SIGNING, not_before=now + dt.timedelta(days=begins), not_after=now + dt.timedelta(days=ends))
