@@ -25,7 +25,7 @@ from simulators.harness.town import Plan, Town
 from tests.performance import bells, ledger
 from tests.performance.workload import POPULATION, SEED
 
-PARTS = ("rates", "batches", "bells", "ledger", "memory", "formats")
+PARTS = ("rates", "batches", "bells", "ledger", "memory", "formats", "signatures")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,7 @@ def bench(
         "ledger": ledger_ceilings,
         "memory": lambda: memory(memory_messages),
         "formats": formats,
+        "signatures": signatures,
     }
     results: list[Result] = []
     for part in PARTS:
@@ -180,6 +181,20 @@ async def formats() -> list[Result]:
     ]
 
 
+async def signatures() -> list[Result]:
+    """Signing a call and verifying its answer (``tests/performance/signatures.py``)."""
+    from tests.performance import signatures as module
+
+    found = await asyncio.to_thread(module.measure)
+    return [
+        told("signing a call of one 3 KB record, P-256", found["sign"], "ms"),
+        told("verifying its answer", found["verify"], "ms"),
+        at_most("sign and verify, P-256", found["sign"] + found["verify"], "ms", 0.5),
+        told("verifying the answer to 100 records", found["verify 100"], "ms"),
+        told("the simulated party: verify and sign", found["party"], "ms"),
+    ]
+
+
 # ---- steps ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +218,7 @@ async def _direct(town: Town, count: int, *, skip: int, records: int = 1) -> flo
         "tests.performance.direct",
         *("--url", f"https://127.0.0.1:{town.ports.city_cs}", "--certificates", str(town.certificates)),
         *("--count", str(count), "--skip", str(skip), "--records", str(records)),
+        *(("--signatures",) if town.plan.signatures else ()),
     )
     return float(found["rate"])
 
