@@ -1,11 +1,12 @@
 """The attacks on signed messages, as one table: what is done, and the reason for which each side refuses it.
 
 ``id`` is what the threat model names. ``codes`` gives the refusal by direction (``to-gateway``: the gateway's verifier judges an answer of the
-party; ``to-party``: the simulated party judges a call of the gateway). A direction that is not named cannot be attacked in this way.
+party; ``to-party``: the simulated party judges a call of the gateway; ``encrypted``: the gateway opens what is encrypted for it). A direction that is not named cannot be attacked in this way.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -443,3 +444,104 @@ def _wrappings() -> Iterator[Attack]:
 
 
 WRAPPINGS: tuple[Attack, ...] = tuple(_wrappings())
+
+
+# ---- encryption ----------------------------------------------------------------------------------------------------------------
+#
+# Of a message that is signed and then encrypted for the gateway.
+
+XENC = "http://www.w3.org/2001/04/xmlenc#"
+XENC11 = "http://www.w3.org/2009/xmlenc11#"
+ENCRYPTION_NAMES = {"x": XENC, "d": DS, "y": XENC11}
+
+
+def _at(path: str) -> Callable[[etree._Element], etree._Element]:
+    def find(root: etree._Element) -> etree._Element:
+        found = root.xpath(path, namespaces=ENCRYPTION_NAMES)
+        assert isinstance(found, list)
+        assert isinstance(found[0], etree._Element)
+        return found[0]
+
+    return find
+
+
+_CONTENT, _KEY = _at("//x:EncryptedData/x:CipherData/x:CipherValue"), _at("//x:EncryptedKey/x:CipherData/x:CipherValue")
+_CONTENT_METHOD, _KEY_METHOD = _at("//x:EncryptedData/x:EncryptionMethod"), _at("//x:EncryptedKey/x:EncryptionMethod")
+
+
+def _value(find: Callable[[etree._Element], etree._Element], change: Callable[[bytes], bytes]) -> Callable[[etree._Element], None]:
+    def apply(root: etree._Element) -> None:
+        element = find(root)
+        element.text = base64.b64encode(change(base64.b64decode(element.text or ""))).decode()
+
+    return apply
+
+
+def _attribute(find: Callable[[etree._Element], etree._Element], name: str, value: str) -> Callable[[etree._Element], None]:
+    return lambda root: find(root).set(name, value)
+
+
+def _child(find: Callable[[etree._Element], etree._Element], xml: str) -> Callable[[etree._Element], None]:
+    return lambda root: find(root).append(parse(xml.encode()))
+
+
+def _by_reference(root: etree._Element) -> None:
+    cipher = _at("//x:EncryptedData/x:CipherData")(root)
+    cipher.clear()
+    etree.SubElement(cipher, f"{{{XENC}}}CipherReference", URI="file:///etc/hostname")
+
+
+def _without_key(root: etree._Element) -> None:
+    key = _at("//x:EncryptedKey")(root)
+    parent = key.getparent()
+    assert parent is not None
+    parent.remove(key)
+
+
+def _twice(root: etree._Element) -> None:
+    body = one(root, "/s:Envelope/s:Body")
+    body.append(parse(etree.tostring(body[0])))
+
+
+def _flip(place: int) -> Callable[[bytes], bytes]:
+    def flip(data: bytes) -> bytes:
+        found = bytearray(data)
+        found[place] ^= 1
+        return bytes(found)
+
+    return flip
+
+
+# what, code, change of an encrypted message
+_ENCRYPTION: tuple[tuple[str, str, Callable[[etree._Element], None]], ...] = (
+    ("ciphertext truncated", "decryption-failed", _value(_CONTENT, lambda data: data[:-20])),
+    ("ciphertext cut to nothing", "decryption-failed", _value(_CONTENT, lambda data: b"")),
+    ("ciphertext altered in its first byte", "decryption-failed", _value(_CONTENT, _flip(12))),
+    ("nonce altered", "decryption-failed", _value(_CONTENT, _flip(0))),
+    ("authentication tag altered", "decryption-failed", _value(_CONTENT, _flip(-1))),
+    ("transported key altered", "decryption-failed", _value(_KEY, _flip(100))),
+    ("transported key truncated", "decryption-failed", _value(_KEY, lambda data: data[:-1])),
+    ("content encryption: AES-256-CBC", "encryption-forbidden", _attribute(_CONTENT_METHOD, "Algorithm", f"{XENC}aes256-cbc")),
+    ("content encryption: AES-128-GCM", "encryption-forbidden", _attribute(_CONTENT_METHOD, "Algorithm", f"{XENC11}aes128-gcm")),
+    ("content encryption: Triple DES", "encryption-forbidden", _attribute(_CONTENT_METHOD, "Algorithm", f"{XENC}tripledes-cbc")),
+    ("key transport: RSA PKCS #1 v1.5", "encryption-forbidden", _attribute(_KEY_METHOD, "Algorithm", f"{XENC}rsa-1_5")),
+    ("key transport: RSA-OAEP with SHA-1", "encryption-forbidden", _attribute(_KEY_METHOD, "Algorithm", f"{XENC}rsa-oaep-mgf1p")),
+    ("key transport: SHA-1 as digest", "encryption-forbidden", _attribute(_at("//x:EncryptedKey//d:DigestMethod"), "Algorithm", f"{DS}sha1")),
+    ("key transport: MGF1 with SHA-1", "encryption-forbidden", _attribute(_at("//y:MGF"), "Algorithm", f"{XENC11}mgf1sha1")),
+    ("key transport: label of the sender's choice", "encryption-forbidden", _child(_KEY_METHOD, f'<x:OAEPparams xmlns:x="{XENC}">AA==</x:OAEPparams>')),
+    ("ciphertext by reference to a file", "encryption-malformed", _by_reference),
+    ("no transported key", "encryption-malformed", _without_key),
+    ("two encrypted parts", "not-encrypted", _twice),
+    ("key in the message in clear", "encryption-malformed", _child(_at("//x:EncryptedData/d:KeyInfo"), f'<d:KeyName xmlns:d="{DS}">k</d:KeyName>')),
+    ("other type of content", "encryption-malformed", _attribute(_at("//x:EncryptedData"), "Type", "urn:x")),
+)  # fmt: skip
+
+
+def _decrypting(change: Callable[[etree._Element], None]) -> Callable[[Direction], bytes]:
+    return lambda way: changed(way.good(), change)
+
+
+ENCRYPTIONS: tuple[Attack, ...] = tuple(
+    Attack(id=f"A-ENC-{number:02}", attack=what, make=_decrypting(change), codes={"encrypted": code})
+    for number, (what, code, change) in enumerate(_ENCRYPTION, 1)
+)

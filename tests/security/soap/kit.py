@@ -26,6 +26,7 @@ from lxml import etree
 from certs.authority import Profile, TestAuthority
 from certs.path import load_certificates
 from certs.peer import Authority
+from gateway.security.soap.encryption import DecryptionKey, Recipient
 from gateway.security.soap.errors import MessageRefused
 from gateway.security.soap.keys import PartyCertificates
 from gateway.security.soap.replay import RecentAnswers, require_first
@@ -302,3 +303,46 @@ def duplicate(element: etree._Element) -> etree._Element:
     copied = copy.deepcopy(element)
     copied.tail = None
     return copied
+
+
+@dataclass
+class Leg:
+    """A leg whose profile asks for encryption: we receive."""
+
+    authority: TestAuthority
+    recipient: Recipient
+    key: DecryptionKey
+
+    def encrypted(self) -> bytes:
+        return self.recipient.encrypt(parse(signed(answer(), signer_of(self.authority, "city-cs-signing"))))
+
+    def code(self, data: bytes) -> str | None:
+        try:
+            self.key.decrypt(parse(data))
+        except MessageRefused as refused:
+            return refused.code
+        return None
+
+
+def encrypted_leg(authority: TestAuthority) -> Leg:
+    """Certificates for it are made."""
+    files = authority.issue("gateway-encryption", Profile.ENCRYPTION)
+    recipient = Recipient(files.certificate, Authority(authority.ca, authority.crl))
+    return Leg(authority=authority, recipient=recipient, key=DecryptionKey(files.key))
+
+
+def encrypted(leg: Leg, others: Mapping[str, Signer]) -> Direction:
+    """What is encrypted for the gateway, judged by whether it opens."""
+    right = signer_of(leg.authority, "city-cs-signing")
+
+    def plain() -> bytes:
+        return leg.recipient.encrypt(parse(signed(answer(), right)))
+
+    return EncryptedDirection(name="encrypted", right=right, others=others, plain=plain, judge=leg.code, restart=lambda: None)
+
+
+class EncryptedDirection(Direction):
+    """Signed and encrypted already."""
+
+    def good(self, craft: Craft | None = None) -> bytes:
+        return self.plain()

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import pytest
 
 from gateway.security.soap.errors import CODES
-from tests.security.soap.attacks import ATTACKS, WRAPPINGS, Attack
+from tests.security.soap.attacks import ATTACKS, ENCRYPTIONS, WRAPPINGS, Attack
 from tests.security.soap.kit import Direction
 
 pytestmark = [pytest.mark.invariant("I6")]
-CASES = [pytest.param(attack, way, id=f"{attack.id}-{way}") for attack in (*ATTACKS, *WRAPPINGS) for way in attack.codes]
+ALL = (*ATTACKS, *WRAPPINGS, *ENCRYPTIONS)
+CASES = [pytest.param(attack, way, id=f"{attack.id}-{way}") for attack in ALL for way in attack.codes]
 
 
 @pytest.mark.parametrize(("attack", "way"), CASES)
@@ -19,7 +20,7 @@ def test_attack_is_refused_for_its_own_reason(directions: Mapping[str, Direction
     assert directions[way].judge(attack.make(directions[way])) == attack.codes[way], attack.attack
 
 
-@pytest.mark.parametrize("way", ["to-gateway", "to-party"])
+@pytest.mark.parametrize("way", ["to-gateway", "to-party", "encrypted"])
 def test_what_the_attacks_start_from_is_taken(directions: Mapping[str, Direction], way: str) -> None:
     """Otherwise they would be refused for the wrong reason."""
     for _ in range(3):
@@ -28,7 +29,8 @@ def test_what_the_attacks_start_from_is_taken(directions: Mapping[str, Direction
 
 def test_there_are_enough_and_each_is_another() -> None:
     assert len(WRAPPINGS) >= 30
-    ids = [attack.id for attack in (*ATTACKS, *WRAPPINGS)]
+    ids = [attack.id for attack in ALL]
     assert len(set(ids)) == len(ids)
-    assert len({attack.attack for attack in (*ATTACKS, *WRAPPINGS)}) == len(ids)
-    assert {attack.codes["to-gateway"] for attack in (*ATTACKS, *WRAPPINGS) if "to-gateway" in attack.codes} <= set(CODES)
+    assert len({attack.attack for attack in ALL}) == len(ids)
+    ours = {code for attack in ALL for way, code in attack.codes.items() if way != "to-party"}
+    assert ours <= set(CODES)
