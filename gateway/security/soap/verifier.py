@@ -92,7 +92,7 @@ def verify(
             raise MessageRefused("digest-mismatch", etree.QName(expected[identifier]).localname)
     created, until = _fresh(timestamp, freshness or Freshness(), now or datetime.now(UTC))
     signed = b"".join((_START, *(forms[each.get(n.ID, "")] for each in addressing), _MIDDLE, forms[body.get(n.ID, "")], _END))
-    envelope = reading.parse(signed, limits)
+    envelope = _parsed(signed, limits)  # its canonical form may be longer than it was
     message_id = (envelope[0].findtext(n.MESSAGE_ID) or "").strip()
     if not message_id or not (envelope[0].findtext(n.ACTION) or "").strip():
         raise MessageRefused("addressing-missing")
@@ -106,10 +106,7 @@ def verify(
 
 
 def _envelope(data: bytes, limits: reading.Limits) -> tuple[etree._Element, etree._Element]:
-    try:
-        envelope = reading.parse(data, limits)
-    except FormatError as error:
-        raise MessageRefused("message-malformed", error.code) from error
+    envelope = _parsed(data, limits)
     parts = list(envelope)
     if envelope.tag != n.ENVELOPE or [each.tag for each in parts] != [n.HEADER, n.BODY]:
         # the absence of a header is told as what it is: no signature
@@ -118,6 +115,13 @@ def _envelope(data: bytes, limits: reading.Limits) -> tuple[etree._Element, etre
     if isinstance(identifiers, list) and len(set(identifiers)) != len(identifiers):
         raise MessageRefused("id-duplicate")
     return parts[0], parts[1]
+
+
+def _parsed(data: bytes, limits: reading.Limits) -> etree._Element:
+    try:
+        return reading.parse(data, limits)
+    except FormatError as error:
+        raise MessageRefused("message-malformed", error.code) from error
 
 
 def _headers(header: etree._Element) -> tuple[etree._Element, list[etree._Element]]:
