@@ -24,7 +24,7 @@ from gateway.security.soap.verifier import verify
 from simulators.signatures import Signatures
 from tests.adapters.conftest import ADDRESS, answer, envelope, fault, response, result, soap
 
-pytestmark = [pytest.mark.invariant("I6"), pytest.mark.invariant("I2")]
+pytestmark = [pytest.mark.invariant("I6"), pytest.mark.invariant("I2"), pytest.mark.control("C-2-2-8")]
 
 
 @pytest.fixture(scope="module")
