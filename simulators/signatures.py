@@ -51,7 +51,7 @@ _KEY_INFO = etree.fromstring(
     f'<ds:KeyInfo xmlns:ds="{DS}" xmlns:wsse="{WSSE}"><wsse:SecurityTokenReference><wsse:Reference URI="#token" ValueType="{_X509}"/>'
     "</wsse:SecurityTokenReference></ds:KeyInfo>"
 )
-_ANY_ID = etree.XPath("//@*[local-name()='Id' or local-name()='ID' or local-name()='id']")
+_ANY_ID = etree.XPath("//@*[local-name()='Id' or local-name()='ID' or local-name()='id']", smart_strings=False)
 SignerKind = Literal["own", "other"]
 
 

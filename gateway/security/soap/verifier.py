@@ -33,7 +33,7 @@ from message_formats.errors import FormatError
 
 _WSA = f"{{{n.WSA}}}"
 _ADDRESSING = frozenset({n.ACTION, n.MESSAGE_ID, n.TO, n.REPLY_TO, n.RELATES_TO, n.FAULT_TO, n.FROM})
-_IDENTIFIERS = etree.XPath("//@*[local-name()='Id' or local-name()='ID' or local-name()='id']")
+_IDENTIFIERS = etree.XPath("//@*[local-name()='Id' or local-name()='ID' or local-name()='id']", smart_strings=False)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z")
 _START, _MIDDLE, _END = (
     f'<soap:Envelope xmlns:soap="{n.SOAP}"><soap:Header>'.encode(),
