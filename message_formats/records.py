@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import BinaryIO, cast
 
-from message_formats import codes, encodings, reading, writing
+from message_formats import encodings, reading, writing
 from message_formats.characters import utf16_units
 from message_formats.errors import FormatError
 from message_formats.layouts import Field, Layout
@@ -123,8 +123,8 @@ def _count(value: str | None, number: int, item: str) -> int:
 def _take(items: Items, prefix: str, field: Field, value: str, number: int) -> None:
     if not field.item or value == "":
         return
-    if field.party is not None and field.table is not None:
-        value = codes.table(field.table).from_party(field.party, value, f"record {number} field {prefix}{field.item}")
+    if field.party is not None:
+        value = field.party.from_party(field.table, value, f"record {number} field {prefix}{field.item}")
     items[prefix + field.item] = value
 
 
@@ -281,8 +281,8 @@ def _pieces(values: dict[str, str], layout: Layout, number: int) -> list[tuple[F
 
 def _give(values: dict[str, str], prefix: str, field: Field, number: int) -> str:
     value = values.pop(prefix + field.item, "") if field.item else ""
-    if value and field.party is not None and field.table is not None:
-        return codes.table(field.table).to_party(field.party, value, f"record {number} field {prefix}{field.item}")
+    if value and field.party is not None:
+        return field.party.to_party(field.table, value, f"record {number} field {prefix}{field.item}")
     return value
 
 

@@ -68,7 +68,7 @@ _FAULT = """  <xs:element name="Fault">
 _MUNICIPALITY = """          <xs:attribute name="municipality">
             <xs:annotation>
               <xs:documentation xml:lang="ja">相手市町村（送信時は宛先、受信時は発信元）</xs:documentation>
-              <xs:documentation xml:lang="en">Municipality at the other end: addressee of what is sent, sender of what comes</xs:documentation>
+              <xs:documentation xml:lang="en">The municipality at the other end: addressee, or sender of what comes</xs:documentation>
             </xs:annotation>
             <xs:simpleType><xs:restriction base="xs:string"><xs:pattern value="[0-9]{6}"/></xs:restriction></xs:simpleType>
           </xs:attribute>"""
