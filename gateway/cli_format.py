@@ -104,7 +104,14 @@ def validate(
     message_type: TypeName = None,
     layout: LayoutName = None,
     guard: Annotated[
-        bool, typer.Option("--guard", help=_say("Also look for Individual Numbers in free text.", "自由記述内の個人番号も検査します。"))
+        bool,
+        typer.Option(
+            "--guard",
+            help=_say(
+                "Look for Individual Numbers in the free text of all types, not only where they are forbidden.",
+                "個人番号が禁止の種別に限らず、全種別の自由記述を検査します。",
+            ),
+        ),
     ] = False,
     as_json: Json = False,
 ) -> int:
@@ -120,8 +127,9 @@ def validate(
                     findings.append(_finding(file, number, result))
                     continue
                 good += 1
-                suspected = content_guard.suspicions(result) if guard else ()
-                findings += [_suspicion(file, number, suspicion.place) for suspicion in suspected]
+                if guard or content_guard.applies(result.message_type):
+                    suspected = content_guard.suspicions(result)
+                    findings += [_finding(file, number, content_guard.refusal(each)) for each in suspected]
         except FormatError as error:
             findings.append(_finding(file, None, error))
     if as_json:
@@ -143,11 +151,6 @@ def _finding(file: Path, record: int | None, error: FormatError) -> dict[str, An
         "rule": error.rule,
         "detail": error.safe_detail,
     }
-
-
-def _suspicion(file: Path, record: int, place: str) -> dict[str, Any]:
-    error = FormatError("number-forbidden", place, "content-guard", "free text that passes for an Individual Number: a person must look")
-    return _finding(file, record, error)
 
 
 @app.command(help=_say("Show a message type, or all of them.", "メッセージ種別を表示します。"))

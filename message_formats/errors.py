@@ -53,7 +53,7 @@ CODES: dict[str, str] = {
     "count-wrong": "A count does not agree with the content that it counts.",
     "flag-wrong": "A flag does not agree with the content that it describes.",
     "rule-violated": "A rule of the message type is broken; the rule is named.",
-    "number-forbidden": "An Individual Number where the type forbids it.",
+    "number-suspected": "Text that passes for an Individual Number where none may stand; a person must look.",
     "character-forbidden": "A character that may not appear, or a sequence that would be changed on the way.",
     "lossy": "The target cannot hold a character, and substitution was not asked for.",
     "layout": "The record does not have the shape of its layout.",

@@ -69,7 +69,7 @@ def test_nested_text_and_attributes_are_looked_at() -> None:
     items = samples.items("application-record")
     items["form/field[1]/value"] = GROUPED
     places = [suspicion.place for suspicion in guard.suspicions(writing.write("application-record", items))]
-    assert places == ["/ApplicationRecord/form/field/value"]
+    assert places == ["/ApplicationRecord/form/field[1]/value"]
 
 
 def move(**changes: str | None) -> dict[str, str | None]:
