@@ -250,8 +250,15 @@ def sample(
         else:
             print(text)
         return int(ExitCode.OK)
+    ja = cli_text.language() == "ja"
     found = [
-        {"what": each.what, "code": each.code, "place": each.place, "rule": each.rule, "xml": each.data.decode("utf-8", "replace")}
+        {
+            "what": each.what_ja if ja and not as_json else each.what,
+            "code": each.code,
+            "place": each.place,
+            "rule": each.rule,
+            "xml": each.data.decode("utf-8", "replace"),
+        }
         for each in invalid_samples.of(name)
     ]
     if as_json:
