@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 from message_formats import _packaged, catalogue, codes, invalid_samples, party_codes, profiles, samples
 from message_formats.catalogue import Item, MessageType
+from message_formats.errors import CODES
 from message_formats.profiles import Profile
 
 Language = Literal["en", "ja"]
@@ -59,6 +60,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "what": ("What is wrong", "誤り"),
     "error": ("Error", "エラー"),
     "place": ("Place", "位置"),
+    "errors": ("Errors", "エラーコード"),
+    "meaning": ("Meaning", "意味"),
     "tables": ("Code tables", "コード表"),
     "code": ("Code", "コード"),
     "symbol": ("Symbol", "記号名"),
@@ -158,6 +161,8 @@ class _Page:
         yield _Heading(2, self.word("profiles"))
         for name in profiles.names():
             yield from self.profile(profiles.get(name))
+        yield _Heading(2, self.word("errors"))
+        yield _Table((self.word("error"), self.word("meaning")), tuple((code, said[self.ja]) for code, said in CODES.items()))
         yield _Heading(2, self.word("tables"))
         for name in codes.names():
             yield from self.table(name)
