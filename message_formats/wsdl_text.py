@@ -15,6 +15,8 @@ from message_formats.profiles import Operation, Profile
 
 _DISCLAIMER_JA = "（本プロジェクト独自。非公開の外部インターフェイス仕様への準拠を主張しない）"
 _DISCLAIMER_EN = "Ours: no conformity with the restricted specification is claimed."
+_EACH_JA = "（要求の各件につき1件、順不同）。duplicateは受付済みの送達識別子で、最初の回答を繰り返すことを示す"
+_EACH_EN = ", in any order; duplicate: the delivery id was taken before, and this is its first answer again"
 _BINDING = "SOAP 1.1, document/literal, WS-Addressing 1.0, HTTPS with mutual TLS."
 
 _DELIVERY_ID = """  <xs:simpleType name="DeliveryId">
@@ -124,10 +126,10 @@ def _request(operation: Operation) -> str:
 
 def _response(operation: Operation) -> str:
     if operation.answer is None:
-        documented = _documented("受領結果（要求の各件につき1件、順不同）", "One receipt for each record, in any order", 2)
+        documented = _documented(f"受領結果{_EACH_JA}", f"One receipt for each record{_EACH_EN}", 2)
         result = [f'      <xs:element name="Result" type="p:Receipt"{_most(operation.records)}/>']
     else:
-        documented = _documented("回答（要求の各件につき1件、順不同）", "One answer for each record, in any order", 2)
+        documented = _documented(f"回答{_EACH_JA}", f"One answer for each record{_EACH_EN}", 2)
         result = [
             f'      <xs:element name="Result"{_most(operation.records)}>',
             "        <xs:complexType>",

@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adapters.soap.answer import BadAnswer, read_answer
+from adapters.soap.operation import SOAP, WSA
 from message_formats import batch, catalogue, codes, guard, layouts, party_codes, profiles, reading, records, samples, schemas, writing
 from message_formats.errors import FormatError
 from tests.formats import corpora
@@ -158,10 +160,16 @@ def _targets() -> tuple[list[Reader], list[Reader], list[Reader]]:
             check(body)
         return root
 
+    def answer(data: bytes) -> object:
+        try:
+            return read_answer(data, relates_to="urn:uuid:1", actions=frozenset({"urn:a"}))
+        except BadAnswer as error:
+            raise FormatError("layout", "-", "soap", error.code) from error
+
     def file_of(layout: layouts.Layout) -> Reader:
         return lambda data: _first_error([result for _, result in records.read_messages(io.BytesIO(data), layout)])
 
-    xml: list[Reader] = [message, message, message, message, whole_batch, envelope]
+    xml: list[Reader] = [message, message, message, message, whole_batch, envelope, answer]
     files = [file_of(each) for each in (csv_layout, fixed_layout, result_layout, _in_encoding("Windows-31J"), _in_encoding("EUC-JP"))]
     return xml, files, [layouts.parse, codes.parse, party_codes.parse, profiles.parse]
 
@@ -214,7 +222,11 @@ def _envelopes() -> list[bytes]:
     record = b'<p:Record deliveryId="d-1">' + message + b"</p:Record>"
     profile = profiles.get("juki_cs").namespace.encode()
     opening, closing = b'<p:UpdateIdentityInformationRequest xmlns:p="' + profile + b'">', b"</p:UpdateIdentityInformationRequest>"
-    return [opening + record * count + closing for count in (1, 3)]
+    requests = [opening + record * count + closing for count in (1, 3)]
+    head = b"<w:Action>urn:a</w:Action><w:RelatesTo>urn:uuid:1</w:RelatesTo>"
+    soap = f'<s:Envelope xmlns:s="{SOAP}" xmlns:w="{WSA}"><s:Header>'.encode() + head + b"</s:Header><s:Body>"
+    fault = b"<s:Fault><faultcode>s:Client</faultcode><faultstring>x</faultstring><detail><x/></detail></s:Fault>"
+    return requests + [soap + body + b"</s:Body></s:Envelope>" for body in (*requests, fault)]
 
 
 def run(count: int, seed: int, keep: Path | None = None) -> Outcome:
