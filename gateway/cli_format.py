@@ -161,6 +161,8 @@ def _facts(entry: Any) -> dict[str, Any]:
         "party_key_item": entry.party_key_item,
         "reply": entry.reply,
         "rules": ", ".join(entry.rules),
+        "flows": ", ".join(entry.flows),
+        "retention": entry.retention_ja if cli_text.language() == "ja" else entry.retention_en,
     }
 
 
@@ -286,9 +288,10 @@ def convert(
     if as_json:
         show_json({"ok": True, "records": count, "substituted": changes})
     else:
+        report = sys.stderr if conversion.is_device() else sys.stdout  # the target may be standard output
         for change in changes:
-            print(f"#{change['record']} {change['item']} {change['position']}: {change['candidates']}")
-        say(_say(f"{count} records, {len(changes)} characters substituted", f"{count} 件、代替 {len(changes)} 文字"))
+            print(f"#{change['record']} {change['item']} {change['position']}: {change['candidates']}", file=report)
+        print(_say(f"{count} records, {len(changes)} characters substituted", f"{count} 件、代替 {len(changes)} 文字"), file=report)
     return int(ExitCode.OK)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,17 +142,29 @@ class Conversion:
         """
         if self.to_layout is None and self.target.suffix.lower() in TABLES:
             raise FormatError("layout", "-", "layout", "a target that is not XML needs --to-layout")
-        unfinished = self.target.with_name(f".{self.target.name}.{os.getpid()}")
         try:
-            with unfinished.open("xb") as out:
-                count = self._write(out)
-            unfinished.replace(self.target)
+            if self.is_device():
+                with self.target.open("wb") as out:
+                    return self._write(out)
+            target = self.target.resolve()
+            unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+            try:
+                with unfinished.open("xb") as out:
+                    count = self._write(out)
+                if target.exists():
+                    shutil.copymode(target, unfinished)
+                unfinished.replace(target)
+            finally:
+                unfinished.unlink(missing_ok=True)
         except OSError as error:
             text = say_both(f"{self.target} cannot be written: {error.strerror}", f"{self.target} に書き込めません：{error.strerror}")
             raise InputRefused("target", text) from error
-        finally:
-            unfinished.unlink(missing_ok=True)
         return count
+
+    def is_device(self) -> bool:
+        """``/dev/stdout`` and the like must be written to, never replaced; nor may a pipe."""
+        path = self.target.absolute()
+        return path.parts[1:2] in (("dev",), ("proc",)) or (path.exists() and not path.is_file())
 
     def _write(self, out: BinaryIO) -> int:
         from message_formats import batch, records

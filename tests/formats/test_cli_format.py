@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +161,21 @@ def test_a_file_may_be_converted_in_its_place(files: Path, capsys: pytest.Captur
     before = (files / "good.csv").read_bytes()
     assert called(capsys, "convert", str(files / "good.csv"), str(files / "good.csv"), "--layout", CSV, "--to-layout", CSV)[0] == 0
     assert (files / "good.csv").read_bytes() == before
+
+
+def test_links_modes_and_pipes_stay_what_they_are(files: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (files / "good.csv").chmod(0o600)
+    (files / "link.csv").symlink_to(files / "good.csv")
+    before = (files / "good.csv").read_bytes()
+    assert run(["format", "convert", str(files / "good.xml"), str(files / "link.csv"), "--to-layout", CSV]) == 0
+    assert (files / "link.csv").is_symlink()
+    assert (files / "good.csv").read_bytes() == before
+    assert (files / "good.csv").stat().st_mode & 0o777 == 0o600
+    os.mkfifo(files / "pipe")
+    reader = subprocess.Popen(["cat", str(files / "pipe")], stdout=subprocess.PIPE)
+    assert run(["format", "convert", str(files / "good.xml"), str(files / "pipe"), "--to-layout", CSV]) == 0
+    assert reader.communicate(timeout=10)[0] == before
+    assert (files / "pipe").is_fifo()
 
 
 def test_a_target_that_cannot_be_written_is_said_to_be_that(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
