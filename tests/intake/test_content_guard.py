@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from lxml import etree
 
 from certs.authority import TestAuthority
@@ -121,7 +122,11 @@ async def web(tmp_path: Path, people: TestAuthority) -> AsyncIterator[Web]:
 async def test_by_https_the_sender_is_told_and_the_message_is_kept_sealed(web: Web, number: str) -> None:
     key = places(catalogue.get(NOTICE))[0]
     data = disguised(NOTICE, key, number)
-    answer = await web.post(data, headers(ce_type=NOTICE))
+    with structlog.testing.capture_logs() as logged:
+        answer = await web.post(data, headers(ce_type=NOTICE))
+    (alert,) = [each for each in logged if each["event"] == "number-suspected"]
+    assert (alert["log_level"], alert["system"], alert["type"]) == ("warning", REGISTER, NOTICE)
+    assert number not in str(alert)
     assert (answer.status, answer.json["code"], answer.json["rule"]) == (422, "number-suspected", "content-guard")
     assert "quarantine" in answer.json["detail"]
     assert answer.json["place"].startswith("/ResidenceAddressNotice/")
