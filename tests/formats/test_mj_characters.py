@@ -82,7 +82,7 @@ def test_fixed_length_cut_in_bytes(messages: list[Message]) -> None:
 
 def test_the_envelopes_of_the_adapters(messages: list[Message]) -> None:
     """As on the way of every message: the bytes of the record into a compiled template, and back as a party reads them."""
-    operation = load_operation(schemas.wsdl_path(), "UpdateIdentityInformation", prefixes={})
+    operation = load_operation(schemas.wsdl_path("juki_cs"), "UpdateIdentityInformation", prefixes={})
     template = compile_records(operation, to="urn:x", record="Record", identifier="deliveryId", element="IdentityInformationUpdate")
     carried: list[str | None] = []
     for start in range(0, len(messages), 100):
@@ -95,7 +95,7 @@ def test_the_envelopes_of_the_adapters(messages: list[Message]) -> None:
 
 
 def test_soap(messages: list[Message]) -> None:
-    client = Client(schemas.wsdl_path(), settings=Settings(strict=True))  # type: ignore[no-untyped-call]
+    client = Client(schemas.wsdl_path("juki_cs"), settings=Settings(strict=True))  # type: ignore[no-untyped-call]
     carried: list[str | None] = []
     for start in range(0, len(messages), 100):
         part = messages[start : start + 100]
@@ -103,7 +103,7 @@ def test_soap(messages: list[Message]) -> None:
         envelope = client.create_message(client.service, "UpdateIdentityInformation", Record=made)  # type: ignore[no-untyped-call]
         body = reading.parse(etree.tostring(envelope, encoding="UTF-8")).find("{*}Body")
         assert body is not None
-        schemas.profile_validator()(body[0])
+        schemas.profile_validator("juki_cs")(body[0])
         carried += [reading.accept(record[0]).items["name_kanji"] for record in body[0]]
     assert carried == list(mj_characters.texts())
 

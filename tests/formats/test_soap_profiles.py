@@ -217,5 +217,6 @@ def test_a_profile_of_ones_own_is_checked() -> None:
         profiles.parse(yaml.safe_dump({**good, "operations": good["operations"] * 2}))  # type: ignore[operator]
     with pytest.raises(FormatError):
         profiles.parse("{}")
-    with pytest.raises(KeyError):
-        profiles.get("no-such-profile")
+    for wanted in (profiles.get, schemas.profile_validator):
+        with pytest.raises(KeyError):
+            wanted("no-such-profile")
