@@ -186,16 +186,10 @@ async def memory(count: int) -> list[Result]:
 
 
 async def formats() -> list[Result]:
-    """Reading and checking of messages (``tests/performance/formats.py``)."""
+    """Reading and checking of messages and files, and the synthetic city (``tests/performance/formats.py``)."""
     from tests.performance import formats as module
 
-    found = await asyncio.to_thread(module.single)
-    return [
-        Result(
-            name=each["name"], value=each["value"], unit=each["unit"], bar=str(each.get("bar")) if each.get("bar") else None, ok=each["ok"]
-        )
-        for each in found
-    ]
+    return [Result(**each) for each in await asyncio.to_thread(module.measure)]
 
 
 async def signatures() -> list[Result]:
