@@ -46,10 +46,7 @@ def key_in_token(token: Token, label: str, kind: str) -> x509.Certificate:
         return encode_ec_public_key(public)
 
     der = token.run(make)
-    if kind == "rsa":
-        loaded = serialization.load_der_public_key(_spki(der))
-    else:
-        loaded = serialization.load_der_public_key(der)
+    loaded = serialization.load_der_public_key(_spki(der) if kind == "rsa" else der)
     assert isinstance(loaded, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
     return certificate(loaded)
 
@@ -78,9 +75,7 @@ def test_token_and_file_sign_alike(soft_token: Token, tmp_path: Path) -> None:
     pem, key_file = tmp_path / "a.pem", tmp_path / "a.key"
     pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     key_file.touch(mode=0o600)
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
     signer = FileSigner.load(pem, key_file)
     assert len(signer.sign(TEXT)) == 64
     verify(made, TEXT, signer.sign(TEXT))
