@@ -13,12 +13,10 @@ from gateway.intake.admit import Answer, Intake
 from gateway.ledger import tables as t
 from gateway.ledger.ledger import Ledger
 from gateway.operations.key_custodian import KeyCustodian
-from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.day_keys import DayKeys
 from gateway.security.kek import KekProvider
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
-from message_formats import samples
 from tests.intake.kit import preparer, submission, xml
 
 QUEUE_AGE_S = 1000.0
@@ -37,7 +35,13 @@ class Safe:
 
     @classmethod
     async def open(
-        cls, folder: Path, url: str, *, token: KekProvider | None = None, kek_in_token: bool = False, ephemeral: frozenset[str] = frozenset()
+        cls,
+        folder: Path,
+        url: str,
+        *,
+        token: KekProvider | None = None,
+        kek_in_token: bool = False,
+        ephemeral: frozenset[str] = frozenset(),
     ) -> Safe:
         ledger = await asyncio.to_thread(Ledger.open, url, profile="test")
         keys = KeyStore(folder / "keys", token=token, kek_in_token=kek_in_token).ensure()
@@ -52,8 +56,9 @@ class Safe:
         await self.custodian.stop()
         await self.ledger.close()
 
-    async def submit(self, source_id: str, *, intake: Intake | None = None, **changed: Any) -> Answer:
-        return await (intake or self.intake).admit_one(submission(xml(**changed), id=source_id))
+    async def submit(self, number: int, who: int = 1, *, intake: Intake | None = None, **changed: str | None) -> Answer:
+        """Message ``number`` about the fictitious resident ``who``: the same number, the same message."""
+        return await (intake or self.intake).admit_one(submission(text(number, who, **changed), id=f"m{number}"))
 
     async def until_done(self) -> int:
         """Steps of the custodian until nothing is left to do; how many."""
@@ -102,6 +107,5 @@ def opened(sealer: Sealer, row: Any) -> bytes:
     )
 
 
-def person(serial: int) -> dict[str, Any]:
-    """Items of the message that identify a fictitious resident."""
-    return {"resident_code": samples.resident_code(serial), "individual_number": samples.individual_number(serial)}
+def text(number: int, who: int = 1, **changed: str | None) -> bytes:
+    return xml(who, request_control_number=f"TEST{number:012d}", **changed)
