@@ -230,6 +230,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.app import create_app
     from gateway.admin.app import serve as serve_admin
     from gateway.admin.identity import Operators
+    from gateway.admin.keys import KeyAdmin
     from gateway.admin.ledger_service import LedgerAdminService
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
@@ -308,10 +309,10 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 stack.push_async_callback(amqp.stop)
                 monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
         service = LedgerAdminService(
-            config, ledger, common.keys, common.parties, traits_of, broker=common.publisher, depth=common.consumer.depth
+            config, ledger, common.keys, common.parties, traits_of, broker=common.publisher, depth=common.consumer.depth, sealer=seals
         )
         admin = config.admin
-        app = create_app(service, Operators.of(config))
+        app = create_app(service, Operators.of(config), KeyAdmin(ledger, common.keys, custodian, tables()))
         tls = listener_context(config, admin.certificate)
         stack.push_async_callback((await serve_admin(app, host=admin.host, port=admin.port, tls=tls)).cleanup)
         with mark_ready(config.data_dir, "gateway"):

@@ -43,6 +43,11 @@ class BlindIndex:
         return _following(keys, Kind.BLIND, lambda ids: cls._with(keys, ids))
 
     @classmethod
+    def every(cls, keys: KeyStore, kind: str, value: str) -> list[bytes]:
+        """The index of an identifier in every generation, the current one last: for looking somebody up."""
+        return [cls.until(keys, key_id).of(kind, value) for key_id in keys.ids(Kind.BLIND)]
+
+    @classmethod
     def until(cls, keys: KeyStore, key_id: str) -> BlindIndex:
         """In the generation of ``key_id``, which need not be the last."""
         ids = keys.ids(Kind.BLIND)
