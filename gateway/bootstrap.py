@@ -43,6 +43,7 @@ from gateway.ready import mark_ready
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.jwe import JweKeys
 from gateway.security.keys import KeyStore
+from gateway.startup import require_sound
 
 if TYPE_CHECKING:
     from gateway.intake.amqp import AmqpDoor
@@ -112,6 +113,7 @@ def topology_of(config: Config) -> topology.Topology:
 async def base(config: Config, role: str) -> AsyncIterator[Base]:
     """Open what every process needs; closes it again in order."""
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    require_sound(config)
     parties = bind_parties(config)
     keys = key_store(config).ensure()
     facts = FactsReader(lambda fn: ledger.read(fn))  # noqa: PLW0108 the ledger is opened below, with a place to count its groups
