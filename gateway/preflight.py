@@ -16,11 +16,10 @@ from shutil import disk_usage
 from certs.errors import CertificateError
 from certs.files import require_private
 from certs.path import load_certificates, load_crls
-from certs.peer import Authority
 from certs.tls import client_context, server_context
 from gateway.config import Config
 from gateway.contract import AdapterHost, Finding
-from gateway.errors import GatewayError
+from gateway.errors import ConfigurationError, GatewayError
 from gateway.plugins import BoundParty, bind_parties
 
 CONNECT_S = 5.0
@@ -220,10 +219,11 @@ async def _answers(host: str, port: int, tls: ssl.SSLContext | None = None, name
 
 
 async def _external_broker(config: Config) -> list[Finding]:
+    from gateway.trust import broker_context
+
     external = config.broker.external
     assert external is not None  # the model insists
-    certificate, key = config.certificate(external.certificate)
-    context = client_context(certificate, key, external.ca or config.ca_file)
+    context = broker_context(config)
     findings = []
     for host in external.hosts:
         name, _, port = host.partition(":")
@@ -258,16 +258,11 @@ async def _topology(config: Config) -> list[Finding]:
 
 
 async def _party(config: Config, party: BoundParty) -> list[Finding]:
-    from gateway.delivery.transport import Endpoint, PartyHttp
+    from gateway.trust import party_http
 
-    certificate, key = config.certificate(party.config.certificate)
-    minimum = ssl.TLSVersion.TLSv1_2 if party.config.tls == "1.2" else ssl.TLSVersion.TLSv1_3
-    endpoint = Endpoint(url=party.config.url, peer=party.config.peer, call_s=party.limits.call_s)
     try:
-        context = client_context(certificate, key, config.ca_file, config.crl_file, minimum=minimum)
-        context.check_hostname = False  # PartyHttp demands the exact name party.peer of every connection
-        http = PartyHttp(endpoint, context, Authority(config.ca_file, config.crl_file))
-    except CertificateError as error:
+        http = party_http(config, party)
+    except ConfigurationError as error:
         return [Finding(name=f"party {party.party}", ok=False, detail=error.safe_detail, remedy="put its certificate in order")]
     try:
         adapter = party.adapter(AdapterHost(settings=party.settings, http=http))
