@@ -98,7 +98,10 @@ def _edge(operators: Operators, witness: Witness | None) -> Middleware:
             return await handler(request)
         except PeerRefused as error:
             note_request(witness, PLACE, request.transport, error.code, error.who)
-            return problem(error)
+            answer = problem(error)
+            if _ACTOR not in request:
+                answer.force_close()
+            return answer
         except GatewayError as error:
             return problem(error)
         except web.HTTPNotFound:

@@ -226,8 +226,8 @@ class HttpsDoor:
     def _problem(self, request: web.Request, error: GatewayError, *, default: int = 422) -> web.Response:
         status = status_of(error, default)
         answer = web.Response(body=body_of(error, status), status=status, headers=headers_of(error))
-        if not request.content.at_eof():
-            # the rest of a body that nobody reads must not be taken for the next request, nor be waited for
+        if isinstance(error, PeerRefused) or not request.content.at_eof():
+            # who was refused has nothing more to say on this connection; and the rest of a body that nobody reads must not be taken for the next request, nor be waited for
             answer.force_close()
         return answer
 

@@ -146,7 +146,9 @@ def _edge(monitors: Monitors | None, witness: Witness | None) -> Middleware:
                 monitors.require(request)
             except CertificateError as error:
                 note_request(witness, PLACE, request.transport, error.code)
-                return web.json_response({"code": error.code, "detail": error.safe_detail}, status=403)
+                refused = web.json_response({"code": error.code, "detail": error.safe_detail}, status=403)
+                refused.force_close()
+                return refused
         return await handler(request)
 
     return edge

@@ -122,13 +122,16 @@ class TlsSite(web.BaseSite):
 
     async def _shake_hands(self, connection: socket.socket, host: str) -> None:
         loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             await loop.connect_accepted_socket(
                 self._protocol, connection, ssl=self._tls, ssl_handshake_timeout=self._handshake_s, ssl_shutdown_timeout=self._handshake_s
             )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             connection.close()
-            if self._authority is None:
+            if isinstance(error, ConnectionAbortedError) and loop.time() - began >= self._handshake_s * 0.9:
+                self._note(host, "handshake-timeout")  # as which asyncio raises it
+            elif self._authority is None:
                 self._note(host, handshake_code(error))
             else:
                 refused = why_refused(error, self._authority, Purpose.CLIENT)
