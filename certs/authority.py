@@ -100,12 +100,17 @@ class TestAuthority:
         self.ca = self.directory / f"{stem}.pem"
         self.crl = self.directory / f"{stem}.crl"
 
+    @property
+    def exists(self) -> bool:
+        """Whether it was made here, so that it can issue."""
+        return (self._inner / "state.json").exists()
+
     def create(self) -> None:
         """Make the authorities with empty revocation lists, unless they are there."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._inner.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locked():
-            if (self._inner / "state.json").exists():
+            if self.exists:
                 return
             now, label, pem = dt.datetime.now(dt.UTC), secrets.token_hex(3), serialization.Encoding.PEM
             above: tuple[ec.EllipticCurvePrivateKey, x509.Certificate] | None = None

@@ -95,8 +95,17 @@ class PathCheck:
 
         :raises PathInvalid: with a code that says why.
         """
-        check_strength(certificate)
         check_purpose(certificate, purpose)
+        return self.verify_path(certificate, chain, now=now)
+
+    def verify_path(
+        self, certificate: x509.Certificate, chain: Sequence[x509.Certificate] = (), *, now: dt.datetime | None = None
+    ) -> Verified:
+        """The same for a certificate of ours, whatever it is for.
+
+        :raises PathInvalid: with a code that says why.
+        """
+        check_strength(certificate)
         revocation = Revocation.GOOD if self._checks_lists else Revocation.UNKNOWN
         try:
             path = self._path(certificate, chain, now, with_lists=self._checks_lists)

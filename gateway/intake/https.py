@@ -227,7 +227,7 @@ class HttpsDoor:
         status = status_of(error, default)
         answer = web.Response(body=body_of(error, status), status=status, headers=headers_of(error))
         if isinstance(error, PeerRefused) or not request.content.at_eof():
-            # who was refused has nothing more to say on this connection; and the rest of a body that nobody reads must not be taken for the next request, nor be waited for
+            # who was refused has nothing more to say here; the rest of a body that nobody reads must not be taken for the next request
             answer.force_close()
         return answer
 

@@ -25,6 +25,8 @@ from tests.security.raw import OK, Conversation, raw_server
 HOST = b"Host: gateway\r\n"
 HEAD = b"POST /v1/messages HTTP/1.1\r\n" + HOST + b"".join(f"{name}: {value}\r\n".encode() for name, value in headers().items())
 BODY = xml()
+BOMB = gzip.compress(b"\0" * 10_000_000)
+CHUNKS = b"8000\r\n" + b"a" * 0x8000 + b"\r\n8001\r\n" + b"a" * 0x8001 + b"\r\n"
 
 REQUESTS: dict[str, bytes] = {
     "two-lengths": HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n" + BODY,
@@ -38,8 +40,8 @@ REQUESTS: dict[str, bytes] = {
     "huge-header": HEAD + b"X-Note: " + b"a" * 65536 + b"\r\nContent-Length: 0\r\n\r\n",
     "many-headers": HEAD + b"".join(b"X-%d: a\r\n" % number for number in range(1000)) + b"Content-Length: 0\r\n\r\n",
     "oversize": HEAD + b"Content-Length: 99999999\r\n\r\n",
-    "oversize-chunks": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"8000\r\n" + b"a" * 0x8000 + b"\r\n8001\r\n" + b"a" * 0x8001 + b"\r\n",
-    "bomb": HEAD + b"Content-Encoding: gzip\r\n" + (lambda z: b"Content-Length: %d\r\n\r\n" % len(z) + z)(gzip.compress(b"\0" * 10_000_000)),
+    "oversize-chunks": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS,
+    "bomb": HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB) + BOMB,
     "spoofed-identity": b"GET /v1/openapi.yaml HTTP/1.1\r\n" + HOST
     + b"X-SSL-Client-CN: resident-record-system\r\nX-Client-Cert: resident-record-system\r\n"
     + b"Forwarded: for=127.0.0.1;by=resident-record-system\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n",
@@ -156,7 +158,7 @@ async def test_what_is_no_proper_answer(line: dict[str, Any], forger: Forger) ->
 
 async def test_a_redirect_is_an_answer_and_nothing_else(forger: Forger) -> None:
     party = forger.material("good", "out").context(ssl.PROTOCOL_TLS_SERVER)
-    async with raw_server(lambda talk: _elsewhere(talk), party) as server:
+    async with raw_server(_elsewhere, party) as server:
         async with connecting_to(forger, server.port, Watcher()) as http:
             assert (await http.post("/x", BODY, {})).status == 307
         assert len(server.requests) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ssl
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,8 +29,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> TestAuthority:
 
 
 @pytest.fixture
-def forger(authority: TestAuthority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forger]:
-    yield Forger(authority, tmp_path_factory.mktemp("forged"))
+def forger(authority: TestAuthority, tmp_path_factory: pytest.TempPathFactory) -> Forger:
+    return Forger(authority, tmp_path_factory.mktemp("forged"))
 
 
 def options(line: dict[str, Any], forger: Forger) -> dict[str, Any]:
@@ -150,10 +149,10 @@ async def test_as_a_party(line: dict[str, Any], forger: Forger) -> None:
 
 async def test_the_right_party_gets_its_request(forger: Forger) -> None:
     good, watcher = forger.material("good", "out"), Watcher()
-    async with raw_server(answer_all, good.context(ssl.PROTOCOL_TLS_SERVER)) as server:
-        async with connecting_to(forger, server.port, watcher) as http:
-            assert (await http.post("/x", b"<fictitious/>", {})).status == 200
-            await http.probe()
+    party = raw_server(answer_all, good.context(ssl.PROTOCOL_TLS_SERVER))
+    async with party as server, connecting_to(forger, server.port, watcher) as http:
+        assert (await http.post("/x", b"<fictitious/>", {})).status == 200
+        await http.probe()
     assert watcher.notes == []
 
 
