@@ -249,8 +249,8 @@ class TestAuthority:
             builder = self._with_policy(builder.add_extension(_authority_key_identifier(issuer), critical=False))
         return builder.sign(issuer_key, hashes.SHA256())
 
-    def revoke(self, name: str) -> None:
-        """Revoke the certificate last issued for ``name`` and publish a new revocation list.
+    def revoke(self, name: str, serial: str | None = None) -> None:
+        """Revoke the certificate last issued for ``name``, or an earlier one by its serial number (hexadecimal), and publish a new list.
 
         :raises CertificateError: none was issued for it.
         """
@@ -258,7 +258,7 @@ class TestAuthority:
             state = self._read_state()
             if name not in state["issued"]:
                 raise CertificateError("not-issued", f"no certificate was issued for {name}")
-            state["revoked"].append({"serial": state["issued"][name], "at": dt.datetime.now(dt.UTC).isoformat()})
+            state["revoked"].append({"serial": serial or state["issued"][name], "at": dt.datetime.now(dt.UTC).isoformat()})
             self._write_state(state)
             self._write_crls()
 
