@@ -38,16 +38,16 @@ SKEW = dt.timedelta(hours=1)
 
 
 class Profile(enum.Enum):
-    """What a leaf certificate may be used for (its extended key usage)."""
+    """What a leaf certificate may be used for (its key usage and extended key usage)."""
 
     SERVER = "server"
     CLIENT = "client"
     PEER = "peer"
     """Server and client."""
     SIGNING = "signing"
-    """Of messages and receipts; not for TLS."""
+    """Signs messages; not for TLS."""
     ENCRYPTION = "encryption"
-    """RSA key transport to its owner; not for TLS."""
+    """Content keys are encrypted for it (RSA, since XML Encryption has no other key transport here); not for TLS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,12 +142,15 @@ class TestAuthority:
         *,
         not_before: dt.datetime | None = None,
         not_after: dt.datetime | None = None,
+        rsa_bits: int | None = None,
     ) -> IssuedFiles:
         """Issue a certificate with CN ``name`` and ``name`` as first DNS name; an older one of that name is replaced on disk.
 
-        ``not_before`` and ``not_after`` are for tests of certificates that are out of date.
+        The key is P-256, or RSA of ``rsa_bits`` (encryption: RSA-3072 unless told otherwise). ``not_before`` and ``not_after`` are for
+        tests of certificates that are out of date.
         """
-        key: _Key = rsa.generate_private_key(65537, RSA_BITS) if Profile(profile) is Profile.ENCRYPTION else _new_key()
+        bits = rsa_bits or (RSA_BITS if Profile(profile) is Profile.ENCRYPTION else None)
+        key: _Key = rsa.generate_private_key(65537, bits) if bits else ec.generate_private_key(ec.SECP256R1())
         alternative: list[x509.GeneralName] = [x509.DNSName(each) for each in dict.fromkeys([name, *dns])]
         alternative += [x509.IPAddress(ipaddress.ip_address(each)) for each in ips]
         if uri is not None:
@@ -345,10 +348,6 @@ def _key_usage(*, authority: bool = False, signature: bool = False, commitment: 
 def _authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
-
-
-def _new_key() -> ec.EllipticCurvePrivateKey:
-    return ec.generate_private_key(ec.SECP256R1())
 
 
 def _key_pem(key: _Key) -> bytes:

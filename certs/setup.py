@@ -24,12 +24,15 @@ NAMES: dict[str, Profile] = {
     "operator-a": Profile.CLIENT,
     "operator-b": Profile.CLIENT,
     "monitor": Profile.CLIENT,
+    "gateway-signing": Profile.SIGNING,
+    "city-cs-signing": Profile.SIGNING,
 }
 """CN of each certificate (also its first DNS name) and what it may be used for."""
 
+_JUKI_NET = {name: NAMES[name] for name in ("city-cs", "city-cs-signing", "gateway-signing")}
 TOWN: dict[Network, dict[str, Profile]] = {
-    IN_HOUSE: {name: profile for name, profile in NAMES.items() if name != "city-cs"},
-    JUKI_NET: {"city-cs": Profile.SERVER, "gateway-juki-net": Profile.CLIENT},
+    IN_HOUSE: {name: profile for name, profile in NAMES.items() if name not in _JUKI_NET},
+    JUKI_NET: {**_JUKI_NET, "gateway-juki-net": Profile.CLIENT},
     LGWAN: {
         "intermediate-server": Profile.SERVER,
         "gateway-lgwan": Profile.CLIENT,
@@ -64,10 +67,10 @@ def _ensure(authority: TestAuthority, names: dict[str, Profile]) -> TestAuthorit
             and load_certificates(files.certificate)[0].not_valid_after_utc - now > RENEW_BEFORE
         ):
             continue
-        if profile not in (Profile.SERVER, Profile.PEER):
-            authority.issue(name, profile)
-        else:
+        if profile in (Profile.SERVER, Profile.PEER):
             authority.issue(name, profile, dns=LOOPBACK_DNS, ips=LOOPBACK_IPS)
+        else:
+            authority.issue(name, profile)
     ends = [each.next_update_utc for each in load_crls(authority.crl)]
     if any(end is None or end - now < RENEW_BEFORE / 2 for end in ends):
         authority.renew_crl()

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from certs.errors import CertificateError
 from certs.peer import Authority
+from gateway import memory
 from gateway.broker import BrokerEndpoint, Consumer, Publisher, topology
 from gateway.broker.node_files import GATEWAY_USER, NodeFolder
 from gateway.config import Config, read_secret
@@ -44,6 +46,7 @@ from gateway.trust import authority_of, broker_context, listener_context, party_
 
 if TYPE_CHECKING:
     from gateway.intake.amqp import AmqpDoor
+    from gateway.security.soap.messages import MessageSecurity
 
 _log = logging.getLogger(__name__)
 
@@ -176,6 +179,32 @@ def traits_of(party: BoundParty) -> PartyTraits:
     return traits
 
 
+def party_signatures(config: Config, party: BoundParty) -> MessageSecurity | None:
+    """With what messages to and from one party are signed, if they are.
+
+    :raises ConfigurationError: a key or certificate cannot be used.
+    """
+    wanted = party.config.signatures
+    if wanted is None:
+        return None
+    from gateway.security.soap.messages import open_security
+    from gateway.security.soap.replay import RecentAnswers
+    from gateway.security.soap.verifier import Freshness
+
+    try:
+        return open_security(
+            party.party,
+            own=config.certificate(wanted.certificate),
+            partner=config.certificate(wanted.partner)[0],
+            authority=authority_of(config, party.config.trust),
+            replays=RecentAnswers(),
+            freshness=Freshness(skew_s=wanted.skew_s, longest_s=wanted.longest_s),
+            lifetime_s=wanted.lifetime_s,
+        )
+    except (CertificateError, ConfigurationError) as error:
+        raise ConfigurationError(error.code, f"party {party.party}: {error.safe_detail}") from error
+
+
 # ---- the worker --------------------------------------------------------------------------------------------------------------------
 
 
@@ -188,7 +217,7 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
         for party in common.parties.values():
             http = party_http(config, party, common.refusals)
             stack.push_async_callback(http.close)
-            adapter = party.adapter(AdapterHost(settings=party.settings, http=http))
+            adapter = party.adapter(AdapterHost(settings=party.settings, http=http, signatures=party_signatures(config, party)))
             caller = Caller(adapter, sealer, common.liveness, calls=party.limits.calls, call_s=party.limits.call_s)
             shape = Shape(calls=party.limits.calls, records_per_call=party.limits.records_per_call, share=config.workers.share)
             runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics))
@@ -199,6 +228,7 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
         work = Worker(common.ledger, common.liveness, common.consumer, common.publisher, runners, recreate=recreate)
         await work.start()
         stack.push_async_callback(work.stop)
+        memory.settle()
         with mark_ready(config.data_dir, "worker"):
             await stop.wait()
 
@@ -292,6 +322,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         app = create_app(service, Operators.of(config, common.authority), common.refusals)
         tls = listener_context(config, admin.certificate)
         stack.push_async_callback((await serve_admin(app, host=admin.host, port=admin.port, tls=tls, **watched)).cleanup)
+        memory.settle()
         with mark_ready(config.data_dir, "gateway"):
             await stop.wait()
 

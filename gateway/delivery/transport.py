@@ -195,7 +195,16 @@ class PartyHttp:
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
-    def from_files(cls, endpoint: Endpoint, *, certificate: Path, key: Path, ca: Path, crl: Path | None = None) -> PartyHttp:
+    def from_files(
+        cls,
+        endpoint: Endpoint,
+        *,
+        certificate: Path,
+        key: Path,
+        ca: Path,
+        crl: Path | None = None,
+        outgoing: OutgoingList = LOOPBACK_ONLY,
+    ) -> PartyHttp:
         """With our certificate and key, and the authority (and revocation list) that the party's certificate must come from.
 
         :raises ConfigurationError: a file or the endpoint cannot be used.
@@ -204,7 +213,7 @@ class PartyHttp:
             context = client_context(certificate, key, ca, crl)
             # the name is checked by the handshake where it is a DNS name, and exactly by require_peer always
             context.check_hostname = _is_dns_name(endpoint.peer)
-            return cls(endpoint, context, Authority(ca, crl))
+            return cls(endpoint, context, Authority(ca, crl), outgoing=outgoing)
         except CertificateError as error:
             raise ConfigurationError(error.code, error.safe_detail) from error
 
