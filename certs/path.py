@@ -21,6 +21,7 @@ from OpenSSL import crypto
 
 from certs.errors import CertificateError, PathInvalid
 from certs.files import read_public
+from certs.reasons import verify_code
 
 
 class Purpose(enum.Enum):
@@ -34,25 +35,25 @@ class Purpose(enum.Enum):
     """Of content keys for its owner (RSA key transport)."""
 
 
-_USAGE = {Purpose.SERVER: ExtendedKeyUsageOID.SERVER_AUTH, Purpose.CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH}
+class Revocation(enum.Enum):
+    """What is known of a certificate: the three answers of RFC 6960 section 2.2, from revocation lists."""
 
-# X509_V_ERR_* of OpenSSL's x509_vfy.h to our stable codes; every other number is "path-invalid"
-_CODES = {
-    2: "issuer-unknown",
-    3: "crl-missing",
-    7: "signature-invalid",
-    9: "not-yet-valid",
-    10: "expired",
-    11: "crl-not-yet-valid",
-    12: "crl-expired",
-    18: "self-signed",
-    19: "issuer-unknown",
-    20: "issuer-unknown",
-    21: "issuer-unknown",
-    23: "revoked",
-    25: "path-too-long",
-    47: "name-not-permitted",
-}
+    GOOD = "good"
+    REVOKED = "revoked"
+    UNKNOWN = "unknown"
+    """No list, or none that is in force now."""
+
+
+class WhenUnknown(enum.Enum):
+    """What to do where nobody knows whether a certificate was revoked."""
+
+    REFUSE = "refuse"
+    ACCEPT = "accept"
+    """For an authority whose lists cannot be had in time. What an outdated list revokes stays revoked."""
+
+
+_USAGE = {Purpose.SERVER: ExtendedKeyUsageOID.SERVER_AUTH, Purpose.CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH}
+_UNKNOWN = frozenset({"crl-missing", "crl-expired", "crl-not-yet-valid"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,25 +62,26 @@ class Verified:
 
     issuer_sha256: str
     until: dt.datetime
+    revocation: Revocation
+    """``UNKNOWN`` only where that is accepted, or where there are no lists to ask."""
 
 
 class PathCheck:
     """Trusted authorities and their revocation lists, ready to check certificates. Immutable; load a new one for new files.
 
-    With ``crl`` every certificate of the path must be covered by a current list: *unknown* is refused like *revoked*.
+    With ``crl`` every certificate of the path must be covered by a current list; where none is, ``unknown`` decides: refused like *revoked*
+    unless told otherwise.
     """
 
-    def __init__(self, ca: Path | str, crl: Path | str | None = None) -> None:
+    def __init__(self, ca: Path | str, crl: Path | str | None = None, *, unknown: WhenUnknown = WhenUnknown.REFUSE) -> None:
         authorities = load_certificates(Path(ca))
         self._roots = [each for each in authorities if each.subject == each.issuer]
         self._intermediates = [each for each in authorities if each.subject != each.issuer]
         if not self._roots:
             raise CertificateError("no-root", f"authority file {Path(ca).name} holds no self-signed root certificate")
         self.crls = load_crls(Path(crl)) if crl is not None else ()
-        flags = crypto.X509StoreFlags.X509_STRICT
-        if crl is not None:
-            flags |= crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL
-        self._flags = flags
+        self._checks_lists = crl is not None
+        self._unknown = unknown
 
     def verify(
         self,
@@ -93,29 +95,61 @@ class PathCheck:
 
         :raises PathInvalid: with a code that says why.
         """
-        check_strength(certificate)
         check_purpose(certificate, purpose)
+        return self.verify_path(certificate, chain, now=now)
+
+    def verify_path(
+        self, certificate: x509.Certificate, chain: Sequence[x509.Certificate] = (), *, now: dt.datetime | None = None
+    ) -> Verified:
+        """The same for a certificate of ours, whatever it is for.
+
+        :raises PathInvalid: with a code that says why.
+        """
+        check_strength(certificate)
+        revocation = Revocation.GOOD if self._checks_lists else Revocation.UNKNOWN
+        try:
+            path = self._path(certificate, chain, now, with_lists=self._checks_lists)
+        except PathInvalid as error:
+            if self._unknown is WhenUnknown.REFUSE or error.code not in _UNKNOWN:
+                raise
+            path, revocation = self._path(certificate, chain, now, with_lists=False), Revocation.UNKNOWN
+            self._require_unlisted(path)
+        for each in path[1:]:
+            check_strength(each)
+        ends = [each.not_valid_after_utc for each in path]
+        if revocation is Revocation.GOOD:
+            issuers = {each.issuer for each in path}
+            ends += [each.next_update_utc for each in self.crls if each.issuer in issuers and each.next_update_utc is not None]
+        issuer = path[min(1, len(path) - 1)].fingerprint(hashes.SHA256()).hex()
+        return Verified(issuer_sha256=issuer, until=min(ends), revocation=revocation)
+
+    def _path(
+        self, certificate: x509.Certificate, chain: Sequence[x509.Certificate], now: dt.datetime | None, *, with_lists: bool
+    ) -> list[x509.Certificate]:
         store = crypto.X509Store()
         for root in self._roots:
             store.add_cert(crypto.X509.from_cryptography(root))
-        for crl in self.crls:
-            store.add_crl(crl)
-        store.set_flags(self._flags)
+        flags = crypto.X509StoreFlags.X509_STRICT
+        if with_lists:
+            flags |= crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL
+            for crl in self.crls:
+                store.add_crl(crl)
+        store.set_flags(flags)
         if now is not None:
             store.set_time(now)
         untrusted = [crypto.X509.from_cryptography(each) for each in (*self._intermediates, *chain)]
         context = crypto.X509StoreContext(store, crypto.X509.from_cryptography(certificate), untrusted)
         try:
-            path = [each.to_cryptography() for each in context.get_verified_chain()]
+            return [each.to_cryptography() for each in context.get_verified_chain()]
         except crypto.X509StoreContextError as error:
             number, depth, text = error.args[0] if isinstance(error.args[0], list) else (*error.errors[:2], str(error))
-            code = _CODES.get(number, "path-invalid")
-            raise PathInvalid(code, f"certificate path refused: {text} (OpenSSL {number}, depth {depth})") from error
-        for each in path[1:]:
-            check_strength(each)
-        ends = [each.not_valid_after_utc for each in path]
-        ends += [each.next_update_utc for each in self.crls if each.next_update_utc is not None]
-        return Verified(issuer_sha256=path[min(1, len(path) - 1)].fingerprint(hashes.SHA256()).hex(), until=min(ends))
+            raise PathInvalid(verify_code(number), f"certificate path refused: {text} (OpenSSL {number}, depth {depth})") from error
+
+    def _require_unlisted(self, path: Sequence[x509.Certificate]) -> None:
+        for each in path:
+            for crl in self.crls:
+                if crl.issuer == each.issuer and crl.get_revoked_certificate_by_serial_number(each.serial_number) is not None:
+                    raise PathInvalid("revoked", "certificate is revoked in a list that is no longer in force, and stays so")
 
 
 def check_purpose(certificate: x509.Certificate, purpose: Purpose) -> None:

@@ -1,11 +1,15 @@
-"""The certificates that development, tests and the demonstration use: one directory, made once, renewed when due."""
+"""The certificates that development, tests and the demonstration use: one directory, made once, renewed when due.
+
+:func:`ensure` makes one authority for everybody, enough for a test of one part. :func:`ensure_networks` makes the shape of a real town:
+what is on another network has its certificate from that network's authority, and the gateway shows a certificate of that network there.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
 
-from certs.authority import Profile, TestAuthority
+from certs.authority import IN_HOUSE, JUKI_NET, LGWAN, NETWORKS, Network, Profile, TestAuthority
 from certs.path import load_certificates, load_crls
 
 LOOPBACK_DNS = ("localhost",)
@@ -25,16 +29,37 @@ NAMES: dict[str, Profile] = {
 }
 """CN of each certificate (also its first DNS name) and what it may be used for."""
 
+_JUKI_NET = {name: NAMES[name] for name in ("city-cs", "city-cs-signing", "gateway-signing")}
+TOWN: dict[Network, dict[str, Profile]] = {
+    IN_HOUSE: {name: profile for name, profile in NAMES.items() if name not in _JUKI_NET},
+    JUKI_NET: {**_JUKI_NET, "gateway-juki-net": Profile.CLIENT},
+    LGWAN: {
+        "intermediate-server": Profile.SERVER,
+        "gateway-lgwan": Profile.CLIENT,
+        "gateway-lgwan-signing": Profile.SIGNING,
+        "gateway-lgwan-encryption": Profile.ENCRYPTION,
+    },
+}
+"""Whose certificate comes from where. For TLS, for signing and for encryption there are three (RFC 5280 section 4.2.1.3)."""
+
+
+def ensure_networks(directory: Path | str) -> dict[str, TestAuthority]:
+    """The authorities of all networks in ``directory``, by name, with the certificates of :data:`TOWN`, as far as missing or due."""
+    return {network.name: _ensure(TestAuthority(directory, network), TOWN[network]) for network in NETWORKS.values()}
+
 
 def ensure(directory: Path | str) -> TestAuthority:
     """Make authority, revocation list and the certificates of :data:`NAMES` in ``directory``, as far as missing or about to expire.
 
     Safe to call again and from several processes. Certificates of servers also carry the loopback names and addresses.
     """
-    authority = TestAuthority(directory)
+    return _ensure(TestAuthority(directory), NAMES)
+
+
+def _ensure(authority: TestAuthority, names: dict[str, Profile]) -> TestAuthority:
     authority.create()
     now = dt.datetime.now(dt.UTC)
-    for name, profile in NAMES.items():
+    for name, profile in names.items():
         files = authority.files(name)
         if (
             files.certificate.exists()

@@ -13,14 +13,13 @@ import logging
 import os
 import resource
 import signal
-import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certs.errors import CertificateError
-from certs.tls import Authority, client_context, server_context
+from certs.peer import Authority
 from gateway import memory
 from gateway.broker import BrokerEndpoint, Consumer, Publisher, topology
 from gateway.broker.node_files import GATEWAY_USER, NodeFolder
@@ -30,7 +29,6 @@ from gateway.delivery.calls import Caller
 from gateway.delivery.liveness import Liveness
 from gateway.delivery.party import PartyRunner, Shape
 from gateway.delivery.rows import PartyTraits, RetryPolicy
-from gateway.delivery.transport import Endpoint, PartyHttp
 from gateway.delivery.worker import Worker, ringer
 from gateway.errors import ConfigurationError, GatewayError, Unavailable
 from gateway.keyring import day_keys, key_store, require_keys, sealer
@@ -44,7 +42,9 @@ from gateway.ready import mark_ready
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.jwe import JweKeys
 from gateway.security.keys import KeyStore
+from gateway.security.refusals import Refusals
 from gateway.startup import require_sound
+from gateway.trust import authority_of, broker_context, listener_context, party_http
 
 if TYPE_CHECKING:
     from gateway.intake.amqp import AmqpDoor
@@ -68,6 +68,9 @@ class Base:
     keys: KeyStore
     parties: dict[str, BoundParty]
     monitoring: Monitoring
+    refusals: Refusals
+    authority: Authority
+    """Of our own systems and operators."""
 
 
 def broker_endpoint(config: Config) -> BrokerEndpoint:
@@ -87,18 +90,13 @@ def broker_endpoint(config: Config) -> BrokerEndpoint:
         )
     external = config.broker.external
     assert external is not None
-    certificate, key = config.certificate(external.certificate)
-    try:
-        tls = client_context(certificate, key, external.ca or config.ca_file, config.crl_file)
-    except CertificateError as error:
-        raise ConfigurationError(error.code, error.safe_detail) from error
     password = read_secret(external.password, external.password_file)
     return BrokerEndpoint(
         hosts=tuple((host, int(port or 5671)) for host, _, port in (each.partition(":") for each in external.hosts)),
         vhost=external.vhost,
         user=external.user if password else None,
         password=password,
-        tls=tls,
+        tls=broker_context(config),
         server_name=external.peer,
         heartbeat_s=config.broker.heartbeat_s,
     )
@@ -131,7 +129,12 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
         monitoring = Monitoring(config, role, ledger, facts, metrics)
         monitoring.watch_ledger(liveness)
         monitoring.watch_broker(publisher, consumer)
-        await stack.enter_async_context(monitoring.page(listener_context(config, config.metrics.certificate)))
+        refusals = Refusals(ledger.record_refusals, count=metrics.peer_refused)
+        refusals.start()
+        stack.push_async_callback(refusals.stop)
+        authority = authority_of(config)
+        page = monitoring.page(listener_context(config, config.metrics.certificate), authority, refusals)
+        await stack.enter_async_context(page)
         await publisher.start()
         stack.push_async_callback(publisher.close)
         ledger.ring = ringer(publisher)
@@ -149,6 +152,8 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
             keys=keys,
             parties=parties,
             monitoring=monitoring,
+            refusals=refusals,
+            authority=authority,
         )
 
 
@@ -178,19 +183,6 @@ def traits_of(party: BoundParty) -> PartyTraits:
     return traits
 
 
-def party_http(config: Config, party: BoundParty) -> PartyHttp:
-    """The HTTP client for one party: our certificate, its name, its authority."""
-    certificate, key = config.certificate(party.config.certificate)
-    minimum = ssl.TLSVersion.TLSv1_2 if party.config.tls == "1.2" else ssl.TLSVersion.TLSv1_3
-    endpoint = Endpoint(url=party.config.url, peer=party.config.peer, call_s=party.limits.call_s, connections=party.limits.calls)
-    try:
-        context = client_context(certificate, key, config.ca_file, config.crl_file, minimum=minimum)
-        context.check_hostname = False  # PartyHttp demands the exact name party.peer of every connection
-        return PartyHttp(endpoint, context, Authority(config.ca_file, config.crl_file))
-    except CertificateError as error:
-        raise ConfigurationError(error.code, f"party {party.party}: {error.safe_detail}") from error
-
-
 def party_signatures(config: Config, party: BoundParty) -> MessageSecurity | None:
     """With what messages to and from one party are signed, if they are.
 
@@ -208,22 +200,13 @@ def party_signatures(config: Config, party: BoundParty) -> MessageSecurity | Non
             party.party,
             own=config.certificate(wanted.certificate),
             partner=config.certificate(wanted.partner)[0],
-            authority=Authority(config.ca_file, config.crl_file),
+            authority=authority_of(config, party.config.trust),
             replays=RecentAnswers(),
             freshness=Freshness(skew_s=wanted.skew_s, longest_s=wanted.longest_s),
             lifetime_s=wanted.lifetime_s,
         )
     except (CertificateError, ConfigurationError) as error:
         raise ConfigurationError(error.code, f"party {party.party}: {error.safe_detail}") from error
-
-
-def listener_context(config: Config, name: str | None) -> ssl.SSLContext:
-    """For a listener of ours: a client certificate is required."""
-    certificate, key = config.certificate(name)
-    try:
-        return server_context(certificate, key, config.ca_file, config.crl_file)
-    except CertificateError as error:
-        raise ConfigurationError(error.code, error.safe_detail) from error
 
 
 # ---- the worker --------------------------------------------------------------------------------------------------------------------
@@ -236,7 +219,7 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
         seals = sealer(config, common.keys)
         runners: list[PartyRunner] = []
         for party in common.parties.values():
-            http = party_http(config, party)
+            http = party_http(config, party, common.refusals)
             stack.push_async_callback(http.close)
             adapter = party.adapter(AdapterHost(settings=party.settings, http=http, signatures=party_signatures(config, party)))
             caller = Caller(adapter, seals, common.liveness, calls=party.limits.calls, call_s=party.limits.call_s)
@@ -277,7 +260,9 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         await topology.declare(common.endpoint, topology_of(config))
         ledger, limits, monitoring = common.ledger, config.intake.limits, common.monitoring
         senders = {
-            name: Sender(system=name, peer=system.peer, doors=frozenset(system.doors), types=frozenset(system.types))
+            name: Sender(
+                system=name, peer=system.peer, doors=frozenset(system.doors), types=frozenset(system.types), pins=frozenset(system.pins)
+            )
             for name, system in config.intake.systems.items()
         }
         seals = sealer(config, common.keys)
@@ -311,15 +296,17 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
 
         door = HttpsDoor(
             intake=intake,
-            peers=PeerDirectory(senders.values(), Authority(config.ca_file, config.crl_file)),
+            peers=PeerDirectory(senders.values(), common.authority),
             pressure=pressure,
             status=status,
             jwks=jwe.public_jwks,
             meter=monitoring.metrics,
+            witness=common.refusals,
         )
         https = config.intake.https
         tls = listener_context(config, https.certificate)
-        stack.push_async_callback((await open_door(door, host=https.host, port=https.port, tls=tls)).cleanup)
+        watched: dict[str, Any] = {"witness": common.refusals, "authority": common.authority}
+        stack.push_async_callback((await open_door(door, host=https.host, port=https.port, tls=tls, **watched)).cleanup)
         monitoring.watch_door("intake", lambda: pressure.closed)
         for name, system in config.intake.systems.items():
             if "amqp" in system.doors:
@@ -344,9 +331,11 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             config, ledger, common.keys, common.parties, traits_of, broker=common.publisher, depth=common.consumer.depth, sealer=seals
         )
         admin = config.admin
-        app = create_app(service, Operators.of(config), KeyAdmin(ledger, common.keys, custodian, tables()))
+        app = create_app(
+            service, Operators.of(config, common.authority), KeyAdmin(ledger, common.keys, custodian, tables()), common.refusals
+        )
         tls = listener_context(config, admin.certificate)
-        stack.push_async_callback((await serve_admin(app, host=admin.host, port=admin.port, tls=tls)).cleanup)
+        stack.push_async_callback((await serve_admin(app, host=admin.host, port=admin.port, tls=tls, **watched)).cleanup)
         memory.settle()
         with mark_ready(config.data_dir, "gateway"):
             await stop.wait()

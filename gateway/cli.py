@@ -26,7 +26,7 @@ from gateway.errors import ConfigurationError, GatewayError
 
 GROUP = "renkei.commands"
 _ORDER = (
-    *("up", "check", "config", "submit", "status", "message", "queues", "held", "retry", "correct", "skip", "settle"),
+    *("up", "check", "config", "certs", "submit", "status", "message", "queues", "held", "retry", "correct", "skip", "settle"),
     *("requests", "approve", "withdraw", "pause", "resume", "keys", "format", "simulate", "demo", "chaos", "bench"),
 )
 

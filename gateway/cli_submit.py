@@ -57,11 +57,13 @@ async def _run(
 ) -> tuple[Tally, Unavailable | None]:
     from gateway.cli_submission import Receipts, Submission, items_of
     from gateway.delivery.transport import Endpoint, PartyHttp
+    from gateway.security.outgoing import Allowed, OutgoingList
 
     chain, key = config.certificate(certificate)
     address = f"https://{config.intake.https.host}:{config.intake.https.port}"
     endpoint = Endpoint(url=address, peer=config.certificates.peer, connections=in_flight, answer_bytes=1 << 20)
-    http = PartyHttp.from_files(endpoint, certificate=chain, key=key, ca=config.ca_file, crl=config.crl_file)
+    own_door = OutgoingList([Allowed(host=config.intake.https.host, port=config.intake.https.port)])
+    http = PartyHttp.from_files(endpoint, certificate=chain, key=key, ca=config.ca_file, crl=config.crl_file, outgoing=own_door)
     try:
         with _progress(sum(file.stat().st_size for file in files)) as advance:
             run = Submission(http, window=in_flight, patience_s=patience_s, progress=advance)

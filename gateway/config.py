@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
@@ -22,6 +23,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    IPvAnyAddress,
+    IPvAnyNetwork,
     PrivateAttr,
     SecretStr,
     StringConstraints,
@@ -33,6 +36,7 @@ from pydantic import (
 from gateway.config_problems import REFERENCE, explain, stray_references, suggestion
 from gateway.config_yaml import Document, Problem, read, spell
 from gateway.errors import ConfigurationError
+from gateway.security.outgoing import Allowed, OutgoingList
 
 __all__ = ["Config", "config_schema", "load", "read_secret", "resolve_secret", "schema_text", "suggestion"]
 
@@ -74,6 +78,8 @@ _HOST = r"^[^\s/]+$"
 _HOST_PORT = r"^[^\s:/]+(:[0-9]{1,5})?$"
 _HTTPS = r"^https://[^\s@]+$"
 _INSTANCE = r"^[a-z0-9][a-z0-9-]*$"
+_SHA256 = r"^[0-9a-f]{64}$"
+_INTERFACE = r"^[^\s/]{1,15}$"
 _SHAPES = {
     _ID: "an id of the specification: small letters, digits and single hyphens, such as city-cs",
     _NAME: "a name in a certificate: a DNS name, a URI, or CN=common name",
@@ -82,6 +88,8 @@ _SHAPES = {
     _HOST_PORT: "HOST or HOST:PORT",
     _HTTPS: "an address that starts with https:// and holds no user",
     _INSTANCE: "small letters, digits and hyphens",
+    _SHA256: "SHA-256 in 64 hexadecimal digits, small letters, without colons (renkei certs list shows it)",
+    _INTERFACE: "a network interface, such as eth1",
 }
 
 FilePath = Annotated[Path, AfterValidator(_from_folder)]
@@ -91,6 +99,7 @@ PeerName = Annotated[str, StringConstraints(pattern=_NAME, min_length=1, max_len
 CertificateName = Annotated[str, StringConstraints(pattern=_FILE, max_length=64)]
 Host = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=_HOST)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -185,12 +194,27 @@ class Broker(Section):
         return self
 
 
+class Trust(Section):
+    """The authority of one network (Juki-net, LGWAN, our own): whom its peers' certificates must come from."""
+
+    ca: FilePath = Field(description="PEM file with its root and its intermediates.")
+    crl: FilePath = Field(description="PEM file with the revocation lists of all of them.")
+    issuer: Sha256 | None = Field(default=None, description="Only certificates of this issuing authority: SHA-256 of its certificate.")
+    unknown_revocation: Literal["refuse", "accept"] = Field(
+        default="refuse", description="A certificate of which no list in force tells whether it is revoked."
+    )
+
+
 class Certificates(Section):
     """Where certificates and keys are: NAME.pem (with its chain) and NAME.key, the key readable by its owner only."""
 
     directory: FilePath | None = Field(default=None, description="Default: certs/ below data_dir.")
     ca: FilePath | None = Field(default=None, description="The authorities that peers may come from. Default: ca.pem in the directory.")
     crl: FilePath | None = Field(default=None, description="Revocation list. Default: ca.crl in the directory.")
+    unknown_revocation: Literal["refuse", "accept"] = Field(
+        default="refuse", description="A certificate of which no list in force tells whether it is revoked."
+    )
+    trust: dict[SpecId, Trust] = Field(default={}, description="Further authorities, by a name that parties refer to.")
     gateway: CertificateName = Field(default="gateway", description="The gateway's own certificate, as server and as client.")
     peer: PeerName = Field(default="gateway", description="Name that the gateway's certificate bears; renkei's own commands insist on it.")
     warn_days: int = Field(default=30, ge=1, description="renkei check warns when a certificate ends within so many days.")
@@ -253,6 +277,7 @@ class System(Section):
     peer: PeerName = Field(description="Name in its client certificate: one of its alternative names, or CN=common name.")
     doors: list[Literal["https", "amqp", "file"]] = Field(default=["https", "amqp"], min_length=1)
     types: list[SpecId] = Field(min_length=1, description="Message types that it may send.")
+    pins: list[Sha256] = Field(default=[], description="If any: SHA-256 of the certificates, or of their public keys, that it may show.")
 
 
 class Intake(Section):
@@ -307,12 +332,34 @@ class Party(Section):
     url: str = Field(description="https://HOST:PORT of the party.", pattern=_HTTPS)
     peer: PeerName = Field(description="Name that the party's certificate must bear: one of its alternative names, or CN=common name.")
     certificate: CertificateName | None = Field(default=None, description="Our client certificate for it. Default: certificates.gateway.")
+    trust: SpecId | None = Field(
+        default=None, description="Whose certificate it must show: a name below certificates.trust, or certificates.ca."
+    )
+    pins: list[Sha256] = Field(default=[], description="If any: SHA-256 of the certificates, or of their public keys, that it may show.")
+    address: IPvAnyAddress | None = Field(default=None, description="Address of this machine that connections to it start from.")
+    interface: Annotated[str, StringConstraints(pattern=_INTERFACE)] | None = Field(
+        default=None, description="Network interface of this machine that connections to it must leave by."
+    )
     tls: Literal["1.2", "1.3"] = Field(default="1.3", description="Lowest version of TLS that is spoken with it.")
     signatures: Signatures | None = Field(default=None, description="Messages are signed and verified; the adapter must support it.")
     paused: bool = Field(default=False, description="Start with deliveries to it paused.")
     settings: dict[str, Any] = Field(default={}, description="Settings of the adapter; checked against its manifest.")
     limits: PartyLimits = PartyLimits()
     retry: Retry = Retry()
+
+
+class Outgoing(Section):
+    """Where connections may go: a name, an address range, or a name whose addresses must lie in that range."""
+
+    host: Host | None = Field(default=None, description="As it stands in the url; names must be listed, addresses may be in a network.")
+    port: Port | None = Field(default=None, description="Default: any.")
+    network: IPvAnyNetwork | None = Field(default=None, description="Addresses, such as 10.20.0.0/16.")
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.host is None and self.network is None:
+            raise ValueError("give host, network, or both")
+        return self
 
 
 class Workers(Section):
@@ -372,6 +419,10 @@ class Config(Section):
     token: Token | None = Field(default=None, description="Needed where keys.kek is token, or a party's key is in one.")
     intake: Intake = Intake()
     parties: dict[SpecId, Party] = {}
+    outgoing: list[Outgoing] = Field(
+        default=[Outgoing(network=ip_network("127.0.0.0/8")), Outgoing(network=ip_network("::1/128"))],
+        description="The only places that connections are opened to: parties, an external broker, a ledger. Default: this machine.",
+    )
     workers: Workers = Workers()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()
@@ -382,6 +433,39 @@ class Config(Section):
         if self.keys.kek == "token" and self.token is None:
             raise ValueError("keys.kek is token, so the section token is needed")
         return self
+
+    def _strays(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Places of the file that refer to what it does not have, and what is wrong."""
+        for name, party in self.parties.items():
+            if party.trust is not None and party.trust not in self.certificates.trust:
+                yield ("parties", name, "trust"), f"there is no {party.trust} below certificates.trust"
+        for place, host, port in self._targets():
+            if not self.outgoing_list.names(host, port):
+                yield place, f"leads to {host} port {port}, where no connection may go; add it to outgoing:"
+
+    def _targets(self) -> Iterator[tuple[tuple[str, ...], str, int]]:
+        for name, party in self.parties.items():
+            url = urlsplit(party.url)
+            yield ("parties", name, "url"), url.hostname or "", url.port or 443
+        if self.broker.mode == "external" and self.broker.external is not None:
+            for each in self.broker.external.hosts:
+                host, _, port = each.partition(":")
+                yield ("broker", "external", "hosts"), host, int(port or 5671)
+        if self.ledger.url is not None and not self.ledger.url.startswith("sqlite"):
+            url = urlsplit(self.ledger.url)
+            if url.hostname:  # none: a local socket
+                yield ("ledger", "url"), url.hostname, url.port or 5432
+
+    @property
+    def outgoing_list(self) -> OutgoingList:
+        """Where connections may go."""
+        return OutgoingList(Allowed(host=each.host, port=each.port, network=each.network) for each in self.outgoing)
+
+    def trust(self, name: str | None = None) -> Trust:
+        """The authority ``name``; None: the one of our own systems."""
+        if name is not None:
+            return self.certificates.trust[name]
+        return Trust(ca=self.ca_file, crl=self.crl_file, unknown_revocation=self.certificates.unknown_revocation)
 
     _file: Path | None = PrivateAttr(default=None)
     _document: Document | None = PrivateAttr(default=None)
@@ -470,6 +554,8 @@ def load(path: Path, *, environment: Mapping[str, str] | None = None) -> Config:
         except ValidationError as error:
             # Not `from error`: pydantic's exception keeps the input, secrets included.
             problems += [explain(Config, details, document, _SHAPES) for details in error.errors(include_input=False, include_url=False)]
+        else:
+            problems += [Problem(place=place, text=text, line=document.line(place)) for place, text in config._strays()]
     if problems or config is None:
         ordered = sorted(problems, key=lambda problem: problem.line or 0)
         raise ConfigurationError("configuration-invalid", "\n".join(f"{path.name}: {problem}" for problem in ordered)) from None

@@ -25,7 +25,11 @@ class InputRefused(GatewayError):
 
 
 class PeerRefused(GatewayError):
-    """The peer is not who it must be, or may not do what it asks (I6)."""
+    """The peer is not who it must be, or may not do what it asks (I6). ``who``: whom of the configuration it was taken for, if anybody."""
+
+    def __init__(self, code: str, safe_detail: str, *, place: str | None = None, rule: str | None = None, who: str = "") -> None:
+        super().__init__(code, safe_detail, place=place, rule=rule)
+        self.who = who
 
 
 class ConfigurationError(GatewayError):

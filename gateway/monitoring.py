@@ -11,7 +11,8 @@ import contextlib
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ from gateway.errors import BrokerUnavailable, LedgerUnavailable, Unavailable
 from gateway.ledger.ledger import Ledger
 from gateway.operations.health import Check, Health, Monitors, create_app, serve
 from gateway.operations.metrics import FactsReader, Metrics
+from gateway.security.refusals import Witness
 
 INDEX_VARIABLE: Final = "RENKEI_PROCESS_INDEX"
 """Which of the processes of one machine this is (0: the gateway, 1…: the workers), set by the supervisor: each has its own port."""
@@ -58,19 +60,29 @@ class Monitoring:
         metrics.watch("renkei_ledger_waiting", "Operations that wait for the ledger's writer.", lambda: [({}, ledger.writer.queue_length)])
         for name in sorted(certificates_in_use(config)):
             metrics.watch_certificate(name, _end_of_certificate(config.certificate(name)[0]))
-        metrics.watch_certificate("ca", _end_of_certificate(config.ca_file))
+        trusts = {"ca": config.trust(), **config.certificates.trust}
+        for name, trust in trusts.items():
+            metrics.watch_certificate(name, _end_of_certificate(trust.ca))
         metrics.watch(
             "renkei_revocation_list_expiry_timestamp_seconds",
-            "When the revocation list ends: then no peer is accepted.",
-            lambda: [({}, end) for end in _end_of_list(config.crl_file)],
+            "When the revocation list of an authority ends: then no peer of it is accepted.",
+            lambda: [({"authority": name}, end) for name, trust in trusts.items() for end in _ends_of_lists(trust.crl)],
+        )
+        metrics.watch(
+            "renkei_revocation_list_age_seconds",
+            "How long ago the oldest revocation list of an authority was issued.",
+            lambda: [({"authority": name}, age) for name, trust in trusts.items() for age in _age_of_lists(trust.crl)],
         )
 
     @contextlib.asynccontextmanager
-    async def page(self, tls: ssl.SSLContext) -> AsyncIterator[None]:
+    async def page(self, tls: ssl.SSLContext, authority: Authority, witness: Witness) -> AsyncIterator[None]:
         """Show the page while the block runs."""
-        names = self._config.metrics.peers
-        app = create_app(self._health, Monitors(names=tuple(names), authority=Authority(self._config.ca_file, self._config.crl_file)))
-        listening = asyncio.create_task(self._listen(app, tls), name="monitoring page")
+        app = create_app(self._health, Monitors(names=tuple(self._config.metrics.peers), authority=authority), witness)
+
+        def listen() -> Awaitable[web.AppRunner]:
+            return serve(app, host=self._config.metrics.host, port=self._port, tls=tls, witness=witness, authority=authority)
+
+        listening = asyncio.create_task(self._listen(listen), name="monitoring page")
         try:
             yield
         finally:
@@ -78,11 +90,11 @@ class Monitoring:
             with contextlib.suppress(asyncio.CancelledError):  # our own cancellation
                 await listening
 
-    async def _listen(self, app: web.Application, tls: ssl.SSLContext) -> None:
+    async def _listen(self, listen: Callable[[], Awaitable[web.AppRunner]]) -> None:
         pause = FIRST_PAUSE_S
         while True:
             try:
-                runner = await serve(app, host=self._config.metrics.host, port=self._port, tls=tls)
+                runner = await listen()
             except OSError as error:
                 _log.warning("metrics-port-taken", extra={"port": self._port, "code": error.strerror})
                 await asyncio.sleep(pause)
@@ -159,9 +171,16 @@ def _end_of_certificate(file: Path) -> Callable[[], float | None]:
     return end
 
 
-def _end_of_list(file: Path) -> list[float]:
+def _ends_of_lists(file: Path) -> list[float]:
     try:
         ends = [each.next_update_utc for each in load_crls(file)]
     except CertificateError:
         return []  # see above
     return [min(end.timestamp() for end in ends if end is not None)] if any(ends) else []
+
+
+def _age_of_lists(file: Path) -> list[float]:
+    try:
+        return [max(time.time() - each.last_update_utc.timestamp() for each in load_crls(file))]
+    except CertificateError:
+        return []  # see above

@@ -14,18 +14,21 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
+from cryptography import x509
+
 from certs.errors import CertificateError
 from certs.files import require_private
-from certs.path import Purpose, load_certificates, load_crls
-from certs.peer import Authority
+from certs.path import PathCheck, Purpose, WhenUnknown, load_certificates, load_crls
 from certs.tls import client_context, server_context
 from gateway.config import Config
 from gateway.contract import AdapterHost, Finding
-from gateway.errors import GatewayError
+from gateway.errors import ConfigurationError, GatewayError
 from gateway.plugins import BoundParty, bind_parties
 from gateway.startup import certificates_in_use
 
 CONNECT_S = 5.0
+LATE_LIST = 0.1
+"""Share of a revocation list's time that must be left."""
 SKEW_S = 2.0
 """Difference of clocks between this machine and the ledger's that is worth a word: claims and liveness use the ledger's (R21)."""
 
@@ -49,7 +52,7 @@ async def examine(config: Config) -> list[Finding]:
 
 async def look_at_certificates(config: Config) -> list[Finding]:
     """Every certificate that the configuration names: there, with its key, in force, and not about to end."""
-    remedy = f"put NAME.pem and NAME.key into {config.certificates_directory} (renkei demo makes fictitious ones)"
+    remedy = f"put NAME.pem and NAME.key into {config.certificates_directory} (renkei certs request and import; init: fictitious ones)"
     findings = []
     for name, uses in sorted(certificates_in_use(config).items()):
         certificate, key = config.certificate(name)
@@ -63,6 +66,8 @@ async def look_at_certificates(config: Config) -> list[Finding]:
             findings.append(Finding(name=label, ok=False, detail=error.safe_detail, remedy=remedy))
             continue
         findings.append(_in_force(label, chain[0].not_valid_before_utc, chain[0].not_valid_after_utc, config.certificates.warn_days))
+        if findings[-1].ok and (problem := _path_of_our_own(config, chain)):
+            findings.append(Finding(name=label, ok=False, detail=problem, remedy=f"renkei certs renew {name}"))
     findings += _signing(config)
     findings += _revocation(config)
     return findings
@@ -239,25 +244,48 @@ def _in_force(label: str, begins: dt.datetime, ends: dt.datetime, warn_days: int
         )
     days = (ends - now).days
     if ends <= now:
-        return Finding(name=label, ok=False, detail=f"ended on {ends:%Y-%m-%d}", remedy="replace it now")
-    remedy = "" if days > warn_days else "replace it before then"
+        return Finding(name=label, ok=False, detail=f"ended on {ends:%Y-%m-%d}", remedy="replace it now: renkei certs renew NAME")
+    remedy = "" if days > warn_days else "replace it before then: renkei certs renew NAME"
     return Finding(name=label, ok=days > warn_days, detail=f"until {ends:%Y-%m-%d} ({days} days)", remedy=remedy)
 
 
 def _revocation(config: Config) -> Iterator[Finding]:
     now = dt.datetime.now(dt.UTC)
-    try:
-        lists = load_crls(config.crl_file)
-    except CertificateError as error:
-        yield Finding(
-            name="revocation list", ok=False, detail=error.safe_detail, remedy="fetch it from the authority: without it no peer is accepted"
-        )
-        return
-    for each in lists:
-        end = each.next_update_utc
-        fresh = end is not None and end > now
-        detail = f"until {end:%Y-%m-%d %H:%M} UTC" if end is not None else "names no end"
-        yield Finding(name="revocation list", ok=fresh, detail=detail, remedy="" if fresh else "fetch the current one: no peer is accepted")
+    for name, trust in {"": config.trust(), **config.certificates.trust}.items():
+        option = f" --trust {name}" if name else ""
+        label = f"revocation list{f' of {name}' if name else ''}"
+        lenient = trust.unknown_revocation == "accept"
+        lost = "revocations are not noticed" if lenient else "without it no peer is accepted"
+        remedy = f"fetch the current one and: renkei certs import crl FILE{option}; {lost}"
+        try:
+            lists = load_crls(trust.crl)
+            PathCheck(trust.ca)
+        except CertificateError as error:
+            yield Finding(name=label, ok=False, detail=error.safe_detail, remedy=remedy)
+            continue
+        for each in lists:
+            end, left = each.next_update_utc, None
+            if end is not None:
+                left = (end - now) / (end - each.last_update_utc)
+            # lists come more often than they end: one that has lived nine tenths of its time was not fetched in time
+            fresh = left is not None and left > LATE_LIST
+            age = f"{(now - each.last_update_utc).total_seconds() / 3600:.0f} h old"
+            detail = f"until {end:%Y-%m-%d %H:%M} UTC, {age}" if end is not None else "names no end"
+            yield Finding(name=label, ok=fresh, detail=detail, remedy="" if fresh else remedy)
+
+
+def _path_of_our_own(config: Config, chain: Sequence[x509.Certificate]) -> str:
+    """Why no authority of the configuration vouches for a certificate of ours; empty: one does."""
+    reason = ""
+    for trust in (config.trust(), *config.certificates.trust.values()):
+        try:
+            PathCheck(trust.ca, trust.crl, unknown=WhenUnknown.ACCEPT).verify_path(chain[0], chain[1:])
+        except CertificateError as error:
+            if error.code != "issuer-unknown" or not reason:
+                reason = error.safe_detail
+        else:
+            return ""
+    return reason
 
 
 async def _answers(host: str, port: int, tls: ssl.SSLContext | None = None, name: str | None = None) -> bool:
@@ -273,10 +301,11 @@ async def _answers(host: str, port: int, tls: ssl.SSLContext | None = None, name
 
 
 async def _external_broker(config: Config) -> list[Finding]:
+    from gateway.trust import broker_context
+
     external = config.broker.external
     assert external is not None  # the model insists
-    certificate, key = config.certificate(external.certificate)
-    context = client_context(certificate, key, external.ca or config.ca_file)
+    context = broker_context(config)
     findings = []
     for host in external.hosts:
         name, _, port = host.partition(":")
@@ -312,16 +341,11 @@ async def _topology(config: Config) -> list[Finding]:
 
 async def _party(config: Config, party: BoundParty) -> list[Finding]:
     from gateway.bootstrap import party_signatures
-    from gateway.delivery.transport import Endpoint, PartyHttp
+    from gateway.trust import party_http
 
-    certificate, key = config.certificate(party.config.certificate)
-    minimum = ssl.TLSVersion.TLSv1_2 if party.config.tls == "1.2" else ssl.TLSVersion.TLSv1_3
-    endpoint = Endpoint(url=party.config.url, peer=party.config.peer, call_s=party.limits.call_s)
     try:
-        context = client_context(certificate, key, config.ca_file, config.crl_file, minimum=minimum)
-        context.check_hostname = False  # PartyHttp demands the exact name party.peer of every connection
-        http = PartyHttp(endpoint, context, Authority(config.ca_file, config.crl_file))
-    except CertificateError as error:
+        http = party_http(config, party)
+    except ConfigurationError as error:
         return [Finding(name=f"party {party.party}", ok=False, detail=error.safe_detail, remedy="put its certificate in order")]
     try:
         adapter = party.adapter(AdapterHost(settings=party.settings, http=http, signatures=party_signatures(config, party)))

@@ -15,9 +15,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from certs.errors import CertificateError
+from certs.tls import server_context
 from gateway.bootstrap import topology_of
 from gateway.broker import EmbeddedNode, TlsListener, topology
 from gateway.broker.admin import NodeAdmin
@@ -109,6 +112,7 @@ class Supervisor:
         tasks.append(asyncio.create_task(self._report(), name="report"))
         if self._node is not None:
             tasks.append(asyncio.create_task(self._keep_broker(self._node, stop), name="broker"))
+            tasks.append(asyncio.create_task(self._follow_certificates(self._node), name="broker certificates"))
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
@@ -158,6 +162,28 @@ class Supervisor:
             except BrokerUnavailable as error:
                 _log.error("broker-not-started", extra={"code": error.code})
 
+    async def _follow_certificates(self, node: EmbeddedNode) -> None:
+        """The listener of the broker takes over new certificates, authorities and revocation lists."""
+        if node.tls is None:
+            await asyncio.Event().wait()  # until this task is cancelled: one that ends would end all
+        tls = node.tls
+        assert tls is not None
+        files = [each for each in (tls.certificate, tls.key, tls.ca, tls.crl) if each is not None]
+        taken = _stamp(files)
+        while True:
+            await asyncio.sleep(WATCH_S)
+            stamp = _stamp(files)
+            if stamp == taken or stamp is None or not node.ready:
+                continue
+            try:
+                server_context(tls.certificate, tls.key, tls.ca, tls.crl)  # half written, or a key that does not belong to it yet
+                await NodeAdmin(node).reload_certificates()
+            except (CertificateError, BrokerUnavailable) as error:
+                _log.warning("broker-certificates-not-taken", extra={"code": error.code})
+                continue
+            taken = stamp
+            _log.info("broker-certificates-taken")
+
     async def _frozen(self, child: Child) -> bool:
         """It once renewed, but not for long, while we ourselves could: so it is not the ledger's fault."""
         if not self._liveness.alive():
@@ -184,6 +210,14 @@ class Supervisor:
         await asyncio.gather(*(child.wait(STOP_S) for child in children))
 
 
+def _stamp(files: Sequence[Path]) -> tuple[tuple[int, int, int], ...] | None:
+    try:
+        stats = [os.stat(each) for each in files]
+    except OSError:
+        return None
+    return tuple((each.st_mtime_ns, each.st_size, each.st_ino) for each in stats)
+
+
 def _silence(conn: Any, pid: int) -> float | None:
     renewed = last_renewal(conn, host_name(), pid)
     return None if renewed is None else ledger_time(conn) - renewed
@@ -206,7 +240,14 @@ def embedded_node(config: Config) -> EmbeddedNode:
     tls = None
     if embedded.listener is not None:
         certificate, key = config.certificate(embedded.listener.certificate)
-        tls = TlsListener(port=embedded.listener.port, host=embedded.listener.host, certificate=certificate, key=key, ca=config.ca_file)
+        tls = TlsListener(
+            port=embedded.listener.port,
+            host=embedded.listener.host,
+            certificate=certificate,
+            key=key,
+            ca=config.ca_file,
+            crl=config.crl_file if config.certificates.unknown_revocation == "refuse" else None,
+        )
     return EmbeddedNode(
         config.broker_directory, port=embedded.port, tls=tls, memory_bytes=embedded.memory_bytes, disk_free_bytes=embedded.disk_free_bytes
     )

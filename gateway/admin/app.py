@@ -14,26 +14,34 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from certs.peer import Authority
 from gateway.admin import bodies
 from gateway.admin.identity import Actor, Operators, require
 from gateway.admin.problems import problem
 from gateway.admin.service import AdminService, KeyService, NotFound, RequestStatus, RequestView, Role, Seen
 from gateway.admin.words import Language
-from gateway.errors import GatewayError, InputRefused
+from gateway.errors import GatewayError, InputRefused, PeerRefused
+from gateway.security.door import TlsSite
+from gateway.security.refusals import Witness, note_request
 
 log = structlog.get_logger(__name__)
 
 BASE = "/admin/v1"
+PLACE = "admin"
+"""Name of this listener in evidence."""
+KEEP_ALIVE_S = 75.0
 _ACTOR = web.RequestKey("actor", Actor)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def create_app(service: AdminService, operators: Operators, keys: KeyService | None = None) -> web.Application:
+def create_app(
+    service: AdminService, operators: Operators, keys: KeyService | None = None, witness: Witness | None = None
+) -> web.Application:
     """The application; serve it with a context from :func:`certs.tls.server_context` only (see :func:`serve`)."""
     api = _Api(service)
     key_api = _KeyApi(keys)
     viewer, operator, approver = Role.VIEWER, Role.OPERATOR, Role.APPROVER
-    app = web.Application(middlewares=[_edge(operators)], client_max_size=bodies.MAX_BODY_BYTES)
+    app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes(
         [
             web.get(f"{BASE}/openapi.yaml", api.openapi),
@@ -62,15 +70,17 @@ def create_app(service: AdminService, operators: Operators, keys: KeyService | N
     return app
 
 
-async def serve(app: web.Application, *, host: str, port: int, tls: ssl.SSLContext) -> web.AppRunner:
+async def serve(
+    app: web.Application, *, host: str, port: int, tls: ssl.SSLContext, witness: Witness | None = None, authority: Authority | None = None
+) -> web.AppRunner:
     """Listen; the caller ends it with ``cleanup()``.
 
     :raises OSError: the port is taken.
     """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=5.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+        await TlsSite(runner, host, port, tls=tls, place=PLACE, witness=witness, authority=authority).start()
     except OSError:
         await runner.cleanup()
         raise
@@ -85,13 +95,19 @@ def _for(role: Role, handler: _Handler) -> _Handler:
     return checked
 
 
-def _edge(operators: Operators) -> Middleware:
+def _edge(operators: Operators, witness: Witness | None) -> Middleware:
     @web.middleware
     async def edge(request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Every request: the person first, then the handler, and every error as a problem document."""
         try:
             request[_ACTOR] = operators.actor(request)
             return await handler(request)
+        except PeerRefused as error:
+            note_request(witness, PLACE, request.transport, error.code, error.who)
+            answer = problem(error)
+            if _ACTOR not in request:
+                answer.force_close()
+            return answer
         except GatewayError as error:
             return problem(error)
         except web.HTTPNotFound:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from certs.errors import CertificateError
-from certs.path import Purpose
+from certs.path import Purpose, WhenUnknown
 from certs.peer import Authority, peer_name, require_peer
 from gateway.admin.service import Role
 from gateway.config import Config
@@ -31,10 +31,13 @@ class Operators:
         self._authority = authority
 
     @classmethod
-    def of(cls, config: Config) -> Operators:
-        """Those of the configuration."""
+    def of(cls, config: Config, authority: Authority | None = None) -> Operators:
+        """Those of the configuration; ``authority``: of our own systems and operators, if it is at hand."""
         roles = {name: frozenset(Role(role) for role in operator.roles) for name, operator in config.admin.operators.items()}
-        return cls(roles, Authority(config.ca_file, config.crl_file))
+        if authority is None:
+            trust = config.trust()
+            authority = Authority(trust.ca, trust.crl, unknown=WhenUnknown(trust.unknown_revocation))
+        return cls(roles, authority)
 
     def actor(self, request: web.Request) -> Actor:
         """The person behind this request.
@@ -43,6 +46,7 @@ class Operators:
         """
         transport = request.transport
         tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        names: list[str] = []
         try:
             identity = peer_name(tls)
             names = [name for name in self._roles if identity.is_named(name)]
@@ -50,11 +54,11 @@ class Operators:
                 raise PeerRefused("unknown-operator", "this certificate is of nobody in admin.operators of config.yaml")
             require_peer(tls, names[0], self._authority, Purpose.CLIENT)
         except CertificateError as error:
-            raise PeerRefused(error.code, error.safe_detail) from error
+            raise PeerRefused(error.code, error.safe_detail, who=names[0] if names else "") from error
         return Actor(name=names[0], roles=self._roles[names[0]])
 
 
 def require(actor: Actor, role: Role) -> None:
     """:raises PeerRefused: ``role-missing``."""
     if role not in actor.roles:
-        raise PeerRefused("role-missing", f"{actor.name} does not have the role {role.value} that this needs")
+        raise PeerRefused("role-missing", f"{actor.name} does not have the role {role.value} that this needs", who=actor.name)

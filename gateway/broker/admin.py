@@ -122,6 +122,16 @@ class NodeAdmin:
             await self.control("clear_password", name)
         await self.control("set_permissions", "--vhost", VHOST, name, granted.configure, granted.write, granted.read)
 
+    # --- certificates
+
+    async def reload_certificates(self) -> None:
+        """New connections of the TLS listener use the certificate, key, authorities and revocation lists that are in the files now.
+        Erlang would see a new file by itself within two minutes; connections that are open stay."""
+        tls = self._node.tls
+        if tls is not None and tls.crl is not None:
+            self._node.folder.write_revocation(tls.ca, tls.crl)
+        await self.control("eval", "ssl:clear_pem_cache().")
+
     # --- alarms, for tests and exercises
 
     async def set_memory_limit(self, size_bytes: int) -> None:

@@ -25,6 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import crypto
+
+from certs.path import load_certificates, load_crls
 from gateway.broker.installation import Version, parse_version, version_text
 from gateway.broker.topology import GATEWAY_PERMISSIONS, Permissions, system_permissions
 from gateway.errors import ConfigurationError
@@ -45,6 +49,8 @@ class TlsListener:
     certificate: Path
     key: Path
     ca: Path
+    crl: Path | None = None
+    """Revocation lists: with them every certificate of a client's path must be covered by one that is in force."""
     host: str = "127.0.0.1"
     tls12: bool = False
     """Allow TLS 1.2 beside 1.3."""
@@ -218,6 +224,30 @@ class NodeFolder:
         write_private(definitions, json.dumps(self._definitions(vhost), indent=1))
         write_private(self.directory / "rabbitmq.conf", "\n".join(_configuration(settings, definitions, version)) + "\n")
         write_private(self.directory / "enabled_plugins", f"[{','.join(settings.plugins())}].\n")
+        if settings.tls is not None and settings.tls.crl is not None:
+            self.write_revocation(settings.tls.ca, settings.tls.crl)
+            # rabbitmq.conf has no words for revocation lists
+            write_private(self.directory / "advanced.config", _revocation_configuration(settings.tls, self.directory / "crls"))
+
+    def write_revocation(self, ca: Path, crl: Path) -> None:
+        """Put the revocation lists where Erlang looks for them: a file for each issuer, named by the hash of its name. They are read at
+        every handshake.
+
+        :raises CertificateError: a file cannot be read.
+        """
+        folder = self.directory / "crls"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        wanted = {}
+        for each in load_crls(crl):
+            issuer = next((one for one in load_certificates(ca) if one.subject == each.issuer), None)
+            if issuer is not None:
+                number: Any = crypto.X509.from_cryptography(issuer).subject_name_hash()  # an int, whatever the published stubs say
+                wanted[f"{number:08x}.r0"] = each
+        for name, each in wanted.items():
+            write_private(folder / name, each.public_bytes(Encoding.PEM).decode())
+        for file in folder.iterdir():
+            if file.name not in wanted:
+                file.unlink()
 
     def _definitions(self, vhost: str) -> dict[str, Any]:
         users, permissions = [], []
@@ -253,7 +283,8 @@ def _configuration(settings: NodeSettings, definitions: Path, version: Version) 
         f"listeners.tcp.1 = 127.0.0.1:{settings.port}",
         "num_acceptors.tcp = 2",
         f"load_definitions = {definitions}",
-        "loopback_users = none",
+        # the one with all rights is for our own processes on this machine: a certificate of that name from elsewhere is no login
+        f"loopback_users.{GATEWAY_USER} = true",
         "heartbeat = 10",
         "channel_max = 128",
         f"max_message_size = {settings.message_bytes}",
@@ -280,6 +311,30 @@ def _configuration(settings: NodeSettings, definitions: Path, version: Version) 
         if version < (4, 3, 0):  # 4.3 knows Khepri only and no strategies
             lines.append("cluster_partition_handling = pause_minority")
     return lines
+
+
+def _revocation_configuration(tls: TlsListener, folder: Path) -> str:
+    """The whole of ``ssl_options``: this file replaces what the other one says of them."""
+    versions = "'tlsv1.3','tlsv1.2'" if tls.tls12 else "'tlsv1.3'"
+    options = [
+        f"{{cacertfile,{_erlang(tls.ca)}}}",
+        f"{{certfile,{_erlang(tls.certificate)}}}",
+        f"{{keyfile,{_erlang(tls.key)}}}",
+        "{verify,verify_peer}",
+        "{fail_if_no_peer_cert,true}",
+        "{depth,2}",
+        f"{{versions,[{versions}]}}",
+        "{crl_check,true}",
+        f"{{crl_cache,{{ssl_crl_hash_dir,{{internal,[{{dir,{_erlang(folder)}}}]}}}}}}",
+    ]
+    return f"[{{rabbit,[{{ssl_options,[{','.join(options)}]}}]}}].\n"
+
+
+def _erlang(path: Path) -> str:
+    text = str(path.resolve())
+    if not text.isascii() or any(character in text for character in '"\\'):
+        raise ConfigurationError("broker-path", "the paths of the broker's certificates must be plain ASCII without quotes")
+    return f'"{text}"'
 
 
 def _tls(tls: TlsListener) -> Sequence[str]:

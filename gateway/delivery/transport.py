@@ -19,9 +19,9 @@ import contextlib
 import contextvars
 import errno
 import functools
-import re
+import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,10 +32,14 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from certs.errors import CertificateError, PeerMismatch
-from certs.peer import Authority, require_peer
+from certs.path import Purpose
+from certs.peer import Authority, TlsObject, require_peer, shown_fingerprint, why_refused
+from certs.reasons import ALERT
 from certs.tls import client_context
 from gateway.contract import CallNotSent, CallUnanswered, HttpAnswer
 from gateway.errors import ConfigurationError
+from gateway.security.outgoing import LOOPBACK_ONLY, NotOnTheList, OutgoingList
+from gateway.security.refusals import Witness, address_of
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
@@ -51,7 +55,6 @@ _TURNS = 5
 """Turns of the event loop within which a connection that has ended says why."""
 
 _RETRIED = frozenset({"connection-refused", "name-not-resolved", "connect-timeout", "handshake-cut", "unreachable"})
-_ALERT = re.compile(r"(?:SSLV3|TLSV1|TLSV13)_ALERT_(\w+)")
 _HANDSHAKE_ALERTS = frozenset(
     {
         "HANDSHAKE_FAILURE",
@@ -85,6 +88,14 @@ class Endpoint:
     connections: int = 16
     answer_bytes: int = 4 * 1024 * 1024
     """Longest answer body taken."""
+    party: str = ""
+    """The party's id, for evidence."""
+    pins: frozenset[str] = frozenset()
+    """SHA-256 of the certificates or public keys that it may show; empty: any that bears its name."""
+    address: str | None = None
+    """Source address of connections to it; None: as the routes say."""
+    interface: str | None = None
+    """Network interface that they must leave by."""
 
 
 class _Protocol(ResponseHandler):
@@ -112,15 +123,21 @@ class _Call:
     protocol: _Protocol | None = None
 
 
+_NoteRefused = Callable[[str, str | None, str | None], None]
+"""Code, fingerprint, address."""
 _current: contextvars.ContextVar[_Call] = contextvars.ContextVar("renkei_call")
 
 
 class _PartyConnector(aiohttp.TCPConnector):
     """Gives out connections to the one right peer only, and notes when it does."""
 
-    def __init__(self, endpoint: Endpoint, context: ssl.SSLContext, authority: Authority) -> None:
-        super().__init__(ssl=context, limit=endpoint.connections, keepalive_timeout=endpoint.keep_alive_s)
-        self._peer, self._authority = endpoint.peer, authority
+    def __init__(
+        self, endpoint: Endpoint, context: ssl.SSLContext, authority: Authority, outgoing: OutgoingList, refused: _NoteRefused
+    ) -> None:
+        host = URL(endpoint.url).host or ""
+        departure = outgoing.departure(host, address=endpoint.address, interface=endpoint.interface)
+        super().__init__(ssl=context, limit=endpoint.connections, keepalive_timeout=endpoint.keep_alive_s, socket_factory=departure)
+        self._endpoint, self._authority, self._refused = endpoint, authority, refused
         self._factory = functools.partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # a subclass will do
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
@@ -137,8 +154,11 @@ class _PartyConnector(aiohttp.TCPConnector):
                     raise aiohttp.ServerDisconnectedError  # ended right after the handshake, with nothing sent
                 continue
             try:
-                require_peer(transport.get_extra_info("ssl_object"), self._peer, self._authority)
-            except CertificateError:
+                tls: TlsObject | None = transport.get_extra_info("ssl_object")
+                require_peer(tls, self._endpoint.peer, self._authority, pins=self._endpoint.pins)
+            except CertificateError as error:
+                if fresh:
+                    self._refused(error.code, shown_fingerprint(tls), address_of(transport))
                 connection.close()
                 if fresh:
                     raise
@@ -152,7 +172,15 @@ class _PartyConnector(aiohttp.TCPConnector):
 class PartyHttp:
     """The :class:`~gateway.contract.HttpCaller` of one party. For one event loop."""
 
-    def __init__(self, endpoint: Endpoint, context: ssl.SSLContext, authority: Authority) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        context: ssl.SSLContext,
+        authority: Authority,
+        *,
+        outgoing: OutgoingList = LOOPBACK_ONLY,
+        witness: Witness | None = None,
+    ) -> None:
         url = URL(endpoint.url)
         if url.scheme != "https" or not url.host or url.query_string or url.user is not None:
             raise ConfigurationError("party-url", "the url of a party must be https://host:port with an optional path and nothing else")
@@ -162,11 +190,21 @@ class PartyHttp:
         self._base = url
         self._urls: dict[str, URL] = {}
         self._context, self._authority = context, authority
+        self._outgoing, self._witness = outgoing, witness
         self._server_hostname = endpoint.peer if _is_dns_name(endpoint.peer) else url.host
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
-    def from_files(cls, endpoint: Endpoint, *, certificate: Path, key: Path, ca: Path, crl: Path | None = None) -> PartyHttp:
+    def from_files(
+        cls,
+        endpoint: Endpoint,
+        *,
+        certificate: Path,
+        key: Path,
+        ca: Path,
+        crl: Path | None = None,
+        outgoing: OutgoingList = LOOPBACK_ONLY,
+    ) -> PartyHttp:
         """With our certificate and key, and the authority (and revocation list) that the party's certificate must come from.
 
         :raises ConfigurationError: a file or the endpoint cannot be used.
@@ -175,7 +213,7 @@ class PartyHttp:
             context = client_context(certificate, key, ca, crl)
             # the name is checked by the handshake where it is a DNS name, and exactly by require_peer always
             context.check_hostname = _is_dns_name(endpoint.peer)
-            return cls(endpoint, context, Authority(ca, crl))
+            return cls(endpoint, context, Authority(ca, crl), outgoing=outgoing)
         except CertificateError as error:
             raise ConfigurationError(error.code, error.safe_detail) from error
 
@@ -212,14 +250,14 @@ class PartyHttp:
 
         :raises CallNotSent: it cannot be reached or is not the right peer, or it refused our certificate.
         """
-        host, port = self._base.host, self._base.port
         try:
             async with asyncio.timeout(self.endpoint.connect_s):
-                reader, writer = await asyncio.open_connection(host, port, ssl=self._context, server_hostname=self._server_hostname)
+                reader, writer = await self._connect()
         except (OSError, TimeoutError) as error:
-            raise CallNotSent(_code_before(error)) from error
+            raise CallNotSent(self._before(error)) from error
+        tls: TlsObject | None = writer.get_extra_info("ssl_object")
         try:
-            require_peer(writer.get_extra_info("ssl_object"), self.endpoint.peer, self._authority)
+            require_peer(tls, self.endpoint.peer, self._authority, pins=self.endpoint.pins)
             # a TLS 1.3 server judges our certificate after our handshake has ended
             async with asyncio.timeout(_AFTER_HANDSHAKE_S):
                 if not await reader.read(1):
@@ -227,6 +265,7 @@ class PartyHttp:
         except TimeoutError:
             return
         except PeerMismatch as error:
+            self._refused(error.code, shown_fingerprint(tls), address_of(writer.transport))
             raise CallNotSent(error.code) from error
         except OSError as error:
             raise CallNotSent(_alert(error) or "handshake-cut") from error
@@ -234,6 +273,30 @@ class PartyHttp:
             writer.close()
             with contextlib.suppress(OSError):  # nothing depends on how the probe's connection ends
                 await writer.wait_closed()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection with its handshake done, to the first address of the party that takes one."""
+        loop = asyncio.get_running_loop()
+        host, port = self._base.host or "", self._base.port or 443
+        departure = self._outgoing.departure(host, address=self.endpoint.address, interface=self.endpoint.interface)
+        failed: OSError = OSError(errno.EHOSTUNREACH, "no address")
+        for found in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            try:
+                sock = departure(found)
+            except OSError as error:
+                failed = error
+                continue
+            try:
+                await loop.sock_connect(sock, found[4])
+            except OSError as error:
+                sock.close()
+                failed = error
+                continue
+            except BaseException:
+                sock.close()
+                raise
+            return await asyncio.open_connection(sock=sock, ssl=self._context, server_hostname=self._server_hostname)
+        raise failed
 
     async def close(self) -> None:
         """Close the kept connections."""
@@ -260,8 +323,9 @@ class PartyHttp:
             raise CallNotSent(error.code) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if not call.handed_over:
-                raise CallNotSent(_code_before(error)) from error
+                raise CallNotSent(self._before(error)) from error
             if call.fresh and (alert := _alert(error) or await _late_alert(call.protocol)) is not None:
+                self._refused(alert)
                 raise CallNotSent(alert) from error
             raise CallUnanswered(_code_after(error)) from error
 
@@ -287,7 +351,7 @@ class PartyHttp:
 
     def _open(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=_PartyConnector(self.endpoint, self._context, self._authority),
+            connector=_PartyConnector(self.endpoint, self._context, self._authority, self._outgoing, self._refused),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
@@ -295,6 +359,25 @@ class PartyHttp:
             # the deadline of the call is ours: aiohttp rounds times above five seconds up to whole ones
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.endpoint.connect_s, ceil_threshold=float("inf")),
         )
+
+    def _before(self, error: BaseException) -> str:
+        """The code of a failure before anything was sent; if it is about who the peer is, it is put on record."""
+        tls = _tls_cause(error)
+        if any(isinstance(cause, NotOnTheList) for cause in _causes(error)):
+            self._refused("outgoing-not-allowed")
+            return "outgoing-not-allowed"
+        if tls is None or isinstance(tls, ssl.SSLEOFError):
+            return _code_before(error)
+        refused = why_refused(tls, self._authority, Purpose.SERVER)
+        self._refused(refused.code, refused.fingerprint_sha256)
+        return refused.code
+
+    def _refused(self, code: str, fingerprint: str | None = None, address: str | None = None) -> None:
+        if self._witness is not None:
+            place, who = self.endpoint.party or self.endpoint.peer, self.endpoint.peer
+            self._witness.note(
+                direction="out", place=place, address=address or self._base.host or "", code=code, fingerprint=fingerprint, who=who
+            )
 
 
 def _again() -> tenacity.AsyncRetrying:
@@ -322,7 +405,7 @@ def _causes(error: BaseException) -> list[BaseException]:
 def _alert(error: BaseException) -> str | None:
     """The code of a TLS alert that ends a handshake, if ``error`` stems from one."""
     cause = _tls_cause(error)
-    match = _ALERT.fullmatch(getattr(cause, "reason", None) or "")
+    match = ALERT.fullmatch(getattr(cause, "reason", None) or "")
     if match and match[1] in _HANDSHAKE_ALERTS:
         return f"tls-alert-{match[1].lower().replace('_', '-')}"
     return None
@@ -347,11 +430,6 @@ def _tls_cause(error: BaseException) -> ssl.SSLError | None:
 def _code_before(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "name-not-resolved"
-    tls = _tls_cause(error)
-    if isinstance(tls, ssl.SSLCertVerificationError):
-        return "wrong-peer" if tls.verify_code == _HOSTNAME_MISMATCH else "peer-certificate-refused"
-    if tls is not None and not isinstance(tls, ssl.SSLEOFError):
-        return _alert(tls) or "handshake-failed"
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLEOFError | ConnectionResetError | ConnectionAbortedError | aiohttp.ServerDisconnectedError):
             return "handshake-cut"
@@ -378,5 +456,3 @@ def _code_after(error: BaseException) -> str:
 
 
 _RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
-_HOSTNAME_MISMATCH = 62
-"""X509_V_ERR_HOSTNAME_MISMATCH of OpenSSL's x509_vfy.h."""

@@ -23,6 +23,7 @@ from urllib.parse import quote
 import structlog
 from aiohttp import web
 
+from certs.peer import Authority
 from gateway.errors import GatewayError, InputRefused, PeerRefused
 from gateway.intake.admit import Intake, Refused
 from gateway.intake.cloudevents import STRUCTURED_CONTENT_TYPE, EventAttributes, from_http, from_json
@@ -31,14 +32,18 @@ from gateway.intake.peers import PeerDirectory
 from gateway.intake.prepare import Submission, too_large
 from gateway.intake.pressure import Pressure
 from gateway.intake.problems import body_of, headers_of, status_of
+from gateway.security.door import TlsSite
+from gateway.security.refusals import Witness, note_request
 
 log = structlog.get_logger("gateway.intake")
 
 BODY_TIMEOUT_S = 30.0
 """A body that has not arrived by then is given up: a slow sender must not hold a place for ever."""
 
+PLACE = "intake"
+"""Name of this listener in evidence."""
 KEEP_ALIVE_S = 75.0
-"""An idle connection stays open this long."""
+"""An idle connection stays open this long, and a request's headers must have arrived by then."""
 LINGER_S = 2.0
 """After a refusal the rest of the body is read away for at most this long, so that the sender gets to see the answer."""
 
@@ -66,6 +71,7 @@ class HttpsDoor:
         jwks: Callable[[], Mapping[str, Any]],
         meter: IntakeMeter = UNCOUNTED,
         body_timeout_s: float = BODY_TIMEOUT_S,
+        witness: Witness | None = None,
     ) -> None:
         self._intake = intake
         self._peers = peers
@@ -75,6 +81,7 @@ class HttpsDoor:
         self._meter = meter
         self._limit = intake.message_bytes
         self._body_timeout_s = body_timeout_s
+        self._witness = witness
         self._openapi = importlib.resources.files("gateway.intake").joinpath("documents", "openapi.yaml").read_bytes()
 
     async def post_message(self, request: web.Request) -> web.StreamResponse:
@@ -164,7 +171,11 @@ class HttpsDoor:
         transport = request.transport
         if transport is None:
             raise PeerRefused("connection-lost", "the connection is gone")
-        return self._peers.system_of(transport.get_extra_info("ssl_object"))
+        try:
+            return self._peers.system_of(transport.get_extra_info("ssl_object"))
+        except PeerRefused as e:
+            note_request(self._witness, PLACE, transport, e.code, e.who)
+            raise
 
     def _content_kind(self, request: web.Request) -> bool:
         """True for the structured mode, False for XML.
@@ -215,8 +226,8 @@ class HttpsDoor:
     def _problem(self, request: web.Request, error: GatewayError, *, default: int = 422) -> web.Response:
         status = status_of(error, default)
         answer = web.Response(body=body_of(error, status), status=status, headers=headers_of(error))
-        if not request.content.at_eof():
-            # the rest of a body that nobody reads must not be taken for the next request, nor be waited for
+        if isinstance(error, PeerRefused) or not request.content.at_eof():
+            # who was refused has nothing more to say here; the rest of a body that nobody reads must not be taken for the next request
             answer.force_close()
         return answer
 
@@ -245,7 +256,9 @@ def _json(document: Mapping[str, Any], headers: Mapping[str, str]) -> web.Respon
     return web.Response(body=body, headers={"Content-Type": _JSON, **headers})
 
 
-async def open_door(door: HttpsDoor, *, host: str, port: int, tls: ssl.SSLContext) -> web.AppRunner:
+async def open_door(
+    door: HttpsDoor, *, host: str, port: int, tls: ssl.SSLContext, witness: Witness | None = None, authority: Authority | None = None
+) -> web.AppRunner:
     """Listen on ``host`` and ``port`` (0: any free one) with a context of :func:`certs.tls.server_context`. ``cleanup()`` of what is
     returned closes the door: it waits for the requests under way.
 
@@ -253,7 +266,11 @@ async def open_door(door: HttpsDoor, *, host: str, port: int, tls: ssl.SSLContex
     """
     runner = web.AppRunner(create_app(door), access_log=None, keepalive_timeout=KEEP_ALIVE_S, lingering_time=LINGER_S, shutdown_timeout=10)
     await runner.setup()
-    await web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024, reuse_address=True).start()
+    try:
+        await TlsSite(runner, host, port, tls=tls, place=PLACE, witness=witness, authority=authority).start()
+    except OSError:
+        await runner.cleanup()
+        raise
     return runner
 
 

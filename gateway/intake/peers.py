@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from certs.errors import CertificateError
+from certs.handshake import shown_certificates
 from certs.path import Purpose
 from certs.peer import TlsObject, identity_of
 from gateway.errors import PeerRefused
@@ -15,7 +16,7 @@ from gateway.intake.prepare import Sender
 class Vouches(Protocol):
     """What is needed of :class:`certs.peer.Authority`."""
 
-    def require(self, der: bytes, purpose: Purpose) -> None: ...
+    def require(self, der: bytes, purpose: Purpose, chain: Callable[[], Sequence[bytes]] = ...) -> None: ...
 
 
 class PeerDirectory:
@@ -27,14 +28,16 @@ class PeerDirectory:
 
     def __init__(self, senders: Iterable[Sender], authority: Vouches) -> None:
         self._authority = authority
+        senders = list(senders)
         self._by_name = {sender.peer: sender.system for sender in senders}
+        self._pins = {sender.system: sender.pins for sender in senders if sender.pins}
         self._by_certificate: dict[bytes, str] = {}
 
     def system_of(self, tls: TlsObject | None) -> str:
         """The system whose certificate the peer of this connection showed; valid and unrevoked now. About 3 µs for one seen before.
 
         :raises PeerRefused: ``no-certificate``, ``unknown-sender`` (a certificate of our authority, but not of a sending system), or the
-            code of ``certs`` for one that is out of date or revoked.
+            code of ``certs`` for one that is out of date or revoked, ``not-pinned``.
         """
         der = tls.getpeercert(True) if tls is not None else None
         if not der:
@@ -43,19 +46,25 @@ class PeerDirectory:
         if system is None:
             system = self._name(der)
         try:
-            self._authority.require(der, Purpose.CLIENT)
+            self._authority.require(der, Purpose.CLIENT, lambda: shown_certificates(tls)[1:])
         except CertificateError as e:
             self._by_certificate.pop(der, None)
-            raise PeerRefused(e.code, f"the certificate of {system}: {e.safe_detail}") from e
+            raise PeerRefused(e.code, f"the certificate of {system}: {e.safe_detail}", who=system) from e
         return system
 
     def _name(self, der: bytes) -> str:
-        identity = identity_of(der)
+        try:
+            identity = identity_of(der)
+        except CertificateError as e:
+            raise PeerRefused(e.code, e.safe_detail) from e
         names = {*identity.sans, f"CN={identity.common_name}"}
         systems = {self._by_name[name] for name in names if name in self._by_name}
         if len(systems) != 1:
             raise PeerRefused("unknown-sender", f"certificate {identity.fingerprint_sha256[:16]} belongs to no sending system")
         system = systems.pop()
+        pins = self._pins.get(system)
+        if pins is not None and identity.fingerprint_sha256 not in pins and identity.key_sha256 not in pins:
+            raise PeerRefused("not-pinned", f"certificate {identity.fingerprint_sha256[:16]} is none of those pinned", who=system)
         if len(self._by_certificate) > 256:  # a peer cannot make this grow: it holds certificates of our own systems only
             self._by_certificate.clear()
         self._by_certificate[der] = system

@@ -53,6 +53,8 @@ class Sender:
     doors: frozenset[str] = frozenset({"amqp", "https"})
     types: frozenset[str] = frozenset()
     """What it may send here; the connections of the specification narrow this further, nothing widens them."""
+    pins: frozenset[str] = frozenset()
+    """SHA-256 of the certificates or public keys that it may show; empty: any that bears its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

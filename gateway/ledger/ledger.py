@@ -24,9 +24,11 @@ from gateway.ledger.engine import LedgerEngine, open_engine
 from gateway.ledger.failures import OperationFailed
 from gateway.ledger.migrate import migrate
 from gateway.ledger.outcomes import Learned, OutcomeResult, WriteOutcomes
+from gateway.ledger.refusals import RecordRefusals
 from gateway.ledger.replays import RememberMessage
 from gateway.ledger.unit import run_group
 from gateway.ledger.writer import GroupRecord, Writer
+from gateway.security.refusals import Refusal
 
 T = TypeVar("T")
 
@@ -161,6 +163,10 @@ class Ledger:
     async def record(self, kind: str, actor: str, *, message_id: str, delivery_id: str, request: str) -> None:
         """Put something on record that is no change of the ledger: that a person read a content, say."""
         await self._submit(hk.RecordEntry(kind=kind, actor=actor, message_id=message_id, delivery_id=delivery_id, request=request))
+
+    async def record_refusals(self, refusals: Sequence[Refusal]) -> None:
+        """Put refused peers on record, one entry for each of ``refusals`` (R22)."""
+        await self._submit(RecordRefusals(refusals=refusals, size=len(refusals)))
 
     async def pause(self, party: str, actor: str, reason: str, *, paused: bool) -> None:
         """Stop deliveries to a party, or let them go on."""

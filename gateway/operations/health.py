@@ -21,7 +21,12 @@ from certs.path import Purpose
 from certs.peer import Authority, peer_name, require_peer
 from gateway.errors import GatewayError
 from gateway.operations.metrics import FactsReader, Metrics
+from gateway.security.door import TlsSite
+from gateway.security.refusals import Witness, note_request
 
+PLACE: Final = "metrics"
+"""Name of this listener in evidence."""
+KEEP_ALIVE_S: Final = 75.0
 CHECK_S: Final = 2.0
 """A dependency that does not answer within so many seconds is not ready."""
 
@@ -57,20 +62,31 @@ class Health:
     alive: Callable[[], bool] = lambda: True
 
 
-def create_app(health: Health, monitors: Monitors | None = None) -> web.Application:
+def create_app(health: Health, monitors: Monitors | None = None, witness: Witness | None = None) -> web.Application:
     """The application. ``monitors`` goes with a server context that requires client certificates (see :func:`serve`)."""
     pages = _Pages(health)
-    app = web.Application(middlewares=[_edge(monitors)])
+    app = web.Application(middlewares=[_edge(monitors, witness)])
     app.add_routes([web.get("/livez", pages.livez), web.get("/readyz", pages.readyz), web.get("/metrics", pages.metrics)])
     return app
 
 
-async def serve(app: web.Application, *, host: str, port: int, tls: ssl.SSLContext | None = None) -> web.AppRunner:
+async def serve(
+    app: web.Application,
+    *,
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None = None,
+    witness: Witness | None = None,
+    authority: Authority | None = None,
+) -> web.AppRunner:
     """Listen; the caller ends it with ``cleanup()``. Raises OSError where the port is taken."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+        if tls is None:
+            await web.TCPSite(runner, host, port).start()
+        else:
+            await TlsSite(runner, host, port, tls=tls, place=PLACE, witness=witness, authority=authority).start()
     except OSError:
         await runner.cleanup()
         raise
@@ -122,14 +138,17 @@ class _Pages:
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Cache-Control": "no-store"})
 
 
-def _edge(monitors: Monitors | None) -> Middleware:
+def _edge(monitors: Monitors | None, witness: Witness | None) -> Middleware:
     @web.middleware
     async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         if monitors is not None:
             try:
                 monitors.require(request)
             except CertificateError as error:
-                return web.json_response({"code": error.code, "detail": error.safe_detail}, status=403)
+                note_request(witness, PLACE, request.transport, error.code)
+                refused = web.json_response({"code": error.code, "detail": error.safe_detail}, status=403)
+                refused.force_close()
+                return refused
         return await handler(request)
 
     return edge

@@ -132,6 +132,9 @@ class Metrics:
         self._lock_s = Histogram("renkei_ledger_lock_seconds", "How long a transaction held its locks.", buckets=_MILLISECONDS, **make)
         self._commit_s = Histogram("renkei_ledger_commit_seconds", "How long COMMIT took.", buckets=_MILLISECONDS, **make)
         self._wait_s = Histogram("renkei_ledger_wait_seconds", "How long the writer waited for the lock.", buckets=_MILLISECONDS, **make)
+        self._refused = Counter(
+            "renkei_peer_refusals", "Peers refused, in (at our listeners) and out (parties).", ["direction", "place", "code"], **make
+        )
         self._gauges = _Gauges(facts)
         self.registry.register(self._gauges)
         ProcessCollector(registry=self.registry)
@@ -162,6 +165,10 @@ class Metrics:
     def late(self, party: str, count: int) -> None:
         """Outcomes whose claim was lost (R7)."""
         self._late.labels(party).inc(count)
+
+    def peer_refused(self, direction: str, place: str, code: str) -> None:
+        """A peer was refused, in its handshake or at a request (I6)."""
+        self._refused.labels(direction, place, code).inc()
 
     def group(self, record: GroupRecord) -> None:
         """A transaction of the writer: its ``on_group``."""

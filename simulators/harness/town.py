@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import yaml
 
-from certs.setup import ensure
+from certs.setup import ensure_networks
 from simulators.errors import ProcessFailed
 from simulators.harness.postgres import PostgresServer
 from simulators.harness.processes import Child, Processes, file_ready, free_ports
@@ -106,7 +106,7 @@ class Town:
     def set_up(self) -> None:
         """Certificates, salt, configuration; PostgreSQL if it is wanted. Blocks for a few seconds."""
         (self.folder / "log").mkdir(exist_ok=True)
-        ensure(self.certificates)
+        ensure_networks(self.certificates)
         if not self.salt_file.exists():
             self.salt_file.touch(mode=0o600)
             self.salt_file.write_text(secrets.token_urlsafe(24))
@@ -153,8 +153,8 @@ class Town:
             "port": self.ports.city_cs,
             "control_port": self.ports.control,
             "token_file": str(self.folder / "city-cs.token"),
-            **self._identity("city-cs"),
-            "caller": "CN=gateway",
+            **self._identity("city-cs", network="juki-net-"),
+            "caller": "CN=gateway-juki-net",
             **(self._signing() if self.plan.signatures else {}),
             "journal": str(self.journal),
             "salt_file": str(self.salt_file),
@@ -237,12 +237,12 @@ class Town:
 
     # ---- files ----------------------------------------------------------------------------------------------------------------
 
-    def _identity(self, name: str) -> dict[str, str]:
+    def _identity(self, name: str, network: str = "") -> dict[str, str]:
         return {
             "certificate": str(self.certificates / f"{name}.pem"),
             "key": str(self.certificates / f"{name}.key"),
-            "ca": str(self.certificates / "ca.pem"),
-            "crl": str(self.certificates / "ca.crl"),
+            "ca": str(self.certificates / f"{network}ca.pem"),
+            "crl": str(self.certificates / f"{network}ca.crl"),
         }
 
     def _signing(self) -> dict[str, str]:
@@ -267,6 +267,12 @@ class Town:
                     "listener": {"host": "127.0.0.1", "port": ports.broker_tls},
                 },
             },
+            "certificates": {
+                "trust": {
+                    name: {"ca": str(self.certificates / f"{name}-ca.pem"), "crl": str(self.certificates / f"{name}-ca.crl")}
+                    for name in ("juki-net", "lgwan")
+                }
+            },
             "intake": {
                 "https": {"port": ports.https},
                 "limits": {"disk_reserve_bytes": plan.disk_reserve_bytes},
@@ -279,6 +285,8 @@ class Town:
                     "adapter": "juki_cs",
                     "url": f"https://127.0.0.1:{ports.city_cs}",
                     "peer": "city-cs",
+                    "trust": "juki-net",
+                    "certificate": "gateway-juki-net",
                     **({"signatures": {"partner": "city-cs-signing"}} if plan.signatures else {}),
                     "limits": {"calls": plan.calls, "records_per_call": plan.records_per_call, "call_s": plan.call_s},
                     "retry": dict(plan.retry),

@@ -116,7 +116,7 @@ def test_expiry_on_a_living_connection_is_refused(authority: TestAuthority, hand
     later = dt.datetime.now(dt.UTC) + dt.timedelta(days=400)
     monkeypatch.setattr("certs.peer.time.time", later.timestamp)
     verify = trusted._path.verify
-    monkeypatch.setattr(trusted._path, "verify", lambda certificate, purpose: verify(certificate, purpose, now=later))
+    monkeypatch.setattr(trusted._path, "verify", lambda certificate, purpose, chain: verify(certificate, purpose, now=later))
     with pytest.raises(PeerMismatch, match="expired"):
         require_peer(server, "gateway", trusted, Purpose.CLIENT)
 

@@ -73,7 +73,7 @@ async def test_a_fault_of_ours_is_one_line_without_content(renkei, points, monke
 
 async def test_config_show_has_all_defaults_and_no_secret(renkei, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "config.yaml"
-    file.write_text("ledger: {url: 'postgresql://u@h/d', password: '${RENKEI_PW}'}\n", encoding="utf-8")
+    file.write_text("ledger: {url: 'postgresql://u@h/d', password: '${RENKEI_PW}'}\noutgoing: [{host: h}]\n", encoding="utf-8")
     monkeypatch.setenv("RENKEI_PW", "fictitious-secret")
     shown = await renkei("config", "show", "--config", file)
     assert shown.code == 0

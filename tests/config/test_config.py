@@ -101,7 +101,9 @@ def test_relative_paths_are_taken_from_the_folder_of_the_file(write, tmp_path: P
 
 def test_the_ledger_of_several_machines_gets_its_password_from_a_file(write, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("not a/real one\n", encoding="utf-8")
-    file = write("ledger:\n  url: postgresql://renkei@db:5432/renkei?sslmode=verify-full\n  password_file: secret\n")
+    file = write(
+        "ledger:\n  url: postgresql://renkei@db:5432/renkei?sslmode=verify-full\n  password_file: secret\noutgoing: [{host: db}]\n"
+    )
     url = load(file, environment={}).ledger_url()
     assert url == "postgresql+psycopg://renkei:not%20a%2Freal%20one@db:5432/renkei?sslmode=verify-full"
 
@@ -127,7 +129,7 @@ def test_a_secret_in_the_file_is_refused_without_being_repeated(write, text: str
 
 @pytest.mark.invariant("I5")
 def test_no_configuration_object_prints_a_secret(write) -> None:
-    file = write("ledger: {url: 'postgresql://u@h/d', password: '${RENKEI_PW}'}\n")
+    file = write("ledger: {url: 'postgresql://u@h/d', password: '${RENKEI_PW}'}\noutgoing: [{host: h, port: 5432}]\n")
     config = load(file, environment={"RENKEI_PW": "fictitious-secret"})
     assert "fictitious-secret" in config.ledger_url()
     for shown in (
@@ -174,3 +176,37 @@ def test_keys_and_token(tmp_path: Path, text: str, said: str) -> None:
         load(file, environment={"PIN": "8451"})
     assert said in caught.value.safe_detail
     assert "in-clear" not in str(caught.value)
+
+
+@pytest.mark.control("C-1-2-24")
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("parties: {city-cs: {adapter: juki_cs, url: 'https://198.51.100.7:443', peer: city-cs}}\n", "parties.city-cs.url"),
+        ("parties: {city-cs: {adapter: juki_cs, url: 'https://cs.example', peer: city-cs}}\n", "parties.city-cs.url"),
+        ("broker: {mode: external, external: {hosts: ['mq.example:5671']}}\n", "broker.external.hosts"),
+        ("ledger: {url: 'postgresql://u@db.example/d'}\n", "ledger.url"),
+    ],
+)
+def test_what_is_not_on_the_list_cannot_be_configured(write, text: str, place: str) -> None:
+    assert f"line 1: {place}: leads to" in refused(write(text))
+    for entry in ("{host: cs.example, port: 444}", "{network: 10.0.0.0/8}", "{host: other.example}"):
+        assert place in refused(write(f"{text}outgoing: [{entry}]\n"))
+
+
+@pytest.mark.control("C-1-2-24")
+def test_what_is_on_the_list_can_be_configured(write) -> None:
+    party = "parties: {{city-cs: {{adapter: juki_cs, url: 'https://{host}', peer: city-cs}}}}\noutgoing: [{entry}]\n"
+    for host, entry in (
+        ("cs.example", "{host: cs.example, port: 443, network: 10.0.0.0/8}"),
+        ("10.1.2.3:8443", "{network: 10.0.0.0/8, port: 8443}"),
+        ("10.1.2.3", "{host: 10.1.2.3}"),
+    ):
+        assert load(write(party.format(host=host, entry=entry)), environment={}).parties
+    assert "give host, network, or both" in refused(write("outgoing: [{port: 443}]\n"))
+
+
+def test_a_party_can_only_trust_an_authority_that_is_there(write) -> None:
+    party = "parties: {city-cs: {adapter: juki_cs, url: 'https://localhost', peer: city-cs, trust: lgwan}}\n"
+    assert "line 1: parties.city-cs.trust: there is no lgwan below certificates.trust" in refused(write(party))
+    assert load(write(f"{party}certificates: {{trust: {{lgwan: {{ca: a, crl: b}}}}}}\n"), environment={}).trust("lgwan").ca.name == "a"

@@ -66,7 +66,8 @@ POINTS = [point("postbox", HERE), point("gone", "no_such_module:X"), point("path
 def config_with(tmp_path: Path, settings: str = "{box: 1}", party: str = "post-office", adapter: str = "postbox", more: str = "") -> Config:
     file = tmp_path / "config.yaml"
     file.write_text(
-        f"parties:\n  {party}:\n    adapter: {adapter}\n    url: https://post.invalid\n    peer: post\n    settings: {settings}\n{more}",
+        f"parties:\n  {party}:\n    adapter: {adapter}\n    url: https://post.invalid\n    peer: post\n    settings: {settings}\n{more}"
+        "outgoing: [{host: post.invalid}]\n",
         encoding="utf-8",
     )
     return load(file, environment={})
