@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from certs.errors import CertificateError
 from certs.tls import Authority, client_context, server_context
+from gateway.audit.chainer import Chainer, ChainerOptions
+from gateway.audit.outside import OutsideFile
 from gateway.broker import BrokerEndpoint, Consumer, Publisher, topology
 from gateway.broker.node_files import GATEWAY_USER, NodeFolder
 from gateway.config import Config, read_secret
@@ -133,6 +135,11 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
         stack.push_async_callback(consumer.close)
         await liveness.start()
         stack.push_async_callback(liveness.stop)
+        # each process looks, one chains (R22); closed after all that writes entries, before the registration ends
+        chainer = audit_chainer(config, ledger, liveness, keys)
+        monitoring.watch_audit(chainer)
+        await chainer.start()
+        stack.push_async_callback(chainer.stop)
         yield Base(
             config=config,
             ledger=ledger,
@@ -144,6 +151,21 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
             parties=parties,
             monitoring=monitoring,
         )
+
+
+def audit_chainer(config: Config, ledger: Ledger, liveness: Liveness, keys: KeyStore) -> Chainer:
+    """What gathers audit entries into the chain, if this process is the one that does.
+
+    :raises ConfigurationError: the certificates of the time-stamping authority cannot be read.
+    """
+    stamps = config.audit.timestamp
+    stamper = None
+    if stamps is not None:
+        from gateway.audit.timestamp import TimeStamper
+
+        stamper = TimeStamper(stamps.url, stamps.ca, stamps.timeout_s)
+    options = ChainerOptions(instance=config.instance, checkpoint_s=config.audit.checkpoint_s)
+    return Chainer(ledger, liveness, keys, OutsideFile(config.checkpoints_file), options, stamper)
 
 
 def traits_of(party: BoundParty) -> PartyTraits:

@@ -161,6 +161,10 @@ class Ledger:
         """Stop deliveries to a party, or let them go on."""
         await self._submit(hk.PauseParty(party=party, actor=actor, paused=paused, reason=reason))
 
+    async def submit(self, operation: Any) -> Any:
+        """Any other operation of a group (:class:`gateway.ledger.unit.LedgerOperation`), and its result."""
+        return await self._submit(operation)
+
     async def _submit(self, operation: Any) -> Any:
         return await self.writer.submit(operation)
 
