@@ -252,6 +252,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.app import serve as serve_admin
     from gateway.admin.identity import Operators
     from gateway.admin.ledger_service import LedgerAdminService
+    from gateway.audit.service import LedgerAuditRecord
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
     from gateway.intake.https import HttpsDoor, open_door
@@ -325,7 +326,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             config, ledger, common.keys, common.parties, traits_of, broker=common.publisher, depth=common.consumer.depth
         )
         admin = config.admin
-        app = create_app(service, Operators.of(config))
+        app = create_app(service, Operators.of(config), LedgerAuditRecord(ledger, common.parties))
         tls = listener_context(config, admin.certificate)
         stack.push_async_callback((await serve_admin(app, host=admin.host, port=admin.port, tls=tls)).cleanup)
         with mark_ready(config.data_dir, "gateway"):

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from gateway.admin import bodies
+from gateway.admin.audit import AuditRecord, AuditRoutes
 from gateway.admin.identity import Actor, Operators, require
 from gateway.admin.problems import problem
 from gateway.admin.service import AdminService, RequestStatus, RequestView, Role, Seen
@@ -28,9 +29,10 @@ _ACTOR = web.RequestKey("actor", Actor)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def create_app(service: AdminService, operators: Operators) -> web.Application:
+def create_app(service: AdminService, operators: Operators, audit: AuditRecord | None = None) -> web.Application:
     """The application; serve it with a context from :func:`certs.tls.server_context` only (see :func:`serve`)."""
     api = _Api(service)
+    record = AuditRoutes(audit)
     viewer, operator, approver = Role.VIEWER, Role.OPERATOR, Role.APPROVER
     app = web.Application(middlewares=[_edge(operators)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes(
@@ -53,6 +55,10 @@ def create_app(service: AdminService, operators: Operators) -> web.Application:
             web.post(f"{BASE}/requests/{{request_id}}/withdraw", api.withdraw),
             web.post(f"{BASE}/parties/{{party}}/pause", _for(operator, api.pause)),
             web.post(f"{BASE}/parties/{{party}}/resume", _for(operator, api.resume)),
+            web.get(f"{BASE}/audit/entries", _for(viewer, record.entries)),
+            web.get(f"{BASE}/audit/checkpoints", _for(viewer, record.checkpoints)),
+            web.get(f"{BASE}/audit/scope", _for(viewer, _named(record.scope))),
+            web.get(f"{BASE}/audit/export", _for(viewer, _named(record.export))),
         ]
     )
     return app
@@ -79,6 +85,15 @@ def _for(role: Role, handler: _Handler) -> _Handler:
         return await handler(request)
 
     return checked
+
+
+def _named(handler: Callable[[web.Request, str], Awaitable[web.StreamResponse]]) -> _Handler:
+    """For handlers that put the person on record."""
+
+    async def named(request: web.Request) -> web.StreamResponse:
+        return await handler(request, request[_ACTOR].name)
+
+    return named
 
 
 def _edge(operators: Operators) -> Middleware:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.errors import GatewayError
+from gateway.errors import InputRefused
 
 
-class AuditError(GatewayError):
+class AuditError(InputRefused):
     """The record, or a part of it that was given to be verified, is not what it must be."""

@@ -1,4 +1,4 @@
-"""Verification of the chain: what is wrong, and where, each by a finding of its own code (docs/audit.md lists them).
+"""Verification of the chain: what is wrong, and where, each by a finding of its own code (``words.py`` lists them).
 
 One engine for both sources, the ledger and an export. It goes through the blocks in order, holds each entry against the leaf that its
 block keeps of it, each block against its digest and the one before, and the whole against the signed checkpoints, those from outside the
@@ -19,26 +19,6 @@ from gateway.audit.errors import AuditError
 
 MOST: Final = 1000
 """Findings that are listed; more are only counted."""
-
-CODES: Final = {
-    "entry-changed": "an entry is not what it was when it was chained",
-    "entry-deleted": "an entry of a block is gone",
-    "entry-inserted": "an entry that no block knows",
-    "entry-reordered": "an entry stands in another place than the one where it was chained",
-    "entry-malformed": "an entry's detail is no JSON object",
-    "block-changed": "a block is not what the one after it names",
-    "block-deleted": "blocks are missing",
-    "block-reordered": "blocks stand in another order than their numbers",
-    "block-malformed": "a part of the export is no block",
-    "chain-truncated": "the end of the chain is missing: a signed checkpoint names a later block",
-    "chain-forked": "there are two versions of the chain",
-    "checkpoint-changed": "a checkpoint does not follow the one before",
-    "checkpoint-missing": "checkpoints are missing",
-    "checkpoint-signature": "a checkpoint is not signed by the key that it names",
-    "checkpoint-key": "a checkpoint is signed by a key that is not to be trusted",
-    "checkpoint-malformed": "this is not a checkpoint",
-    "audit-timestamp": "a time stamp is not valid for its checkpoint",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
