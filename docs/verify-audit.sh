@@ -57,6 +57,7 @@ last=$(tail -n 1 "$work/numbers")
 cp "$export_folder/checkpoints.txt" "$work/own"
 split_checkpoints() { # FILE PREFIX
     awk -v prefix="$2" 'BEGIN { RS = ""; FS = "\n" }
+        $NF == "cut off" { next }  # a write that a crash cut short; what it said follows again
         { number = $1; sub(/^renkei audit checkpoint /, "", number)
           if (number !~ /^[0-9]+$/) { print "?" ; next }
           text = prefix "." number ".text"; signature = prefix "." number ".signature"

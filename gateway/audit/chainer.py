@@ -133,8 +133,9 @@ class Chainer:
             await asyncio.sleep(LOOK_S)
             try:
                 await self.once()
-            except ops.LeaseLost:
+            except (ops.LeaseLost, OperationFailed) as error:  # somebody else has chained, or taken a number: look anew
                 self._held = None
+                self._note(error)
             except GatewayError as error:
                 self._note(error)
             except Exception as error:  # never ends silently: told, and tried again
@@ -188,10 +189,7 @@ class Chainer:
             if built is None:
                 break
             size = ops.size_of(built.leaves)
-            try:
-                await self._ledger.submit(ops.AddBlock(held=self._held, block=built, chain=chain, size=size))
-            except OperationFailed as error:  # the same digest as "previous" twice: somebody else has chained
-                raise ops.LeaseLost from error
+            await self._ledger.submit(ops.AddBlock(held=self._held, block=built, chain=chain, size=size))
             head = built
             if built.entries < GROUP:
                 break  # what came meanwhile is chained at the next look, in one piece
@@ -240,12 +238,9 @@ class Chainer:
                 next_key=next_key,
             )
         )
-        try:
-            await self._ledger.submit(
-                ops.AddCheckpoint(held=self._held, number=number, block=head.number, text=signed.text, signature=signed.signature)
-            )
-        except OperationFailed as error:
-            raise ops.LeaseLost from error
+        await self._ledger.submit(
+            ops.AddCheckpoint(held=self._held, number=number, block=head.number, text=signed.text, signature=signed.signature)
+        )
         self._outside_due = True
         return signed
 

@@ -149,7 +149,7 @@ def fingerprint(public: str) -> str:
         raise AuditError("audit-key", "this is not a public key in Base64") from error
 
 
-_STANZA = re.compile(rf"({TITLE} [0-9]+\n(?:[a-z-]+ [^\n]*\n)+?)signature ([A-Za-z0-9+/=]+)\n?")
+_STANZA = re.compile(rf"(?:\A|(?<=\n))({TITLE} [0-9]+\n(?:[a-z-]+ [^\n]*\n)+?)signature ([A-Za-z0-9+/=]+)\n\n")
 
 
 def parse(text: str) -> list[Signed]:
@@ -158,9 +158,8 @@ def parse(text: str) -> list[Signed]:
 
     :raises AuditError: ``checkpoint-malformed``: there is something in it, but no checkpoint.
     """
-    pieces = [each for each in re.split(r"\n{2,}", text) if each.strip()]
-    found = [Signed(text=match[1], signature=_signature(match[2])) for each in pieces if (match := _STANZA.fullmatch(each.lstrip("\n")))]
-    if pieces and not found and not pieces[0].startswith(TITLE[: len(pieces[0])]):
+    found = [Signed(text=match[1], signature=_signature(match[2])) for match in _STANZA.finditer(text)]
+    if not found and text.strip() and not text.startswith(TITLE[: len(text)]):
         raise AuditError("checkpoint-malformed", "this file holds no checkpoints")
     return found
 

@@ -17,6 +17,7 @@ from gateway.errors import Unavailable
 
 TAIL_BYTES: Final = 8192
 """The end of the file that holds its last checkpoint for certain."""
+CUT_OFF: Final = b"\ncut off\n\n"
 MANY: Final = 10_000
 
 
@@ -70,9 +71,9 @@ class OutsideFile:
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
                 size = os.fstat(descriptor).st_size
-                # what a write left that was cut short is closed off by an empty line; readers skip it
+                # what a write left that was cut short is marked as such; readers pass it over
                 broken = size > 0 and os.pread(descriptor, 2, max(0, size - 2)) != b"\n\n"
-                os.write(descriptor, (b"\n\n" if broken else b"") + "".join(each.stanza() for each in missing).encode())
+                os.write(descriptor, (CUT_OFF if broken else b"") + "".join(each.stanza() for each in missing).encode())
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

@@ -175,6 +175,21 @@ def _key(report: Report, said: Checkpoint, before: Checkpoint | None, announced:
     return said.next_key or announced
 
 
+def agree(outside: Sequence[Given], known: Iterable[str], last_block: int) -> str:
+    """In one line, what the checkpoints outside and those of the ledger do not agree on; empty: they do, as far as a glance tells."""
+    texts = set(known)
+    for each in outside:
+        try:
+            said = each.signed.verify()
+        except AuditError as error:
+            return error.safe_detail
+        if said.block > last_block:
+            return f"the chain is cut off: checkpoint {said.number} outside names block {said.block}, the ledger ends with {last_block}"
+        if each.signed.text not in texts:
+            return f"the ledger does not have checkpoint {said.number} as it stands outside"
+    return ""
+
+
 # ---- blocks --------------------------------------------------------------------------------------------------------------------------
 
 

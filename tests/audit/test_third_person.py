@@ -93,9 +93,8 @@ def test_the_third_person_sees_what_was_cut_off(auditor: Auditor) -> None:
 
 
 def test_the_third_person_trusts_the_given_key_only(auditor: Auditor, tmp_path: Path) -> None:
-    subprocess.run(
-        ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(tmp_path / "k")], check=True
-    )
-    subprocess.run(["openssl", "pkey", "-in", str(made), "-pubout", "-out", str(auditor.key)], check=True)
+    made = str(tmp_path / "k")
+    subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", made], check=True)
+    subprocess.run(["openssl", "pkey", "-in", made, "-pubout", "-out", str(auditor.key)], check=True)
     code, said = auditor.run()
     assert (code, "neither given nor announced" in said) == (1, True), said
