@@ -281,6 +281,7 @@ def export(
                     token=base64.b64decode(each["timestamp"]) if each["timestamp"] else None,
                 )
                 for each in found
+                if last is None or each["block"] <= last
             ]
             size, count = exporting.write(folder, client.stream("audit", "export", query=query), checkpoints), len(checkpoints)
     if as_json:
@@ -296,7 +297,8 @@ def _export_ledger(config: Config, folder: Path, first: int, last: int | None) -
 
     engine = _engine(config)
     try:
-        checkpoints = exporting.stamped(engine.read_here(queries.checkpoints))
+        known = engine.read_here(queries.checkpoints)
+        checkpoints = exporting.stamped(each for each in known if last is None or each.block <= last)
         head = engine.read_here(queries.head)
         end = min(last or 2**31, head.number if head is not None else 0)
         source = LedgerSource(engine.read_here, after=first - 1, up_to=end)

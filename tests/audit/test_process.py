@@ -288,7 +288,7 @@ async def test_a_checkpoint_that_was_cut_short_on_disk_is_followed_by_whole_ones
     small.outside.write_text(whole[:left])
     await small.fill(1)
     assert small.verify().ok
-    assert [each.read().number for each in read_file(small.outside)] == [1, 2, 3]
+    assert sorted({each.read().number for each in read_file(small.outside)}) == [1, 2, 3]
     assert small.outside.read_text().startswith(whole[:left])
 
 
