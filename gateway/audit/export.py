@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from gateway.audit.canonical import Block, Row, line
+from gateway.audit.canonical import Block, line
 from gateway.audit.checkpoint import Signed, fingerprint, parse, public_pem
 from gateway.audit.errors import AuditError
 from gateway.audit.queries import Checkpointed
@@ -30,7 +30,7 @@ class Stamped:
     token: bytes | None
 
 
-def block_text(block: Block, rows: Sequence[Row]) -> bytes:
+def block_text(block: Block, rows: Sequence[Sequence[Any]]) -> bytes:
     """A block as it stands in an export: the bytes that its digest is over, if nothing was touched."""
     return block.head() + b"".join(line(row) + b"\n" for row in rows)
 

@@ -12,13 +12,14 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from gateway.audit import queries
-from gateway.audit.canonical import Block, Row, is_object, line
+from gateway.audit.canonical import COLUMNS, Block, line
 from gateway.audit.verify import Piece, Report, first_link
 
 Read = Callable[[Callable[[Connection], Any]], Any]
 """Runs a query: :meth:`gateway.ledger.engine.LedgerEngine.read_here`."""
 PAGE_BLOCKS: Final = 200
-PAGE_ENTRIES: Final = 8000
+PAGE_ENTRIES: Final = 4000
+_BLOCK: Final = COLUMNS.index("block")
 
 
 class LedgerSource:
@@ -37,41 +38,35 @@ class LedgerSource:
     def pieces(self, report: Report) -> Iterator[Piece]:
         """See :class:`~gateway.audit.verify.Source`."""
         for block, rows in self.blocks():
-            lines = []
-            misplaced = []
-            for row in rows:
-                if row.block != block.number:
-                    misplaced.append(row.id)
-                if not is_object(row.detail):
-                    report.add("entry-malformed", "its detail is no JSON object", block=block.number, entry=row.id)
-                lines.append((row.id, line(row)))
+            lines = [(row[0], line(row)) for row in rows]
+            misplaced = [row[0] for row in rows if row[_BLOCK] != block.number]
             piece = Piece(block=block, lines=lines, digest=block.digest_over(each for _, each in lines), misplaced=misplaced)
             if block.number == 1:
                 first_link(report, piece, self.chain)
             yield piece
 
-    def blocks(self) -> Iterator[tuple[Block, list[Row]]]:
-        """Blocks in order, each with those of its entries that are there, in the order of its leaves."""
+    def blocks(self) -> Iterator[tuple[Block, list[Sequence[Any]]]]:
+        """Blocks in order, each with those of its entries that are there, in the order of its leaves; columns as in ``Row``."""
         after = self._after
         while after < self._up_to:
             page = self._read(partial(self._page, after=after))
             if not page:
                 return
             for block, rows in page:
-                self._found += sum(row.block is not None for row in rows)
+                self._found += sum(row[_BLOCK] is not None for row in rows)
                 yield block, rows
                 after = block.number
 
-    def _page(self, conn: Connection, after: int) -> list[tuple[Block, list[Row]]]:
-        taken: list[Block] = []
+    def _page(self, conn: Connection, after: int) -> list[tuple[Block, list[Sequence[Any]]]]:
+        taken: list[tuple[Block, tuple[str, ...]]] = []
         entries = 0
         for block in queries.blocks(conn, after, PAGE_BLOCKS):
             if block.number > self._up_to or (taken and entries + block.entries > PAGE_ENTRIES):
                 break
-            taken.append(block)
+            taken.append((block, block.ids()))
             entries += block.entries
-        rows = {row.id: row for row in queries.entries(conn, [each for block in taken for each in block.ids()])}
-        return [(block, [rows[each] for each in block.ids() if each in rows]) for block in taken]
+        rows = queries.entries(conn, [each for _, ids in taken for each in ids])
+        return [(block, [rows[each] for each in ids if each in rows]) for block, ids in taken]
 
     def finish(self, report: Report) -> None:
         """Entries that say they are in a block which does not know them."""

@@ -9,7 +9,6 @@ FINDINGS: Final[dict[str, tuple[str, str]]] = {
     "entry-deleted": ("an entry of a block is gone", "ブロックの記録が失われています（削除）"),
     "entry-inserted": ("an entry that its block does not know", "ブロックにない記録があります（挿入）"),
     "entry-reordered": ("an entry stands in another place than where it was chained", "記録の位置が連鎖時と異なります（並べ替え）"),
-    "entry-malformed": ("an entry's detail is no JSON object", "記録の詳細が JSON オブジェクトではありません"),
     "block-changed": ("a block is not what it was", "ブロックが改変されています"),
     "block-deleted": ("blocks are missing", "ブロックが欠けています（削除）"),
     "block-reordered": ("blocks stand in another order than their numbers", "ブロックの順序が番号と異なります（並べ替え）"),

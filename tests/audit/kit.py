@@ -9,6 +9,7 @@ from typing import Any, Self
 from sqlalchemy import text
 
 from gateway.audit import queries
+from gateway.audit.canonical import Block, Row
 from gateway.audit.chainer import Chainer, ChainerOptions
 from gateway.audit.checkpoint import Signed, Signer, fingerprint
 from gateway.audit.outside import OutsideFile, read_file
@@ -89,6 +90,10 @@ class Record:
 
     def ids(self, block: int) -> list[str]:
         return [e for each in self.ledger.engine.read_here(lambda c: queries.blocks(c, block - 1, 1)) for e in each.ids()]
+
+    def rows(self, block: Block) -> list[Row]:
+        found = self.ledger.engine.read_here(lambda c: queries.entries(c, block.ids()))
+        return [Row._make(found[each]) for each in block.ids()]
 
     def given(self, *, outside: bool = True) -> list[Given]:
         """The checkpoints that there are."""

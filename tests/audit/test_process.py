@@ -310,6 +310,7 @@ async def test_renkei_check_finds_a_ledger_that_was_cut_back(small: Record, tmp_
 async def test_what_outsiders_trigger_is_counted_in_an_entry_and_chained_like_any_other(small: Record) -> None:
     await small.write("connections-refused", peer="192.0.2.1", count_of_minute=41)
     await small.chainer.once(reason="test")
-    [row] = small.ledger.engine.read_here(lambda conn: list(queries.entries(conn, small.ids(1))))
+    [block] = small.ledger.engine.read_here(lambda conn: queries.blocks(conn, 0, 1))
+    [row] = small.rows(block)
     assert (row.kind, '"count_of_minute":41' in row.detail, row.block) == ("connections-refused", True, 1)
     assert small.verify().ok
