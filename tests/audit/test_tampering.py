@@ -92,9 +92,7 @@ async def test_a_block_whose_leaves_were_changed_with_its_entry(record: Record) 
     victim = record.ids(3)[1]
     record.tamper(CHANGED, id=victim)
     [block] = record.ledger.engine.read_here(lambda c: queries.blocks(c, 2, 1))
-    rebuilt = build(
-        list(record.ledger.engine.read_here(lambda c: list(queries.entries(c, block.ids())))), after=None, chain="x", at=block.at
-    )
+    rebuilt = build(record.rows(block), after=None, chain="x", at=block.at)
     record.tamper("UPDATE audit_block SET leaves = :leaves WHERE number = 3", leaves="\n".join(rebuilt.leaves))
     assert codes(record.verify()) == [("block-changed", 3)]
 
