@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from certs.errors import CertificateError
 from certs.tls import Authority, client_context, server_context
+from gateway import memory
 from gateway.audit.chainer import Chainer, ChainerOptions
 from gateway.audit.outside import OutsideFile
 from gateway.broker import BrokerEndpoint, Consumer, Publisher, topology
@@ -239,6 +240,7 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
         work = Worker(common.ledger, common.liveness, common.consumer, common.publisher, runners, recreate=recreate)
         await work.start()
         stack.push_async_callback(work.stop)
+        memory.settle()
         with mark_ready(config.data_dir, "worker"):
             await stop.wait()
 
@@ -329,6 +331,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         app = create_app(service, Operators.of(config), LedgerAuditRecord(ledger, common.parties))
         tls = listener_context(config, admin.certificate)
         stack.push_async_callback((await serve_admin(app, host=admin.host, port=admin.port, tls=tls)).cleanup)
+        memory.settle()
         with mark_ready(config.data_dir, "gateway"):
             await stop.wait()
 

@@ -274,12 +274,20 @@ async def recreate(endpoint: BrokerEndpoint, topology: Topology, queue: str, *, 
         raise ConfigurationError(
             "broker-queue-not-expendable", f"queue {queue} holds messages that exist nowhere else; it is not recreated"
         )
-    if await usable(endpoint, queue):
-        return False
-    async with session(endpoint, name="renkei recreate") as broker:
-        await broker.call("queue_delete", queue=queue, timeout_s=call_timeout_s)
-    await declare(endpoint, topology.only(queue), call_timeout_s=call_timeout_s)
-    return True
+    for attempt in range(_ATTEMPTS):
+        if await usable(endpoint, queue):
+            return False
+        try:
+            async with session(endpoint, name="renkei recreate") as broker:
+                await broker.call("queue_delete", queue=queue, timeout_s=call_timeout_s)
+            await declare(endpoint, topology.only(queue), call_timeout_s=call_timeout_s)
+            return True
+        except ChannelClosed as error:
+            # another process is at it, too, and deleted the queue before it was bound (404), or while it was being deleted
+            if error.reply_code not in {0, 404, 541} or attempt == _ATTEMPTS - 1:
+                raise
+            await asyncio.sleep(0.2 * (attempt + 1))
+    raise AssertionError("unreachable")
 
 
 async def depth(endpoint: BrokerEndpoint, queue: str) -> QueueDepth:

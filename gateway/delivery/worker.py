@@ -85,7 +85,7 @@ class Worker:
         self._parties = [_Party(runner, []) for runner in runners]
         self._recreate = recreate
         self._tasks: list[asyncio.Task[None]] = []
-        self._mending: set[asyncio.Task[None]] = set()
+        self._mending: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         """Consume and look."""
@@ -117,9 +117,11 @@ class Worker:
         )
 
     def _unusable(self, queue: str) -> None:
+        if queue in self._mending:
+            return  # a second one would delete what the first has just declared
         task = asyncio.create_task(self._mend(queue), name=f"recreate {queue}")
-        self._mending.add(task)
-        task.add_done_callback(self._mending.discard)
+        self._mending[queue] = task
+        task.add_done_callback(lambda _: self._mending.pop(queue, None))
 
     async def _mend(self, queue: str) -> None:
         """R15a. The bells that were in it are not missed: the look-up finds their keys."""

@@ -80,6 +80,7 @@ async def test_a_queue_declared_just_before_the_kill_rings_again(broker_node: Em
     repairs: list[asyncio.Task[bool]] = []
 
     def repair(queue: str) -> None:
+        # as several processes would that find it unusable, and do not know of one another
         repairs.append(asyncio.create_task(topology.recreate(endpoint, names.topology, queue)))
 
     consumer = Consumer(endpoint, name="c", on_unusable=repair, unusable_after_s=3)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 import pytest
 
 from gateway.broker import BrokerEndpoint, Consumer, Delivery, Publisher, topology
+from gateway.broker.connection import session
 from gateway.broker.errors import Nacked, NotConnected, Unroutable
 from gateway.errors import BrokerUnavailable
 from tests.support.broker import Names, until
@@ -403,8 +404,6 @@ async def test_closing_waits_for_the_handlers_and_tells_their_acks(
 async def test_a_deleted_queue_ends_the_subscription_until_it_is_back(
     publisher: Publisher, consumer: Consumer, endpoint: BrokerEndpoint, declared: Names
 ) -> None:
-    from gateway.broker.connection import session
-
     inbox = Inbox()
     subscription = await consumer.subscribe(declared.live, prefetch=5, on_delivery=inbox)
     async with session(endpoint, name="admin") as broker:
@@ -436,3 +435,13 @@ async def test_a_queue_that_stays_unusable_is_reported_and_recreated(endpoint: B
     assert (await inbox.next()).body == b"key"
     await publisher.close()
     await consumer.close(drain_s=0)
+
+
+@pytest.mark.rule("R15a")
+async def test_several_processes_recreate_a_queue_at_the_same_time(endpoint: BrokerEndpoint, names: Names) -> None:
+    """Each finds it unusable (it is not there), and some delete what others have just declared and are about to bind."""
+    for _ in range(5):
+        await asyncio.gather(*(topology.recreate(endpoint, names.topology, names.live) for _ in range(4)))
+        assert await topology.usable(endpoint, names.live)
+        async with session(endpoint, name="admin") as broker:
+            await broker.call("queue_delete", queue=names.live)
