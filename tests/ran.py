@@ -6,12 +6,15 @@ Works with pytest-xdist: reports of its processes arrive at the one that was sta
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 OPTION = "--ran"
+_GROUP = re.compile(r"(?<=[\w\]])@[\w.-]+\Z")
+"""What pytest-xdist adds to the id of a test in a group."""
 
 
 class Ran:
@@ -22,9 +25,10 @@ class Ran:
         self.outcomes: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        before = self.outcomes.get(report.nodeid, "passed")
+        node = _GROUP.sub("", report.nodeid)
+        before = self.outcomes.get(node, "passed")
         if report.when == "call" or report.outcome != "passed":
-            self.outcomes[report.nodeid] = report.outcome if before == "passed" else before
+            self.outcomes[node] = report.outcome if before == "passed" else before
 
     def pytest_sessionfinish(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)

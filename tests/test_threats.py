@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from tests import threats
+from tests.ran import Ran
 from tests.threats import Attack, Threat, load, missing, not_run, page
 
 pytest_plugins = ["pytester"]
@@ -85,3 +87,10 @@ def test_what_ran_is_written_down(pytester: pytest.Pytester, tmp_path: Path) -> 
         "test_it.py::test_two": "skipped",
         "test_it.py::test_three": "failed",
     }
+
+
+def test_the_group_that_xdist_adds_is_no_part_of_the_id(tmp_path: Path) -> None:
+    noted = Ran(tmp_path / "ran.json")
+    for node in ("a.py::test_b@town", "a.py::test_c[x@y]@town", "a.py::test_c[x@y]"):
+        noted.pytest_runtest_logreport(SimpleNamespace(nodeid=node, when="call", outcome="passed"))
+    assert list(noted.outcomes) == ["a.py::test_b", "a.py::test_c[x@y]"]
