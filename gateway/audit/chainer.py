@@ -82,6 +82,7 @@ class Chainer:
         self._held: ops.Held | None = None
         self._checkpoint_due = 0.0
         self._outside_due = False
+        self._looked_at = time.monotonic()
         self.state: queries.ChainState | None = None
         """As of the last look."""
         self.failed: GatewayError | None = None
@@ -96,8 +97,10 @@ class Chainer:
 
     @property
     def age_s(self) -> float:
-        """How long the oldest unchained entry has waited, as of the last look."""
-        return 0.0 if self.state is None else self.state.age_s
+        """How long the oldest unchained entry has waited, in seconds: as of the last look, and since then."""
+        if self.state is None or self.state.oldest_at is None:
+            return 0.0
+        return self.state.age_s + time.monotonic() - self._looked_at
 
     async def start(self) -> None:
         """Look for the first time soon, and go on."""
@@ -122,6 +125,8 @@ class Chainer:
         """For ``/readyz``. Raises Unavailable while entries stay unchained or checkpoints unwritten."""
         if self._task is not None and self._task.done():
             raise Unavailable("audit-stopped", "a bug has stopped the chaining of audit entries in this process: restart it")
+        if self._task is not None and time.monotonic() - self._looked_at > BEHIND_S:
+            raise Unavailable("audit-stopped", "nobody in this process has looked at the audit entries for a while")
         if self.age_s > BEHIND_S:
             code = f" ({self.failed.code})" if self.failed is not None else ""
             raise Unavailable("audit-behind", f"audit entries have not been chained for {self.age_s:.0f} s{code}")
@@ -150,10 +155,13 @@ class Chainer:
     async def once(self, reason: str = "interval") -> None:
         """One look: take the lease if it is free, chain all there is, sign if it is time."""
         self.state = state = await self._ledger.read(queries.chain_state)
+        self._looked_at = time.monotonic()
         if not await self._lead(state):
             self.failed = None
             return
         head = await self._chain_all(state)
+        if head is not state.head:
+            self.state = await self._ledger.read(queries.chain_state)
         now = time.monotonic()
         if head is not None and (now >= self._checkpoint_due or reason != "interval"):
             self._checkpoint_due = now + self._options.checkpoint_s
