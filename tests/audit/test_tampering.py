@@ -97,6 +97,20 @@ async def test_a_block_whose_leaves_were_changed_with_its_entry(record: Record) 
     assert codes(record.verify()) == [("block-changed", 3)]
 
 
+async def test_a_block_made_anew_alone(small: Record) -> None:
+    """Entry, leaves and digest fit together; only the block after it still names the old one."""
+    await small.fill()
+    small.tamper(CHANGED, id=small.ids(3)[1])
+    [before, block] = small.ledger.engine.read_here(lambda c: queries.blocks(c, 1, 2))
+    rebuilt = build(small.rows(block), after=before, chain="x", at=block.at)
+    small.tamper(
+        "UPDATE audit_block SET leaves = :leaves, digest = :digest WHERE number = 3",
+        leaves="\n".join(rebuilt.leaves),
+        digest=rebuilt.digest,
+    )
+    assert codes(small.verify()) == [("block-changed", 3)]
+
+
 async def test_a_deleted_block(record: Record) -> None:
     await record.fill()
     for victim in record.ids(3):
