@@ -103,11 +103,8 @@ async def test_a_block_made_anew_alone(small: Record) -> None:
     small.tamper(CHANGED, id=small.ids(3)[1])
     [before, block] = small.ledger.engine.read_here(lambda c: queries.blocks(c, 1, 2))
     rebuilt = build(small.rows(block), after=before, chain="x", at=block.at)
-    small.tamper(
-        "UPDATE audit_block SET leaves = :leaves, digest = :digest WHERE number = 3",
-        leaves="\n".join(rebuilt.leaves),
-        digest=rebuilt.digest,
-    )
+    statement = "UPDATE audit_block SET leaves = :leaves, digest = :digest WHERE number = 3"
+    small.tamper(statement, leaves="\n".join(rebuilt.leaves), digest=rebuilt.digest)
     assert codes(small.verify()) == [("block-changed", 3)]
 
 
