@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from certs.errors import CertificateError
 from certs.peer import Authority
 from gateway import memory
+from gateway.audit.chainer import Chainer, ChainerOptions
+from gateway.audit.outside import OutsideFile
 from gateway.broker import BrokerEndpoint, Consumer, Publisher, topology
 from gateway.broker.node_files import GATEWAY_USER, NodeFolder
 from gateway.config import Config, read_secret
@@ -130,8 +132,6 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
         monitoring.watch_ledger(liveness)
         monitoring.watch_broker(publisher, consumer)
         refusals = Refusals(ledger.record_refusals, count=metrics.peer_refused)
-        refusals.start()
-        stack.push_async_callback(refusals.stop)
         authority = authority_of(config)
         page = monitoring.page(listener_context(config, config.metrics.certificate), authority, refusals)
         await stack.enter_async_context(page)
@@ -142,6 +142,13 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
         stack.push_async_callback(consumer.close)
         await liveness.start()
         stack.push_async_callback(liveness.stop)
+        # each process looks, one chains (R22); closed after all that writes entries, before the registration ends
+        chainer = audit_chainer(config, ledger, liveness, keys)
+        monitoring.watch_audit(chainer)
+        await chainer.start()
+        stack.push_async_callback(chainer.stop)
+        refusals.start()  # after the chainer, so that what it writes as it stops is chained too
+        stack.push_async_callback(refusals.stop)
         yield Base(
             config=config,
             ledger=ledger,
@@ -155,6 +162,21 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
             refusals=refusals,
             authority=authority,
         )
+
+
+def audit_chainer(config: Config, ledger: Ledger, liveness: Liveness, keys: KeyStore) -> Chainer:
+    """What gathers audit entries into the chain, if this process is the one that does.
+
+    :raises ConfigurationError: the certificates of the time-stamping authority cannot be read.
+    """
+    stamps = config.audit.timestamp
+    stamper = None
+    if stamps is not None:
+        from gateway.audit.timestamp import TimeStamper
+
+        stamper = TimeStamper(stamps.url, stamps.ca, stamps.timeout_s)
+    options = ChainerOptions(instance=config.instance, checkpoint_s=config.audit.checkpoint_s)
+    return Chainer(ledger, liveness, keys, OutsideFile(config.checkpoints_file), options, stamper)
 
 
 def traits_of(party: BoundParty) -> PartyTraits:
@@ -247,6 +269,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.identity import Operators
     from gateway.admin.keys import KeyAdmin
     from gateway.admin.ledger_service import LedgerAdminService
+    from gateway.audit.service import LedgerAuditRecord
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
     from gateway.intake.https import HttpsDoor, open_door
@@ -332,7 +355,11 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         )
         admin = config.admin
         app = create_app(
-            service, Operators.of(config, common.authority), KeyAdmin(ledger, common.keys, custodian, tables()), common.refusals
+            service,
+            Operators.of(config, common.authority),
+            keys=KeyAdmin(ledger, common.keys, custodian, tables()),
+            audit=LedgerAuditRecord(ledger, common.parties),
+            witness=common.refusals,
         )
         tls = listener_context(config, admin.certificate)
         stack.push_async_callback((await serve_admin(app, host=admin.host, port=admin.port, tls=tls, **watched)).cleanup)

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlencode
@@ -65,11 +65,32 @@ class AdminClient:
         """The bytes at that path."""
         return self._call("GET", path)
 
+    def stream(self, *path: str, query: Mapping[str, str] | None = None, piece: int = 1 << 20) -> Iterator[bytes]:
+        """The bytes at that path, of any length, in pieces; ``admin-cut-off`` if they end too early."""
+        answer = self._ask("GET", path, query, None)
+        if answer.status >= 400:
+            raise _error_of(answer.status, answer.read(ANSWER_LIMIT))
+        try:
+            while part := answer.read(piece):
+                yield part
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable("admin-cut-off", t("admin.unreachable", address=self._address)) from error
+
     def post(self, *path: str, body: Mapping[str, Any]) -> Any:
         """Post ``body`` and return the JSON answer."""
         return json.loads(self._call("POST", path, body=json.dumps(body).encode()))
 
     def _call(self, method: str, path: tuple[str, ...], *, query: Mapping[str, str] | None = None, body: bytes | None = None) -> bytes:
+        answer = self._ask(method, path, query, body)
+        try:
+            content = answer.read(ANSWER_LIMIT)
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable("admin-unreachable", t("admin.unreachable", address=self._address)) from error
+        if answer.status >= 400:
+            raise _error_of(answer.status, content)
+        return content
+
+    def _ask(self, method: str, path: tuple[str, ...], query: Mapping[str, str] | None, body: bytes | None) -> http.client.HTTPResponse:
         address = "/admin/v1/" + "/".join(quote(step, safe="") for step in path) + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "application/json", "Accept-Language": language()}
         if body is not None:
@@ -77,17 +98,13 @@ class AdminClient:
         try:
             self._connect()
             self._connection.request(method, address, body=body, headers=headers)
-            answer = self._connection.getresponse()
-            content = answer.read(ANSWER_LIMIT)
+            return self._connection.getresponse()
         except ssl.SSLError as error:
             raise PeerRefused("tls", t("admin.tls", address=self._address, reason=_reason(error))) from error
         except CertificateError as error:
             raise PeerRefused(error.code, t("admin.tls", address=self._address, reason=error.safe_detail)) from error
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable("admin-unreachable", t("admin.unreachable", address=self._address)) from error
-        if answer.status >= 400:
-            raise _error_of(answer.status, content)
-        return content
 
     def _connect(self) -> None:
         """Open the connection and make sure whose it is before anything is sent."""

@@ -161,6 +161,10 @@ TEXT: dict[str, tuple[str, str]] = {
     "command.pause": ("Start no more calls to a party; what is accepted waits.", "相手先への送信を止めます（受け付けは続きます）。"),
     "command.resume": ("Take a pause back.", "相手先への送信を再開します。"),
     "command.keys": ("The gateway's own keys: list, check, rotate.", "ゲートウェイ自身の鍵：一覧、点検、更新。"),
+    "command.audit": (
+        "The tamper-evident record: verify, export, show, breach scope.",
+        "改ざん検知可能な証跡：検証・書き出し・表示・漏えい範囲。",
+    ),
     "command.format": ("What the message types look like; check a file.", "電文種別の書式を表示し、ファイルを検査します。"),
     "command.simulate": ("Run a simulated party.", "相手先のシミュレーターを動かします。"),
     "command.demo": ("One day of a synthetic city, from register to party, reconciled.", "架空の市の一日分を流し、突き合わせます。"),

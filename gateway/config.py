@@ -394,6 +394,26 @@ class Metrics(Section):
     peers: list[PeerName] = Field(default=["monitor"], description="Names in client certificates that may read them.")
 
 
+class TimeStamps(Section):
+    """An RFC 3161 time-stamping authority."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$")] = Field(description="Where it takes requests.")
+    ca: FilePath = Field(description="PEM with its root, and intermediates that its answers lack.")
+    timeout_s: Seconds = 10.0
+
+
+class Audit(Section):
+    """The chain over the audit entries, and its signed checkpoints."""
+
+    checkpoint_s: Seconds = Field(default=60.0, description="A signed checkpoint so often, where there is anything new, and at each stop.")
+    checkpoints: FilePath | None = Field(
+        default=None,
+        description="Every checkpoint is appended to this file; put it onto another disk or machine. "
+        "Default: audit/checkpoints.txt below data_dir.",
+    )
+    timestamp: TimeStamps | None = Field(default=None, description="Without it checkpoints bear no time stamp of a third party.")
+
+
 class Log(Section):
     """Structured log on standard error; never personal data."""
 
@@ -426,6 +446,7 @@ class Config(Section):
     workers: Workers = Workers()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()
+    audit: Audit = Audit()
     log: Log = Log()
 
     @model_validator(mode="after")
@@ -496,6 +517,11 @@ class Config(Section):
     def day_keys_directory(self) -> Path:
         """Where the day keys are, which no backup may have."""
         return self.keys.day_directory or self.data_dir / "day-keys"
+
+    @property
+    def checkpoints_file(self) -> Path:
+        """Where every checkpoint of the audit chain is written outside the ledger."""
+        return self.audit.checkpoints or self.data_dir / "audit" / "checkpoints.txt"
 
     @property
     def broker_directory(self) -> Path:

@@ -22,6 +22,7 @@ from sqlalchemy import select
 from certs.errors import CertificateError
 from certs.path import load_certificates, load_crls
 from certs.peer import Authority
+from gateway.audit.chainer import Chainer
 from gateway.broker import Consumer, Publisher
 from gateway.config import Config
 from gateway.delivery.liveness import Liveness
@@ -137,6 +138,16 @@ class Monitoring:
                 raise BrokerUnavailable("queue-not-consumed", f"the broker does not let this process consume {', '.join(silent)}")
 
         self.checks["broker"] = check
+
+    def watch_audit(self, chainer: Chainer) -> None:
+        """Ready only while audit entries are chained by some process, and checkpoints are written outside the ledger (R22)."""
+        self.metrics.watch(
+            "renkei_audit_unchained_seconds",
+            "How long the oldest audit entry that is in no block has waited (R22).",
+            lambda: [({}, chainer.age_s)],
+        )
+        self.metrics.watch("renkei_audit_chaining", "1 while this process is the one that chains.", lambda: [({}, float(chainer.holds))])
+        self.checks["audit"] = chainer.check
 
     def watch_door(self, name: str, why_closed: Callable[[], Unavailable | None]) -> None:
         """Ready only while ``why_closed`` says None."""

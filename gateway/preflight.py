@@ -180,6 +180,39 @@ async def look_at_ledger(config: Config) -> list[Finding]:
     return findings
 
 
+async def look_at_audit(config: Config) -> list[Finding]:
+    """Audit entries are chained while the gateway runs, and the checkpoints outside the ledger are those of the ledger (R22)."""
+    from gateway.audit import queries
+    from gateway.audit.chainer import BEHIND_S
+    from gateway.audit.outside import read_file
+    from gateway.audit.verify import Given, agree
+    from gateway.ledger.engine import open_engine
+
+    url = config.ledger_url()
+    file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:") else None
+    if file is not None and not file.exists():
+        return [Finding(name="audit chain", ok=True, detail="nothing on record yet")]
+    outside = await asyncio.to_thread(read_file, config.checkpoints_file)
+    engine = open_engine(url, readers=1)
+    try:
+        state = await asyncio.to_thread(engine.read_here, queries.chain_state)
+        known = await asyncio.to_thread(engine.read_here, queries.checkpoints)
+    finally:
+        await engine.close()
+    running = state.holder is not None
+    behind = state.age_s > BEHIND_S
+    blocks = state.head.number if state.head is not None else 0
+    detail = f"{blocks} blocks" + (f"; the oldest entry that is not chained has waited {state.age_s:.0f} s" if behind else "")
+    remedy = "look for audit- in the log" if running else "renkei up: what a crash left over is chained then"
+    findings = [Finding(name="audit chain", ok=not behind, detail=detail, remedy=remedy if behind else "")]
+    given = [Given(signed=each, origin="outside") for each in outside]
+    apart = agree(given, [each.text for each in known], blocks)
+    last = known[-1].number if known else 0
+    remedy = f"renkei audit verify says what; {config.checkpoints_file.name} is the one to believe" if apart else ""
+    detail = apart or f"{len(outside)} in {config.checkpoints_file.name}, number {last} is the last"
+    return [*findings, Finding(name="audit checkpoints", ok=not apart, detail=detail, remedy=remedy)]
+
+
 async def look_at_parties(config: Config) -> list[Finding]:
     """Adapters with their settings, then each party: reachable, TLS both ways, credentials."""
     bound = bind_parties(config)
@@ -208,6 +241,7 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     ("disk", look_at_disk),
     ("broker", look_at_broker),
     ("ledger", look_at_ledger),
+    ("audit", look_at_audit),
     ("parties", look_at_parties),
 )
 

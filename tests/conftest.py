@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
+from tests import ran
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Processes that tests start run this tree, whatever is installed.
@@ -20,6 +22,14 @@ settings.load_profile("renkei")
 
 TOWNS = frozenset({"demo", "faults", "operations"})
 """Folders whose slow tests run whole gateways: never two of those at a time, for they measure how soon something happens."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(ran.OPTION, default=None, metavar="FILE", help="write down which tests ran and how they ended (tests/threats.py)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    ran.register(config)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist writes the groups down

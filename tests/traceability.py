@@ -36,7 +36,7 @@ RULES = {
     "R1": "scope of order", "R2": "numbers", "R3": "dependence", "R4": "the party's own numbers", "R5": "before the first byte",
     "R6": "liveness", "R7": "outcome", "R8": "taking over", "R9": "unknown", "R10": "in-call retry", "R11": "batches", "R12": "breaker",
     "R13": "commands", "R14": "replies", "R15": "bells", "R15a": "an unusable work queue", "R16": "intake", "R17": "same id",
-    "R18": "in-house delivery", "R19": "pressure", "R20": "groups", "R21": "settings",
+    "R18": "in-house delivery", "R19": "pressure", "R20": "groups", "R21": "settings", "R22": "audit",
 }  # fmt: skip
 LATER = {
     "R18": "no in-house consumer yet", "I7": "only who may send what to whom, so far", "I9": "no erasure yet",
@@ -92,7 +92,7 @@ def missing(traces: Traces) -> list[str]:
 
 def misspelt(traces: Traces) -> list[str]:
     """Marks that name no invariant and no rule."""
-    known = {"invariant": {*INVARIANTS}, "rule": {*RULES, "R22", "R23", "R24"}}
+    known = {"invariant": {*INVARIANTS}, "rule": {*RULES, "R23", "R24"}}
     return [f"{kind} {each}" for kind, ids in known.items() for each in traces[kind] if each not in ids]
 
 

@@ -16,6 +16,7 @@ from aiohttp.typedefs import Middleware
 
 from certs.peer import Authority
 from gateway.admin import bodies
+from gateway.admin.audit import AuditRecord, AuditRoutes
 from gateway.admin.identity import Actor, Operators, require
 from gateway.admin.problems import problem
 from gateway.admin.service import AdminService, KeyService, NotFound, RequestStatus, RequestView, Role, Seen
@@ -35,11 +36,17 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def create_app(
-    service: AdminService, operators: Operators, keys: KeyService | None = None, witness: Witness | None = None
+    service: AdminService,
+    operators: Operators,
+    *,
+    keys: KeyService | None = None,
+    audit: AuditRecord | None = None,
+    witness: Witness | None = None,
 ) -> web.Application:
     """The application; serve it with a context from :func:`certs.tls.server_context` only (see :func:`serve`)."""
     api = _Api(service)
     key_api = _KeyApi(keys)
+    record = AuditRoutes(audit)
     viewer, operator, approver = Role.VIEWER, Role.OPERATOR, Role.APPROVER
     app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes(
@@ -65,6 +72,10 @@ def create_app(
             web.post(f"{BASE}/requests/{{request_id}}/withdraw", api.withdraw),
             web.post(f"{BASE}/parties/{{party}}/pause", _for(operator, api.pause)),
             web.post(f"{BASE}/parties/{{party}}/resume", _for(operator, api.resume)),
+            web.get(f"{BASE}/audit/entries", _for(viewer, record.entries)),
+            web.get(f"{BASE}/audit/checkpoints", _for(viewer, record.checkpoints)),
+            web.get(f"{BASE}/audit/scope", _for(viewer, _named(record.scope))),
+            web.get(f"{BASE}/audit/export", _for(viewer, _named(record.export))),
         ]
     )
     return app
@@ -93,6 +104,15 @@ def _for(role: Role, handler: _Handler) -> _Handler:
         return await handler(request)
 
     return checked
+
+
+def _named(handler: Callable[[web.Request, str], Awaitable[web.StreamResponse]]) -> _Handler:
+    """For handlers that put the person on record."""
+
+    async def named(request: web.Request) -> web.StreamResponse:
+        return await handler(request, request[_ACTOR].name)
+
+    return named
 
 
 def _edge(operators: Operators, witness: Witness | None) -> Middleware:

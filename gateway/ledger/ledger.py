@@ -173,7 +173,7 @@ class Ledger:
         await self._submit(hk.PauseParty(party=party, actor=actor, paused=paused, reason=reason))
 
     async def submit(self, operation: Any) -> Any:
-        """Any other operation, by the one writer: work on keys, erasure. Rings nothing."""
+        """Any other operation of a group (:class:`gateway.ledger.unit.LedgerOperation`), and its result. Rings nothing."""
         return await self._submit(operation)
 
     async def _submit(self, operation: Any) -> Any:

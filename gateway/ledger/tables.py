@@ -7,6 +7,7 @@ digests (blind indexes); bodies only sealed (I5). ``gateway/ledger/migrations`` 
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Double,
@@ -208,7 +209,43 @@ audit_entry = Table(
     Column("party", String(64), nullable=True),
     Column("detail", String, nullable=False, comment="canonical JSON without personal data"),
     Column("block", Integer, nullable=True, comment="set when chained (R22)"),
+    # small: it holds only what was written since the last block
+    Index("audit_entry_unchained", "id", sqlite_where=text("block IS NULL"), postgresql_where=text("block IS NULL")),
     sqlite_with_rowid=False,
+)
+
+audit_block = Table(
+    "audit_block",
+    metadata,
+    Column("number", Integer, primary_key=True, comment="from 1, without gaps"),
+    Column("previous", LargeBinary, nullable=False, unique=True, comment="digest of the block before: unique, so that no chain can fork"),
+    Column("digest", LargeBinary, nullable=False, comment="SHA-256 of the block's text (docs/audit.md)"),
+    Column("at", Double, nullable=False, comment="when it was chained"),
+    Column("entries", Integer, nullable=False),
+    Column("total", BigInteger, nullable=False, comment="entries of the chain, this block included"),
+    Column("leaves", String, nullable=False, comment="id and shortened digest of each entry, in order: says which one was touched"),
+    comment="the chain over the audit entries (R22)",
+)
+
+audit_checkpoint = Table(
+    "audit_checkpoint",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("block", Integer, nullable=False),
+    Column("text", String, nullable=False, comment="what was signed (docs/audit.md)"),
+    Column("signature", LargeBinary, nullable=False, comment="ECDSA P-256 with SHA-256, DER"),
+    Column("token", LargeBinary, nullable=True, comment="RFC 3161 time-stamp response over the signature, DER"),
+    comment="signed heads of the chain; the same are written outside the ledger",
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("worker", String(36), nullable=False, comment="the registration that holds it: void when that one is (R6)"),
+    Column("epoch", Integer, nullable=False),
+    Column("taken_at", Double, nullable=False),
+    comment="work that one process does for all: chaining the audit entries",
 )
 
 command = Table(

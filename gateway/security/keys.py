@@ -46,6 +46,12 @@ class Kind(enum.Enum):
     """HMAC of contents: the identity of a message (R17) and what a command has seen (R13)."""
     JWE = "jwe"
     """P-256 pair: messages on queues are encrypted for it. The secret is PKCS #8 PEM."""
+    AUDIT = "audit"
+    """P-256 pair: signs the checkpoints of the audit chain (R22). The secret is PKCS #8 PEM."""
+
+
+PAIRS = frozenset({Kind.JWE, Kind.AUDIT})
+"""Kinds whose secret is a P-256 private key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +232,7 @@ class KeyStore:
             data = read_private(path)
         except KeyFileUnsafe as error:
             raise ConfigurationError(error.code, error.safe_detail) from error
-        key = Key(id=key_id, secret=data if kind is Kind.JWE else _decode(data, path))
+        key = Key(id=key_id, secret=data if kind in PAIRS else _decode(data, path))
         self._keys[kind, key_id] = key
         return key
 
@@ -276,7 +282,7 @@ class KeyStore:
             provider = self._token if self._kek_in_token and self._token is not None else self._files
             key_id = provider.prefix + key_id
             provider.make(key_id)
-        elif kind is Kind.JWE:
+        elif kind in PAIRS:
             pair = ec.generate_private_key(ec.SECP256R1())
             self._write_secret(kind, key_id, pair.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         else:

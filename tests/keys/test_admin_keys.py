@@ -117,7 +117,7 @@ async def api(safe: Safe, authority: TestAuthority, tmp_path: Path) -> AsyncIter
     file.write_text(CONFIGURATION.format(port=1, folder=authority.directory.parent))
     config = load(file, environment={})
     context = server_context(*config.certificate(), config.ca_file, config.crl_file)
-    app = create_app(MemoryService(), Operators.of(config), admin(safe))
+    app = create_app(MemoryService(), Operators.of(config), keys=admin(safe))
     runner = await serve(app, host="127.0.0.1", port=0, tls=context)
     file.write_text(CONFIGURATION.format(port=runner.addresses[0][1], folder=authority.directory.parent))
     yield file

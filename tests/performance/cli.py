@@ -6,9 +6,11 @@ Quote the ratios; the absolute numbers are those of one machine in one hour. ``b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import platform
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -25,7 +27,7 @@ from simulators.harness.town import Plan, Town
 from tests.performance import bells, cost, ledger, sealing
 from tests.performance.workload import POPULATION, SEED
 
-PARTS = ("rates", "cost", "batches", "bells", "ledger", "memory", "formats", "signatures", "sealing")
+PARTS = ("rates", "cost", "batches", "bells", "ledger", "memory", "formats", "signatures", "sealing", "audit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,7 @@ def bench(
         "memory": lambda: memory(memory_messages),
         "formats": formats,
         "sealing": sealing_costs,
+        "audit": lambda: audit(messages),
         "signatures": signatures,
     }
     results: list[Result] = []
@@ -214,6 +217,31 @@ async def sealing_costs() -> list[Result]:
     return [at_most(name, cost, "µs", 30) if "file" in name else told(name, cost, "µs") for name, cost in found.items()]
 
 
+async def audit(count: int) -> list[Result]:
+    """Verification of the audit chain, and what chaining takes of the CPU time that the gateway spends on a message at full traffic."""
+    from tests.performance import audit as module
+
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        alone = await asyncio.to_thread(module.measure, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        async with _town(Path(folder), records=1) as town:
+            await town.start()
+            await _end_to_end(town, count // 4, skip=0)
+            before, entries = _cpu_s(town), _entries(town)
+            await _end_to_end(town, count, skip=count // 4)
+            spent, each = (_cpu_s(town) - before) / count, (_entries(town) - entries) / count
+    return [
+        at_least("audit verify, ledger", alone["ledger"], "entries/s", 100_000),
+        at_least("audit verify, export", alone["export"], "entries/s", 100_000),
+        told("audit verify, ledger, by CPU time", alone["ledger_cpu"], "entries/CPU s"),
+        told("audit verify, export, by CPU time", alone["export_cpu"], "entries/CPU s"),
+        told("chaining an entry, database included", alone["chain_cpu_us"], "CPU us"),
+        told("audit entries for a message", each, "entries"),
+        told("a message in gateway and worker, chaining included", spent * 1e6, "CPU us"),
+        at_most("share of chaining in it", alone["chain_cpu_us"] * 1e-6 * each / spent * 100, "%", 10),
+    ]
+
+
 # ---- steps ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +321,22 @@ async def _until_journalled(town: Town, lines: int, timeout_s: float) -> float:
             if number == lines:
                 return datetime.fromisoformat(json.loads(line)["at"]).timestamp()
     raise RuntimeError("the journal has shrunk")
+
+
+def _cpu_s(town: Town) -> float:
+    """CPU time of the gateway's own processes so far, in seconds."""
+    ticks = 0
+    for name, pid in town.supervised().items():
+        if name != "broker":
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _entries(town: Town) -> int:
+    [ledger] = town.folder.rglob("renkei.db")
+    with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
+        return int(connection.execute("SELECT count(*) FROM audit_entry").fetchone()[0])
 
 
 def _resident_bytes(town: Town) -> dict[str, float]:

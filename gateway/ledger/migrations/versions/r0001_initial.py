@@ -14,6 +14,31 @@ depends_on = None
 def upgrade() -> None:
     """Build everything."""
     op.create_table(
+        "audit_block",
+        sa.Column("number", sa.Integer(), nullable=False, comment="from 1, without gaps"),
+        sa.Column("previous", sa.LargeBinary(), nullable=False, comment="digest of the block before: unique, so that no chain can fork"),
+        sa.Column("digest", sa.LargeBinary(), nullable=False, comment="SHA-256 of the block's text (docs/audit.md)"),
+        sa.Column("at", sa.Double(), nullable=False, comment="when it was chained"),
+        sa.Column("entries", sa.Integer(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False, comment="entries of the chain, this block included"),
+        sa.Column(
+            "leaves", sa.String(), nullable=False, comment="id and shortened digest of each entry, in order: says which one was touched"
+        ),
+        sa.PrimaryKeyConstraint("number"),
+        sa.UniqueConstraint("previous"),
+        comment="the chain over the audit entries (R22)",
+    )
+    op.create_table(
+        "audit_checkpoint",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("block", sa.Integer(), nullable=False),
+        sa.Column("text", sa.String(), nullable=False, comment="what was signed (docs/audit.md)"),
+        sa.Column("signature", sa.LargeBinary(), nullable=False, comment="ECDSA P-256 with SHA-256, DER"),
+        sa.Column("token", sa.LargeBinary(), nullable=True, comment="RFC 3161 time-stamp response over the signature, DER"),
+        sa.PrimaryKeyConstraint("number"),
+        comment="signed heads of the chain; the same are written outside the ledger",
+    )
+    op.create_table(
         "audit_entry",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
@@ -26,6 +51,14 @@ def upgrade() -> None:
         sa.Column("block", sa.Integer(), nullable=True, comment="set when chained (R22)"),
         sa.PrimaryKeyConstraint("id"),
         sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "audit_entry_unchained",
+        "audit_entry",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("block IS NULL"),
+        postgresql_where=sa.text("block IS NULL"),
     )
     op.create_index(op.f("ix_audit_entry_message_id"), "audit_entry", ["message_id"], unique=False)
     op.create_table(
@@ -132,6 +165,15 @@ def upgrade() -> None:
         comment="what a worker learned after its claim was lost (R7)",
     )
     op.create_index(op.f("ix_late_outcome_delivery_id"), "late_outcome", ["delivery_id"], unique=False)
+    op.create_table(
+        "lease",
+        sa.Column("name", sa.String(length=32), nullable=False),
+        sa.Column("worker", sa.String(length=36), nullable=False, comment="the registration that holds it: void when that one is (R6)"),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("taken_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+        comment="work that one process does for all: chaining the audit entries",
+    )
     op.create_table(
         "message",
         sa.Column("id", sa.String(length=36), nullable=False),
