@@ -22,10 +22,10 @@ from typing import Annotated, Any
 import typer
 
 from simulators.harness.town import Plan, Town
-from tests.performance import bells, ledger
+from tests.performance import bells, cost, ledger
 from tests.performance.workload import POPULATION, SEED
 
-PARTS = ("rates", "batches", "bells", "ledger", "memory", "formats")
+PARTS = ("rates", "cost", "batches", "bells", "ledger", "memory", "formats")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,7 @@ def bench(
         raise typer.BadParameter(f"no such part: {', '.join(sorted(unknown))}")
     steps: dict[str, Callable[[], Awaitable[list[Result]]]] = {
         "rates": lambda: rates(messages),
+        "cost": lambda: costs(messages),
         "batches": lambda: batches(messages),
         "bells": bell_rates,
         "ledger": ledger_ceilings,
@@ -120,6 +121,22 @@ async def rates(count: int) -> list[Result]:
         told("accept latency p50 at half load", half["p50_s"] * 1000, "ms"),
         at_most("accept latency p99 at half load", half["p99_s"] * 1000, "ms", 50),
     ]
+
+
+async def costs(count: int) -> list[Result]:
+    """What a message costs each process of the town, through the HTTPS door, single records."""
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        async with _town(Path(folder), records=1) as town:
+            await town.start()
+            await _end_to_end(town, count // 4, skip=0)
+            pids = town.supervised() | {"city-cs": town["city-cs"].pid}
+            before = cost.spent(pids)
+            _, pushed = await _end_to_end(town, count, skip=count // 4)
+            found = cost.per_message(before, cost.spent(pids), count)
+    results = [told(f"processor time of {name}", spent.user_ms + spent.system_ms, "ms/message") for name, spent in found.items()]
+    results.append(told("processor time of the register", pushed["cpu_us"] / 1000, "ms/message"))
+    results.append(told("processor time of all", sum(each.value for each in results), "ms/message"))
+    return results + [told(f"thread switches of {name}", spent.switches, "per message") for name, spent in found.items()]
 
 
 async def batches(count: int) -> list[Result]:
