@@ -33,12 +33,14 @@ from gateway.delivery.transport import Endpoint, PartyHttp
 from gateway.delivery.worker import Worker, ringer
 from gateway.errors import ConfigurationError, GatewayError, Unavailable
 from gateway.keyring import day_keys, key_store, require_keys, sealer
+from gateway.ledger import policies
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.queries import backlog, own_message
 from gateway.monitoring import Monitoring, process_index
 from gateway.operations import logs
 from gateway.operations.metrics import FactsReader, Metrics
 from gateway.plugins import BoundParty, bind_parties
+from gateway.policy.rights import Rights
 from gateway.ready import mark_ready
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.jwe import JweKeys
@@ -66,6 +68,7 @@ class Base:
     keys: KeyStore
     parties: dict[str, BoundParty]
     monitoring: Monitoring
+    rights: Rights
 
 
 def broker_endpoint(config: Config) -> BrokerEndpoint:
@@ -130,6 +133,8 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
         monitoring.watch_ledger(liveness)
         monitoring.watch_broker(publisher, consumer)
         await stack.enter_async_context(monitoring.page(listener_context(config, config.metrics.certificate)))
+        rights = Rights(load=lambda: ledger.read(policies.active))
+        await rights.refresh()
         await publisher.start()
         stack.push_async_callback(publisher.close)
         ledger.ring = ringer(publisher)
@@ -147,6 +152,7 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
             keys=keys,
             parties=parties,
             monitoring=monitoring,
+            rights=rights,
         )
 
 
@@ -211,7 +217,7 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
             http = party_http(config, party)
             stack.push_async_callback(http.close)
             adapter = party.adapter(AdapterHost(settings=party.settings, http=http))
-            caller = Caller(adapter, seals, common.liveness, calls=party.limits.calls, call_s=party.limits.call_s)
+            caller = Caller(adapter, seals, common.liveness, common.rights, calls=party.limits.calls, call_s=party.limits.call_s)
             shape = Shape(calls=party.limits.calls, records_per_call=party.limits.records_per_call, share=config.workers.share)
             runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics))
 
@@ -236,6 +242,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.identity import Operators
     from gateway.admin.keys import KeyAdmin
     from gateway.admin.ledger_service import LedgerAdminService
+    from gateway.admin.policy import PolicyAdmin
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
     from gateway.intake.https import HttpsDoor, open_door
@@ -262,6 +269,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             parties=frozenset(config.parties),
             policy=tables(),
             sealer=seals,
+            rights=common.rights,
             blind=BlindIndex.following(common.keys),
             mac=ContentMac.following(common.keys),
             refresh_keys=common.keys.refresh,
@@ -313,10 +321,19 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 stack.push_async_callback(amqp.stop)
                 monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
         service = LedgerAdminService(
-            config, ledger, common.keys, common.parties, traits_of, broker=common.publisher, depth=common.consumer.depth, sealer=seals
+            config,
+            ledger,
+            common.keys,
+            common.parties,
+            traits_of,
+            broker=common.publisher,
+            depth=common.consumer.depth,
+            sealer=seals,
+            rights=common.rights,
         )
         admin = config.admin
-        app = create_app(service, Operators.of(config), KeyAdmin(ledger, common.keys, custodian, tables()))
+        policy = PolicyAdmin(ledger, common.keys, common.rights, tables(), request_s=config.admin.request_s)
+        app = create_app(service, Operators.of(config), KeyAdmin(ledger, common.keys, custodian, tables()), policy)
         tls = listener_context(config, admin.certificate)
         stack.push_async_callback((await serve_admin(app, host=admin.host, port=admin.port, tls=tls)).cleanup)
         memory.settle()

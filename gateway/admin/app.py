@@ -16,6 +16,7 @@ from aiohttp.typedefs import Middleware
 
 from gateway.admin import bodies
 from gateway.admin.identity import Actor, Operators, require
+from gateway.admin.policy_api import PolicyApi, PolicyService
 from gateway.admin.problems import problem
 from gateway.admin.service import AdminService, KeyService, NotFound, RequestStatus, RequestView, Role, Seen
 from gateway.admin.words import Language
@@ -28,10 +29,13 @@ _ACTOR = web.RequestKey("actor", Actor)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def create_app(service: AdminService, operators: Operators, keys: KeyService | None = None) -> web.Application:
+def create_app(
+    service: AdminService, operators: Operators, keys: KeyService | None = None, policy: PolicyService | None = None
+) -> web.Application:
     """The application; serve it with a context from :func:`certs.tls.server_context` only (see :func:`serve`)."""
     api = _Api(service)
     key_api = _KeyApi(keys)
+    policy_api = PolicyApi(policy, lambda request: request[_ACTOR].name)
     viewer, operator, approver = Role.VIEWER, Role.OPERATOR, Role.APPROVER
     app = web.Application(middlewares=[_edge(operators)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes(
@@ -57,6 +61,7 @@ def create_app(service: AdminService, operators: Operators, keys: KeyService | N
             web.post(f"{BASE}/requests/{{request_id}}/withdraw", api.withdraw),
             web.post(f"{BASE}/parties/{{party}}/pause", _for(operator, api.pause)),
             web.post(f"{BASE}/parties/{{party}}/resume", _for(operator, api.resume)),
+            *(web.route(method, f"{BASE}{path}", _for(role, handler)) for method, path, role, handler in policy_api.routes()),
         ]
     )
     return app
