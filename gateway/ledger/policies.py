@@ -1,7 +1,8 @@
 """Versions of the policy in the ledger: asked for by one person, approved by another, and counting from that commit on.
 
 Every admission and every claim reads in its own transaction which version counts (``unit.standing``), so a change takes effect without a
-restart and at one moment for all processes.
+restart and at one moment for all processes. On PostgreSQL a transaction that was under way when the new version committed may still admit
+by the one before: as a whole, never by both; the claim, which comes later, decides by the new one.
 """
 
 from __future__ import annotations
