@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import structlog
+
 from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
@@ -28,8 +30,12 @@ from gateway.ledger.unit import StaleKey
 from gateway.policy.marks import NONE, Flags
 from gateway.policy.rights import PolicyRefused, StalePolicy
 
+log = structlog.get_logger("gateway.intake")
+
 QUARANTINE = "quarantine"
 """Stands for the party in the sealing of what was refused: it is for the operators only."""
+SUSPECTED = "number-suspected"
+"""What the content guard found is not a mistake like others: somebody has to look (C-1-3-10), so the log says it at once."""
 _AGAIN = 8
 """How often a message is decided anew because keys, policy or marks changed meanwhile, before the sender is asked to come again."""
 LARGE_BYTES = 65_536
@@ -96,6 +102,8 @@ class Intake:
             return Ready(prepared=self._preparer.prepare(submission, marks), submission=submission)
         except InputRefused as e:
             attributes = submission.attributes
+            if e.code == SUSPECTED:
+                log.warning(SUSPECTED, system=submission.system, door=submission.door, type=attributes.type, place=e.place)
             return Refused(
                 system=submission.system, door=submission.door, error=e, source_id=attributes.id, type=attributes.type,
                 body=submission.data, submission=submission, marks=marks,
