@@ -35,7 +35,7 @@ def create_app(
     """The application; serve it with a context from :func:`certs.tls.server_context` only (see :func:`serve`)."""
     api = _Api(service)
     key_api = _KeyApi(keys)
-    policy_api = PolicyApi(policy, lambda request: request[_ACTOR].name)
+    policy_api = PolicyApi(policy, lambda request: request[_ACTOR].name, lambda request, role: require(request[_ACTOR], role))
     viewer, operator, approver = Role.VIEWER, Role.OPERATOR, Role.APPROVER
     app = web.Application(middlewares=[_edge(operators)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes(

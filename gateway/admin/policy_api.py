@@ -202,11 +202,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class PolicyApi:
-    """The handlers. ``actor`` gives the name of the person behind a request."""
+    """The handlers. ``actor`` gives the name of the person behind a request; ``demand`` refuses whoever lacks a role."""
 
-    def __init__(self, service: PolicyService | None, actor: Callable[[web.Request], str]) -> None:
+    def __init__(
+        self, service: PolicyService | None, actor: Callable[[web.Request], str], demand: Callable[[web.Request, Role], None]
+    ) -> None:
         self._given = service
         self._actor = actor
+        self._demand = demand
 
     @property
     def _service(self) -> PolicyService:
@@ -222,7 +225,7 @@ class PolicyApi:
             ("POST", "/policy/requests", Role.OPERATOR, self.ask),
             ("GET", "/policy/requests/{request_id}", Role.VIEWER, self.request),
             ("POST", "/policy/requests/{request_id}/approve", Role.APPROVER, self.approve),
-            ("POST", "/policy/requests/{request_id}/withdraw", Role.OPERATOR, self.withdraw),
+            ("POST", "/policy/requests/{request_id}/withdraw", Role.VIEWER, self.withdraw),
             ("POST", "/provisions/search", Role.OPERATOR, self.provisions),
         )
 
@@ -246,7 +249,11 @@ class PolicyApi:
         return bodies.answer(bodies.plain(view))
 
     async def withdraw(self, request: web.Request) -> web.StreamResponse:
-        view = await self._service.decide(self._actor(request), request.match_info["request_id"], approve=False)
+        request_id = request.match_info["request_id"]
+        asked = await self._service.request(request_id)
+        # its author takes it back as operator; anybody else refuses it as approver
+        self._demand(request, Role.OPERATOR if asked.requested_by == self._actor(request) else Role.APPROVER)
+        view = await self._service.decide(self._actor(request), request_id, approve=False)
         return bodies.answer(bodies.plain(view))
 
     async def provisions(self, request: web.Request) -> web.StreamResponse:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -17,9 +18,7 @@ from message_formats import catalogue
 from message_formats.catalogue import Item
 from message_formats.message import Message
 
-IDENTIFYING = frozenset(
-    {"resident-record-code", "atena-number", "integrated-atena-number", "linkage-code", "processing-number", "residence-card-number"}
-)
+_PLACE = re.compile(r"\[[0-9]+\]")
 
 
 def _walk(items: Iterable[Item], prefix: str = "") -> Iterator[tuple[str, Item]]:
@@ -81,19 +80,21 @@ def required_missing(message_type: str, permitted: frozenset[str]) -> tuple[str,
 
 
 def present(message: Message) -> tuple[str, ...]:
-    """The leaves that a message holds, in document order, each once."""
-    found: dict[str, None] = {}
-    _collect(message.root, "", found)
+    """The leaves that a message holds, in the order of its type, each once."""
+    found = [path for path, value in message.items.items() if value is not None and "@" not in path]
+    if message.type_name in _repeating():
+        return tuple(dict.fromkeys(_PLACE.sub("", path) for path in found))
     return tuple(found)
 
 
-def _collect(element: etree._Element, prefix: str, found: dict[str, None]) -> None:
-    for child in element:
-        path = prefix + str(child.tag).rpartition("}")[2]
-        if len(child):
-            _collect(child, f"{path}/", found)
-        else:
-            found[path] = None
+@functools.cache
+def _repeating() -> frozenset[str]:
+    """Types in which something repeats, so that paths have positions."""
+
+    def repeats(items: Iterable[Item]) -> bool:
+        return any(item.repeats > 1 or repeats(item.items) for item in items)
+
+    return frozenset(kind.name for kind in catalogue.all_types() if repeats(kind.items))
 
 
 @dataclass(frozen=True, slots=True)
