@@ -34,12 +34,14 @@ from gateway.delivery.rows import PartyTraits, RetryPolicy
 from gateway.delivery.worker import Worker, ringer
 from gateway.errors import ConfigurationError, GatewayError, Unavailable
 from gateway.keyring import day_keys, key_store, require_keys, sealer
+from gateway.ledger import policies
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.queries import backlog, own_message
 from gateway.monitoring import Monitoring, process_index
 from gateway.operations import logs
 from gateway.operations.metrics import FactsReader, Metrics
 from gateway.plugins import BoundParty, bind_parties
+from gateway.policy.rights import Rights
 from gateway.ready import mark_ready
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.jwe import JweKeys
@@ -73,6 +75,7 @@ class Base:
     refusals: Refusals
     authority: Authority
     """Of our own systems and operators."""
+    rights: Rights
 
 
 def broker_endpoint(config: Config) -> BrokerEndpoint:
@@ -135,6 +138,8 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
         authority = authority_of(config)
         page = monitoring.page(listener_context(config, config.metrics.certificate), authority, refusals)
         await stack.enter_async_context(page)
+        rights = Rights(load=lambda: ledger.read(policies.active))
+        await rights.refresh()
         await publisher.start()
         stack.push_async_callback(publisher.close)
         ledger.ring = ringer(publisher)
@@ -161,6 +166,7 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
             monitoring=monitoring,
             refusals=refusals,
             authority=authority,
+            rights=rights,
         )
 
 
@@ -244,7 +250,7 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
             http = party_http(config, party, common.refusals)
             stack.push_async_callback(http.close)
             adapter = party.adapter(AdapterHost(settings=party.settings, http=http, signatures=party_signatures(config, party)))
-            caller = Caller(adapter, seals, common.liveness, calls=party.limits.calls, call_s=party.limits.call_s)
+            caller = Caller(adapter, seals, common.liveness, common.rights, calls=party.limits.calls, call_s=party.limits.call_s)
             shape = Shape(calls=party.limits.calls, records_per_call=party.limits.records_per_call, share=config.workers.share)
             runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics))
 
@@ -269,6 +275,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.identity import Operators
     from gateway.admin.keys import KeyAdmin
     from gateway.admin.ledger_service import LedgerAdminService
+    from gateway.admin.policy import PolicyAdmin
     from gateway.audit.service import LedgerAuditRecord
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
@@ -298,6 +305,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             parties=frozenset(config.parties),
             policy=tables(),
             sealer=seals,
+            rights=common.rights,
             blind=BlindIndex.following(common.keys),
             mac=ContentMac.following(common.keys),
             refresh_keys=common.keys.refresh,
@@ -351,13 +359,22 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 stack.push_async_callback(amqp.stop)
                 monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
         service = LedgerAdminService(
-            config, ledger, common.keys, common.parties, traits_of, broker=common.publisher, depth=common.consumer.depth, sealer=seals
+            config,
+            ledger,
+            common.keys,
+            common.parties,
+            traits_of,
+            broker=common.publisher,
+            depth=common.consumer.depth,
+            sealer=seals,
+            rights=common.rights,
         )
         admin = config.admin
         app = create_app(
             service,
             Operators.of(config, common.authority),
             keys=KeyAdmin(ledger, common.keys, custodian, tables()),
+            policy=PolicyAdmin(ledger, common.keys, common.rights, tables(), request_s=config.admin.request_s),
             audit=LedgerAuditRecord(ledger, common.parties),
             witness=common.refusals,
         )

@@ -27,7 +27,8 @@ from gateway.errors import ConfigurationError, GatewayError
 GROUP = "renkei.commands"
 _ORDER = (
     *("up", "check", "config", "certs", "submit", "status", "message", "queues", "held", "retry", "correct", "skip", "settle"),
-    *("requests", "approve", "withdraw", "pause", "resume", "keys", "audit", "format", "simulate", "demo", "chaos", "bench"),
+    *("requests", "approve", "withdraw", "pause", "resume", "policy", "provisions", "keys", "audit"),
+    *("format", "simulate", "demo", "chaos", "bench"),
 )
 
 

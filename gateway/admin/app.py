@@ -18,6 +18,7 @@ from certs.peer import Authority
 from gateway.admin import bodies
 from gateway.admin.audit import AuditRecord, AuditRoutes
 from gateway.admin.identity import Actor, Operators, require
+from gateway.admin.policy_api import PolicyApi, PolicyService
 from gateway.admin.problems import problem
 from gateway.admin.service import AdminService, KeyService, NotFound, RequestStatus, RequestView, Role, Seen
 from gateway.admin.words import Language
@@ -40,6 +41,7 @@ def create_app(
     operators: Operators,
     *,
     keys: KeyService | None = None,
+    policy: PolicyService | None = None,
     audit: AuditRecord | None = None,
     witness: Witness | None = None,
 ) -> web.Application:
@@ -47,6 +49,7 @@ def create_app(
     api = _Api(service)
     key_api = _KeyApi(keys)
     record = AuditRoutes(audit)
+    policy_api = PolicyApi(policy, lambda request: request[_ACTOR].name, lambda request, role: require(request[_ACTOR], role))
     viewer, operator, approver = Role.VIEWER, Role.OPERATOR, Role.APPROVER
     app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes(
@@ -76,6 +79,7 @@ def create_app(
             web.get(f"{BASE}/audit/checkpoints", _for(viewer, record.checkpoints)),
             web.get(f"{BASE}/audit/scope", _for(viewer, _named(record.scope))),
             web.get(f"{BASE}/audit/export", _for(viewer, _named(record.export))),
+            *(web.route(method, f"{BASE}{path}", _for(role, handler)) for method, path, role, handler in policy_api.routes()),
         ]
     )
     return app

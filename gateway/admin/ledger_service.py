@@ -37,10 +37,11 @@ from gateway.broker import topology
 from gateway.config import Config
 from gateway.delivery.rows import PartyTraits
 from gateway.errors import BrokerUnavailable, CommandRefused, InputRefused
-from gateway.intake.prepare import FORMAT_CODES, ItemFilter, all_items, too_large
-from gateway.ledger import commands, counts, queries
+from gateway.intake.prepare import FORMAT_CODES, too_large
+from gateway.ledger import commands, counts, policies, queries
 from gateway.ledger.ledger import Ledger
 from gateway.plugins import BoundParty
+from gateway.policy.rights import Rights, Terms
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
@@ -87,7 +88,7 @@ class LedgerAdminService:
         *,
         broker: BrokerState,
         depth: Callable[[str], Awaitable[Depth]],
-        item_filter: ItemFilter = all_items,
+        rights: Rights | None = None,
         sealer: Sealer | None = None,
     ) -> None:
         self._config = config
@@ -98,7 +99,7 @@ class LedgerAdminService:
         self._sealer = sealer or Sealer(keys)
         self._broker = broker
         self._depth = depth
-        self._filter = item_filter
+        self._rights = rights or Rights()
         self._started_at = dt.datetime.now(dt.UTC)
 
     # ---- looking -------------------------------------------------------------------------------------------------------------------
@@ -224,12 +225,21 @@ class LedgerAdminService:
         row = found.delivery
         if row.party_key is not None and message.party_key in (None, row.party_key):
             raise CommandRefused("party-key-reused", "the corrected content needs a 依頼管理番号 of its own (R4)", rule="R4")
-        filtered = self._filter(message, party=row.party)
+        filtered, terms = await self._permitted(found, message)
         sealed = self._sealer.seal(filtered, message_id=row.message_id, message_type=found.message_type, party=row.party)
         correction = commands.Correction(
-            party_key=message.party_key, content_digest=ContentMac.current(self._keys).of(filtered), sealed=sealed
+            party_key=message.party_key, content_digest=ContentMac.current(self._keys).of(filtered), sealed=sealed, terms=terms
         )
         return await self._ask(actor, found, seen, reason, Command.CORRECT, correction=correction)
+
+    async def _permitted(self, found: queries.FoundDelivery, message: Message) -> tuple[bytes, Terms]:
+        """What the party may have of a correction: as of any message, by what its original was handed over for (I7)."""
+        standing = await self._rights.refresh()
+        origin = await self._ledger.read(lambda conn: queries.origin(conn, found.delivery.message_id))
+        marks = await self._ledger.read(lambda conn: policies.marks_of(conn, origin.subject, standing.on))
+        grant = standing.grant(found.message_type, origin.system, found.delivery.party, work=origin.work, basis=origin.basis, marks=marks)
+        filtered = grant.plan.apply(message)
+        return filtered.content, grant.terms(filtered.items)
 
     async def requests(self, *, waiting_only: bool) -> Sequence[RequestView]:
         """See the port."""

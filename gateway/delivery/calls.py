@@ -16,7 +16,10 @@ from gateway.errors import GatewayError
 from gateway.ledger.claims import Claimed
 from gateway.ledger.clock import boot_time
 from gateway.ledger.outcomes import Learned, receipt_of
+from gateway.ledger.refusals import RefusedClaim
+from gateway.policy.rights import PolicyRefused, Rights, Standing, Terms
 from gateway.security.sealing import Sealer
+from message_formats import reading
 
 _log = logging.getLogger(__name__)
 _OUTCOMES: tuple[type, ...] = get_args(Outcome)
@@ -28,6 +31,8 @@ class Called:
 
     learned: tuple[Learned, ...]
     unsent: tuple[Claimed, ...]
+    refused: tuple[RefusedClaim, ...] = ()
+    """What the policy does not permit any more: nothing of it was sent."""
     seconds: float | None = None
     """How long the party took; None: it was not called."""
 
@@ -35,8 +40,11 @@ class Called:
 class Caller:
     """Makes the calls to one party. Belongs to the event loop of the worker."""
 
-    def __init__(self, adapter: Adapter, sealer: Sealer, liveness: Liveness, *, calls: int, call_s: float, query_s: float = 10.0) -> None:
+    def __init__(
+        self, adapter: Adapter, sealer: Sealer, liveness: Liveness, rights: Rights, *, calls: int, call_s: float, query_s: float = 10.0
+    ) -> None:
         self.adapter = adapter
+        self._rights = rights
         self._sealer = sealer
         self._liveness = liveness
         self._free = asyncio.Semaphore(calls)
@@ -47,24 +55,56 @@ class Caller:
         """Deliver ``claims`` in one call, if it can still start in time and this process is alive in its own eyes."""
         async with self._free:
             learned: list[Learned] = []
+            refused: list[RefusedClaim] = []
+            less: dict[str, Terms] = {}
             pairs: list[tuple[Claimed, Envelope]] = []
+            try:
+                standing = await self._standing(claims)
+            except GatewayError as error:
+                # what may leave is not known: nothing does
+                _log.error("policy-unreadable", extra={"code": error.code, "party": self.adapter.manifest.party})
+                answer = RetryLater(code=error.code)
+                return Called(learned=tuple(Learned(claim=c, answer=answer, ours=True, spends=False) for c in claims), unsent=())
             for claim in claims:
                 try:
-                    pairs.append((claim, self._open(claim)))
+                    pairs.append((claim, self._allowed(standing, claim, self._open(claim), less)))
+                except PolicyRefused as error:
+                    refused.append(RefusedClaim(claim=claim, code=error.code, rule=error.rule or "", version=error.version))
                 except GatewayError as error:
                     # Not the party's doing: nothing was sent. What passes (a token that does not answer) spends nothing either; what does
                     # not is held in the end, for somebody must look at the keys.
                     _log.error("unseal-failed", extra={"code": error.code, "party": claim.party, "message_id": claim.message_id})
                     learned.append(Learned(claim=claim, answer=RetryLater(code=error.code), ours=True, spends=not error.retry))
             if not pairs:
-                return Called(learned=tuple(learned), unsent=())
+                return Called(learned=tuple(learned), unsent=(), refused=tuple(refused))
             if not self._may_start(registration, claims):
-                return Called(learned=tuple(learned), unsent=tuple(claim for claim, _ in pairs))
+                return Called(learned=tuple(learned), unsent=tuple(claim for claim, _ in pairs), refused=tuple(refused))
             started = boot_time()
             answers = await self._deliver([envelope for _, envelope in pairs])
             seconds = boot_time() - started
-        learned += [self._learned(claim, answer) for (claim, _), answer in zip(pairs, answers, strict=True)]
-        return Called(learned=tuple(learned), unsent=(), seconds=seconds)
+        learned += [self._learned(claim, answer, less.get(claim.delivery_id)) for (claim, _), answer in zip(pairs, answers, strict=True)]
+        return Called(learned=tuple(learned), unsent=(), refused=tuple(refused), seconds=seconds)
+
+    async def _standing(self, claims: Sequence[Claimed]) -> Standing:
+        """The policy that counted when the claims were committed, or a later one: one for the whole call."""
+        standing = self._rights.standing
+        if any(claim.standing != standing.token for claim in claims):
+            standing = await self._rights.refresh()
+        return standing
+
+    def _allowed(self, standing: Standing, claim: Claimed, envelope: Envelope, less: dict[str, Terms]) -> Envelope:
+        """What was sealed was filtered when it was accepted; here the policy may only take away (FS1-8a).
+
+        :raises PolicyRefused: it may not go at all any more.
+        """
+        grant = standing.grant(claim.message_type, claim.system, claim.party, work=claim.work, basis=claim.basis, marks=claim.marks)
+        if grant.permit.whole:
+            return envelope
+        filtered = grant.plan.apply(reading.read(envelope.content, expected=claim.message_type))
+        if not filtered.removed:
+            return envelope
+        less[claim.delivery_id] = grant.terms(filtered.items)
+        return replace(envelope, content=filtered.content)
 
     async def ask(self, registration: str, claim: Claimed) -> Called:
         """Query what became of one delivery (R9)."""
@@ -92,7 +132,7 @@ class Caller:
 
     def seal_again(self, learned: Sequence[Learned]) -> tuple[Learned, ...]:
         """The same with receipts sealed under the keys that count now."""
-        return tuple(replace(self._learned(each.claim, each.answer), ours=each.ours, spends=each.spends) for each in learned)
+        return tuple(replace(self._learned(each.claim, each.answer, each.terms), ours=each.ours, spends=each.spends) for each in learned)
 
     def _may_start(self, registration: str, claims: Sequence[Claimed]) -> bool:
         """The last look before the first byte (R5, R6)."""
@@ -138,12 +178,12 @@ class Caller:
             _log.error("adapter-broke-contract", extra={"code": "outcomes", "party": self.adapter.manifest.party})
         return [Unknown(code=code)] * len(envelopes)
 
-    def _learned(self, claim: Claimed, answer: Outcome | QueryAnswer) -> Learned:
+    def _learned(self, claim: Claimed, answer: Outcome | QueryAnswer, terms: Terms | None = None) -> Learned:
         receipt = receipt_of(answer)
         if receipt is None or not receipt.body:
-            return Learned(claim=claim, answer=answer)
+            return Learned(claim=claim, answer=answer, terms=terms)
         sealed = self._sealer.seal(receipt.body, message_id=claim.message_id, message_type="receipt", party=claim.party)
-        return Learned(claim=claim, answer=answer, sealed=sealed, content_type=receipt.content_type)
+        return Learned(claim=claim, answer=answer, sealed=sealed, content_type=receipt.content_type, terms=terms)
 
 
 def _uncancel() -> None:

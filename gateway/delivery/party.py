@@ -284,6 +284,8 @@ class PartyRunner:
         if called.unsent:
             self._pace.called(_WAIT_S)  # the claims waited too long for a call: fewer lanes
             await self._until_written(registration, lambda: self._ledger.take_back(registration, called.unsent))
+        if called.refused:
+            await self._until_written(registration, lambda: self._ledger.refuse(registration, called.refused))
         if not called.learned:
             return ()
         return await self._write(registration, called.learned, go_on)

@@ -14,7 +14,7 @@ Both doors end here: :mod:`gateway.intake.https` with one message at a time, :mo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,8 +25,10 @@ from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
 from gateway.intake.prepare import Preparer, Submission
 from gateway.ledger.admission import Admission, PreparedMessage
-from gateway.ledger.housekeeping import Quarantine
+from gateway.ledger.housekeeping import Quarantine, RefusedProvision
 from gateway.ledger.unit import StaleKey
+from gateway.policy.marks import NONE, Flags
+from gateway.policy.rights import PolicyRefused, StalePolicy
 
 log = structlog.get_logger("gateway.intake")
 
@@ -34,6 +36,8 @@ QUARANTINE = "quarantine"
 """Stands for the party in the sealing of what was refused: it is for the operators only."""
 SUSPECTED = "number-suspected"
 """What the content guard found is not a mistake like others: somebody has to look (C-1-3-10), so the log says it at once."""
+_AGAIN = 8
+"""How often a message is decided anew because keys, policy or marks changed meanwhile, before the sender is asked to come again."""
 LARGE_BYTES = 65_536
 """From here on a message is checked in a thread: the loop must not stand still for more than about 2 ms."""
 
@@ -58,6 +62,8 @@ class Refused:
     source_id: str | None = None
     type: str | None = None
     body: bytes = field(default=b"", repr=False)
+    submission: Submission | None = field(default=None, repr=False)
+    marks: Flags = NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,15 +95,19 @@ class Intake:
 
     def prepare(self, submission: Submission) -> Ready | Refused:
         """Check and seal one submission, without waiting. Takes about 0.2 ms for 3 KB: a caller with many lets the loop run in between."""
+        return self._prepare(submission, NONE)
+
+    def _prepare(self, submission: Submission, marks: Flags) -> Ready | Refused:
         try:
-            return Ready(prepared=self._preparer.prepare(submission), submission=submission)
+            return Ready(prepared=self._preparer.prepare(submission, marks), submission=submission)
         except InputRefused as e:
             attributes = submission.attributes
             if e.code == SUSPECTED:
                 log.warning(SUSPECTED, system=submission.system, door=submission.door, type=attributes.type, place=e.place)
             return Refused(
-                system=submission.system, door=submission.door, error=e, source_id=attributes.id, type=attributes.type, body=submission.data
-            )
+                system=submission.system, door=submission.door, error=e, source_id=attributes.id, type=attributes.type,
+                body=submission.data, submission=submission, marks=marks,
+            )  # fmt: skip
 
     async def check(self, submission: Submission) -> Ready | Refused:
         """:meth:`prepare`, in a thread for a message so large that it would hold up the loop."""
@@ -127,20 +137,51 @@ class Intake:
         :raises Unavailable: see :meth:`admit`.
         :raises IntakeEpochLost: another consumer of this system's queue has become the active one.
         """
-        ready = [each for each in items if isinstance(each, Ready)]
-        admissions: Sequence[Admission] = ()
-        if ready:
+        items = await self._refused_by_what_counts(items)
+        for last in (*[False] * (_AGAIN - 1), True):
+            ready = [each for each in items if isinstance(each, Ready)]
+            if not ready:
+                admissions: Sequence[Admission] = ()
+                break
             bulk = all(delivery.lane == "bulk" for each in ready for delivery in each.prepared.deliveries)
             try:
                 admissions = await self._ledger.admit([each.prepared for each in ready], intake=epoch, bulk=bulk)
+                break
             except StaleKey:
+                if last:
+                    raise
                 self._preparer.refresh_keys()
-                prepared = [self._preparer.prepare(each.submission) for each in ready]
-                admissions = await self._ledger.admit(prepared, intake=epoch, bulk=bulk)
+                items = [self._anew(each, {}) for each in items]
+            except StalePolicy as stale:
+                if last:
+                    raise
+                await self._preparer.rights.refresh()
+                items = [self._anew(each, stale.marks) for each in items]
         answers, refused = _merge(items, admissions)
         if refused:
             await self.keep(refused, epoch=epoch)
         return answers
+
+    async def _refused_by_what_counts(self, items: Sequence[Ready | Refused]) -> Sequence[Ready | Refused]:
+        """A refusal by the policy is one by the version that counts now: this process may not have heard of a new one yet (I7)."""
+        if not any(isinstance(each, Refused) and isinstance(each.error, PolicyRefused) for each in items):
+            return items
+        rights = self._preparer.rights
+        before = rights.standing.token
+        if (await rights.refresh()).token == before:
+            return items
+        return [
+            self._prepare(each.submission, each.marks)
+            if isinstance(each, Refused) and isinstance(each.error, PolicyRefused) and each.submission is not None
+            else each
+            for each in items
+        ]
+
+    def _anew(self, item: Ready | Refused, marks: Mapping[str, Flags]) -> Ready | Refused:
+        """The same submission decided and sealed by what counts now."""
+        if isinstance(item, Refused):
+            return item
+        return self._prepare(item.submission, marks.get(item.prepared.message_id, item.prepared.marks))
 
     async def keep(self, refused: Sequence[Refused], *, epoch: tuple[str, str, int] | None = None) -> None:
         """Keep refused messages for the operator, sealed (I10); ``epoch`` as for :meth:`commit`.
@@ -166,7 +207,24 @@ class Intake:
             size_bytes=len(refused.body),
             sealed=sealed,
             intake=epoch,
+            provision=_record(refused),
         )
+
+
+def _record(refused: Refused) -> RefusedProvision | None:
+    """A refusal by the policy, or of who may send what to whom, is recorded like a provision (I7, C-2-5-2)."""
+    error, submission = refused.error, refused.submission
+    if submission is None or not (isinstance(error, PolicyRefused) or error.code == "not-permitted"):
+        return None
+    attributes = submission.attributes
+    known = isinstance(error, PolicyRefused)
+    return RefusedProvision(
+        party=error.party if isinstance(error, PolicyRefused) else None,
+        identifiers=error.identifiers if isinstance(error, PolicyRefused) else (),
+        work=attributes.work if known else None,
+        operator=attributes.operator,
+        terminal=attributes.terminal,
+    )
 
 
 def _merge(items: Sequence[Ready | Refused], admissions: Sequence[Admission]) -> tuple[list[Answer], list[Refused]]:

@@ -3,7 +3,8 @@
 Rules of this door, beyond the CloudEvents specification:
 
 - *Required*: ``specversion`` (``1.0``), ``id``, ``source``, ``type``. *Optional*: ``time``, ``dataschema``, and the extensions
-  ``operator``, ``terminal`` (staff ids of the sender), ``corrects`` (id of the held message that this one replaces). ``traceparent`` and
+  ``operator``, ``terminal`` (staff ids of the sender), ``corrects`` (id of the held message that this one replaces), ``work`` (what it is
+  handed over for, by its id in the policy) and ``legalbasis`` (a claim that must match the way's own). ``traceparent`` and
   ``tracestate`` (the distributed tracing extension) are allowed and not used.
 - *Everything else is refused* (``unknown-attribute``), also ``subject``: an attribute that the gateway ignored would be one that the sender
   believes to mean something (I10: nothing is guessed), and a free attribute is where personal data would end up.
@@ -49,6 +50,9 @@ class EventAttributes:
     operator: str | None = None
     terminal: str | None = None
     corrects: str | None = None
+    work: str | None = None
+    """What it is handed over for (事務), by its id in the policy."""
+    legalbasis: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,9 @@ _ID = _Rule(
 _STAFF = "a staff id: 1 to 32 of A-Z a-z 0-9 . _ -"
 _STAFF_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
+# Citations of laws: no digits in long runs, no names, so nothing personal fits in.
+_CITATION = re.compile(r"(?!.*[0-9０-９]{4})[一-鿿ぁ-んァ-ヶー第条項号の（）()・、0-9]{2,100}")
+
 _RULES: dict[str, _Rule] = {
     "specversion": _Rule(re.compile(r"1\.0"), "1.0", None),
     "id": _ID,
@@ -80,6 +87,8 @@ _RULES: dict[str, _Rule] = {
     "operator": _Rule(_STAFF_PATTERN, _STAFF, "operator", True),
     "terminal": _Rule(_STAFF_PATTERN, _STAFF, "terminal", True),
     "corrects": _Rule(_ID.pattern, "the id of the message that this one replaces", "corrects", True),
+    "work": _Rule(re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}"), "the id of a work of the policy, such as transfer-9", "work"),
+    "legalbasis": _Rule(_CITATION, "an article, as the policy cites it", "legalbasis"),
     "traceparent": _Rule(re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"), "a traceparent of W3C Trace Context", None),
     "tracestate": _Rule(re.compile(r"[\x20-\x7e]{0,256}"), "a tracestate of W3C Trace Context", None, True),
 }
@@ -174,7 +183,7 @@ def safe_attributes(properties: Mapping[str, Any] | None) -> tuple[str | None, s
     return found[0], found[1]
 
 
-_FEW_VALUES = frozenset({"specversion", "source", "type", "dataschema", "operator", "terminal"})
+_FEW_VALUES = frozenset({"specversion", "source", "type", "dataschema", "operator", "terminal", "work", "legalbasis"})
 
 
 def _check(name: str, value: str) -> None:

@@ -2,9 +2,9 @@
 
 Order of the checks, the same at every door: size → type known → the sender may use this door and send this type (configuration, then the
 connections of the specification: C-2-3-2) → the type has routes here → the source agrees with who the sender is → the bytes are a
-message of that type (``message_formats``) → no Individual Number in disguise where the type must not bear one → for each party: filter
-the items, seal. The first check that fails refuses the whole message with :class:`gateway.errors.InputRefused`: a stable code, the rule,
-the place, never a value (I5, I10).
+message of that type (``message_formats``) → no Individual Number in disguise where the type must not bear one → for each party: the
+policy permits it, its items are filtered, it is sealed. The first check that fails refuses the whole message with
+:class:`gateway.errors.InputRefused`: a stable code, the rule, the place, never a value (I5, I10).
 
 Who the sender *is* comes from the queue or the certificate, never from ``ce-source``.
 
@@ -24,7 +24,12 @@ from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
 from gateway.ledger.admission import PreparedDelivery, PreparedMessage
+from gateway.policy.decision import Refuse
+from gateway.policy.items import Filtered
+from gateway.policy.marks import MARK_TYPE, NONE, Flags, changes_of
+from gateway.policy.rights import PolicyRefused, Rights, Standing, Terms
 from gateway.policy.routes import PolicyTables, Route
+from gateway.policy.rules import REGISTER
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.sealing import Sealed
 from message_formats import catalogue, guard, reading
@@ -73,18 +78,6 @@ class Seals(Protocol):
     def seal(self, plaintext: bytes, *, message_id: str, message_type: str, party: str) -> Sealed: ...
 
 
-class ItemFilter(Protocol):
-    """Which items of a message a party may have (I7)."""
-
-    def __call__(self, message: Message, *, party: str) -> bytes: ...
-
-
-def all_items(message: Message, *, party: str) -> bytes:
-    """The filter for parties that may have every item of the type: ``identity-information-update`` is closed at the 36 items that the
-    city CS is meant to get (C-2-3-3), so there is nothing to take out. Written out anew, so that what leaves is what was checked."""
-    return message.to_bytes()
-
-
 class Preparer:
     """The checks and the sealing, with everything they need to know. Immutable, except that keys rotate inside the sealer."""
 
@@ -98,11 +91,12 @@ class Preparer:
         blind: Callable[[], BlindIndex],
         mac: Callable[[], ContentMac],
         message_bytes: int = 1_048_576,
-        item_filter: ItemFilter = all_items,
+        rights: Rights,
         make_id: Callable[[], str] = new_id,
         refresh_keys: Callable[[], None] = lambda: None,
     ) -> None:
         """:param blind: gives the blind indexes that count now, and :param mac: the digests of contents.
+        :param rights: the policy that counts.
         :param refresh_keys: looks at once whether a key was rotated.
         """
         self.refresh_keys = refresh_keys
@@ -113,7 +107,7 @@ class Preparer:
         self.sealer = sealer
         self._blind = blind
         self._mac = mac
-        self._filter = item_filter
+        self.rights = rights
         self._make_id = make_id
         # what was found permitted before: nothing that it depends on changes while the process lives
         self._permitted: dict[tuple[str, str, str], tuple[MessageType, tuple[Route, ...]]] = {}
@@ -126,10 +120,11 @@ class Preparer:
             for encoding in ("utf-8", "utf-16-le", "utf-16-be")
         )
 
-    def prepare(self, submission: Submission) -> PreparedMessage:
-        """Check one submission and seal it for its parties.
+    def prepare(self, submission: Submission, marks: Flags = NONE) -> PreparedMessage:
+        """Check one submission and seal it for its parties. All of them are decided by one version of the policy.
 
-        :raises InputRefused: see the module.
+        :param marks: of the resident, as the ledger has said (:class:`gateway.policy.rights.StalePolicy`).
+        :raises InputRefused: see the module; :raises PolicyRefused: what the policy refuses.
         """
         attributes, data, system = submission.attributes, submission.data, submission.system
         if len(data) > self.message_bytes:
@@ -140,9 +135,12 @@ class Preparer:
         blind, mac = self._blind(), self._mac()
         indexes = [(name, *blind.both(name, value)) for name, value in message.identifiers]
         former = tuple((name, index) for name, _, index in indexes if index is not None)
+        identifiers = tuple((name, index) for name, index, _ in indexes)
+        standing = self.rights.standing
         deliveries = []
         for route in routes:
-            content = self._filter(message, party=route.party)
+            filtered, terms = self._permitted_items(standing, message, route, submission, marks, identifiers)
+            content = filtered.content
             deliveries.append(
                 PreparedDelivery(
                     party=route.party,
@@ -152,6 +150,7 @@ class Preparer:
                     content_digest=mac.of(content),
                     sealed=self.sealer.seal(content, message_id=message_id, message_type=kind.name, party=route.party),
                     waits_for=route.waits_for,
+                    terms=terms,
                 )
             )
         return PreparedMessage(
@@ -163,7 +162,7 @@ class Preparer:
             content_mac=mac.of(kind.name, kind.schema, data),
             earlier_macs=functools.partial(mac.earlier, kind.name, kind.schema, data),
             door=submission.door,
-            identifiers=tuple((name, index) for name, index, _ in indexes),
+            identifiers=identifiers,
             hmac_key_id=blind.key_id,
             former_identifiers=former,
             former_hmac_key_id=blind.former_id,
@@ -171,7 +170,36 @@ class Preparer:
             corrects=attributes.corrects,
             operator=attributes.operator,
             terminal=attributes.terminal,
+            work=attributes.work,
+            basis=attributes.legalbasis,
+            standing=standing.token if deliveries else None,
+            marks=marks,
+            sets=changes_of(message) if system == REGISTER else (),
         )
+
+    def _permitted_items(
+        self,
+        standing: Standing,
+        message: Message,
+        route: Route,
+        submission: Submission,
+        marks: Flags,
+        identifiers: tuple[tuple[str, bytes], ...],
+    ) -> tuple[Filtered, Terms]:
+        """What of the message the party may have (I7)."""
+        attributes = submission.attributes
+        try:
+            grant = standing.grant(
+                message.type_name, submission.system, route.party, work=attributes.work, basis=attributes.legalbasis, marks=marks
+            )
+            filtered = grant.plan.apply(message)
+            if filtered.removed and grant.permit.permission.excess == "refuse":
+                refusal = Refuse(code="item-not-permitted", rule="C-1-5-4", names=filtered.removed)
+                raise PolicyRefused(refusal, party=route.party, version=standing.policy.version)
+        except PolicyRefused as refused:
+            refused.identifiers = identifiers
+            raise
+        return filtered, grant.terms(filtered.items)
 
     def permitted(self, system: str, door: str, attributes: EventAttributes) -> tuple[MessageType, tuple[Route, ...]]:
         """The checks that need the attributes only: type, sender, door, routes, source.
@@ -212,6 +240,8 @@ class Preparer:
             raise ephemeral_by_queue()
         if name not in self._known:
             raise InputRefused("not-carried", "this release does not carry the message type", place="attribute type", rule="catalogue")
+        if name == MARK_TYPE:
+            return catalogue.get(name), ()  # for the gateway itself: it is kept, and goes to nobody
         return catalogue.get(name), self._policy.routes_for(name, system, self._parties)
 
     def is_ephemeral(self, attributes: EventAttributes, data: bytes) -> bool:

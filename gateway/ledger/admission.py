@@ -21,7 +21,9 @@ from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.receipts import accepted
-from gateway.ledger.unit import StaleKey, Unit
+from gateway.ledger.unit import MARKS, StaleKey, Unit
+from gateway.policy.marks import NONE, Flags, MarkChange, flags
+from gateway.policy.rights import StalePolicy, Terms
 
 
 class SealedPayload(Protocol):
@@ -49,6 +51,8 @@ class PreparedDelivery:
     sealed: SealedPayload
     waits_for: str | None = None
     """The party of the same message that must have it first (R3)."""
+    terms: Terms | None = None
+    """What the policy permitted; None leaves no record of provision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,14 @@ class PreparedMessage:
     former_hmac_key_id: str | None = None
     earlier_macs: Callable[[], tuple[bytes, ...]] = field(default=tuple, repr=False)
     """``content_mac`` under the content keys of before; asked only if another message of this id is there (R17)."""
+    work: str | None = None
+    basis: str | None = None
+    standing: str | None = None
+    """The policy by which it was decided; None: by none."""
+    marks: Flags = NONE
+    """Of the resident, as it was decided."""
+    sets: tuple[MarkChange, ...] = ()
+    """What it says about marks of its resident."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +127,11 @@ class Admit:
     bells: list[Bell] = field(default_factory=list)
     epoch_lost: bool = False
     stale: bool = False
+    outdated: StalePolicy | None = None
 
     def plan(self, unit: Unit) -> None:
         self.results, self.bells, self.epoch_lost, self.stale = [], [], False, False
+        self.outdated = None
         if unit.admissions is None:
             unit.admissions = AdmissionWork()
         unit.admissions.operations.append(self)
@@ -128,7 +142,7 @@ class Admit:
         if self.intake is not None and not unit.holds_epoch(self.intake):
             self.epoch_lost = True
             return
-        if self.stale:
+        if self.stale or self.outdated is not None:
             return
         for message in self.messages:
             self.results.append(unit.admissions.admit(unit, message, self.bells))
@@ -137,6 +151,8 @@ class Admit:
         if self.epoch_lost:
             assert self.intake is not None
             return IntakeEpochLost(self.intake[0])
+        if self.outdated is not None:
+            return self.outdated
         return StaleKey() if self.stale else (self.results, self.bells)
 
     def fit(self, generation: str | None) -> None:
@@ -193,12 +209,40 @@ class AdmissionWork:
         self._renewing = unit.key_guard.get("key.blind.former")
         for operation in operations:
             operation.fit(unit.key_guard.get("key.blind"))
-        operations = [o for o in operations if not o.stale]
+            if any(m.standing not in (None, unit.standing) for m in operation.messages):
+                operation.outdated = StalePolicy()
+        operations = [o for o in operations if not o.stale and o.outdated is None]
         messages = [m for operation in operations for m in operation.messages]
         self._load_subjects(unit, messages)
+        self._require_marks(unit, operations)
+        messages = [m for operation in operations if operation.outdated is None for m in operation.messages]
         self._load_seen(unit, messages)
         self._load_party_keys(unit, messages)
         self._load_keys(unit, messages)
+
+    def _require_marks(self, unit: Unit, operations: Sequence[Admit]) -> None:
+        """A message is decided by the marks that its resident has in the order of acceptance; else it is decided anew."""
+        subjects = {s for o in operations for m in o.messages if (s := self._subject_of.get(m.message_id)) is not None}
+        known = unit.marks(subjects) if subjects else {}
+        if not any(known.get(s) for s in subjects) and not any(m.sets or m.marks for o in operations for m in o.messages):
+            return  # the main way: nobody has a mark, and none was thought to
+        marks = {subject: dict(known.get(subject, {})) for subject in subjects}
+        for operation in operations:
+            before = {subject: dict(found) for subject, found in marks.items()}
+            expected: dict[str, Flags] = {}
+            for m in operation.messages:
+                subject = self._subject_of.get(m.message_id)
+                if subject is None:
+                    continue
+                expected[m.message_id] = flags(marks[subject].values(), unit.day)
+                for change in m.sets:
+                    if change.on:
+                        marks[subject][change.mark] = change
+                    else:
+                        marks[subject].pop(change.mark, None)
+            if any(m.deliveries and m.standing is not None and m.marks != expected.get(m.message_id, NONE) for m in operation.messages):
+                operation.outdated = StalePolicy(expected)
+                marks = before
 
     def _load_seen(self, unit: Unit, messages: Sequence[PreparedMessage]) -> None:
         """R17. On PostgreSQL the rows are claimed first: the loser of a race waits there for the winner's commit, then reads it."""
@@ -357,11 +401,33 @@ class AdmissionWork:
             if d.party_key is not None:
                 self._party_keys.add((d.party, d.party_key))
             self._deliver(unit, message, d, ids=ids, old=replaced.get((d.party, d.stream)), bells=bells)
+        self._set_marks(unit, message)
         detail: dict[str, Any] = {"door": message.door, "type": message.type, "parties": [d.party for d in message.deliveries]}
         if message.corrects is not None:
             detail["corrects"] = message.corrects
         unit.audit("accepted", message.system, message=message.message_id, **detail)
         return Admission(message_id=message.message_id, receipt=receipt)
+
+    def _set_marks(self, unit: Unit, message: PreparedMessage) -> None:
+        """Write what the message says about marks of its resident, in the transaction that accepts it."""
+        subject = self._subject_of.get(message.message_id)
+        if subject is None or not message.sets:
+            return
+        if MARKS not in unit.key_guard:
+            if not any(change.on for change in message.sets):
+                return  # nothing to take away
+            unit.insert_ignore(t.meta, [{"name": MARKS, "value": "1"}])
+        for change in message.sets:
+            where = (t.person_mark.c.subject == subject, t.person_mark.c.mark == change.mark)
+            was = unit.conn.execute(t.person_mark.delete().where(*where)).rowcount
+            if change.on:
+                row = {
+                    "subject": subject, "mark": change.mark, "since": change.since, "until": change.until,
+                    "message_id": message.message_id, "at": unit.now,
+                }  # fmt: skip
+                unit.insert_ignore(t.person_mark, [row])
+            if change.on or was:
+                unit.audit("mark", message.system, message=message.message_id, mark=change.mark, on=change.on, until=change.until)
 
     def _deliver(
         self, unit: Unit, message: PreparedMessage, d: PreparedDelivery, *, ids: dict[str, str], old: DeliveryRow | None, bells: list[Bell]
@@ -397,6 +463,8 @@ class AdmissionWork:
             if key.due_at is not None:
                 bells.append(bell_of(key, unit.now))
         add_delivery(unit, new, d.sealed)
+        if d.terms is not None:
+            unit.add(t.provision, provision_row(unit, new, message, d.terms, self._subject_of.get(message.message_id)))
         unit.touch(key)
 
     def _replaced(self, unit: Unit, message: PreparedMessage, replaced: dict[tuple[str, str], DeliveryRow]) -> tuple[str, str, str] | None:
@@ -453,6 +521,8 @@ class AdmissionWork:
             "operator": message.operator,
             "terminal": message.terminal,
             "corrects": message.corrects,
+            "work": message.work,
+            "basis": message.basis,
             "accepted_at": now,
             "receipt": accepted(
                 message_id=message.message_id, source_id=message.source_id, system=message.system, message_type=message.type, at=now
@@ -476,6 +546,15 @@ def _append(key: KeyRow, new: DeliveryRow, now: float, bells: list[Bell]) -> Non
         elif new.lane == "live" and key.lane == "bulk":
             key.lane = "live"  # R15: a bulk head must not keep something live waiting
             bells.append(bell_of(key, now))
+
+
+def provision_row(unit: Unit, new: DeliveryRow, message: PreparedMessage, terms: Terms, subject: str | None) -> dict[str, Any]:
+    """The record of a provision that was permitted; what becomes of it is written with the delivery's end."""
+    return {
+        "id": new.id, "at": unit.now, "subject": subject, "message_id": message.message_id, "system": message.system,
+        "type": message.type, "party": new.party, "work": message.work, "terms": unit.note_terms(terms), "operator": message.operator,
+        "terminal": message.terminal, "outcome": "permitted", "outcome_at": None, "code": None, "rule": None,
+    }  # fmt: skip
 
 
 def add_delivery(unit: Unit, new: DeliveryRow, sealed: SealedPayload | None) -> None:

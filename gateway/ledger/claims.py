@@ -10,6 +10,7 @@ from gateway.delivery.machine import Claim
 from gateway.delivery.rows import DeliveryRow, KeyRow, PartyTraits
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.unit import Unit
+from gateway.policy.marks import Flags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,14 @@ class Claimed:
     sealed: bytes = field(repr=False)
     wrapped: bytes = field(repr=False)
     kek_id: str
+    system: str = ""
+    """Who handed the message in."""
+    work: str | None = None
+    basis: str | None = None
+    standing: str = ""
+    """The policy that counts for this claim (I7)."""
+    marks: Flags = frozenset()
+    """Of the resident."""
     booted_at: float
     """Boot time when the claiming transaction began: its call starts within two seconds of this, or not at all (R5)."""
 
@@ -73,14 +82,15 @@ def _claimed(unit: Unit, key: KeyRow, head: DeliveryRow, *, query: bool) -> Clai
     return Claimed(
         key_id=key.id, epoch=key.claim_epoch, delivery_id=head.id, message_id=head.message_id, message_type="", party=head.party,
         party_key=head.party_key, attempt=head.attempts, resent=head.unanswered, call_cap=head.call_cap, payload_id=head.payload_id,
-        query=query, sealed=b"", wrapped=b"", kek_id="", booted_at=unit.booted_at,
+        query=query, sealed=b"", wrapped=b"", kek_id="", booted_at=unit.booted_at, standing=unit.standing,
+        marks=unit.flags(key.subject),
     )  # fmt: skip
 
 
 def with_payload(unit: Unit, claimed: Claimed) -> Claimed:
     """The claim with what was read in its transaction: sealed body and wrapped data key."""
-    sealed, wrapped, kek_id, message_type = unit.payload(claimed.payload_id)
-    return replace(claimed, sealed=sealed, wrapped=wrapped, kek_id=kek_id, message_type=message_type)
+    sealed, wrapped, kek_id, message_type, system, work, basis = unit.payload(claimed.payload_id)
+    return replace(claimed, sealed=sealed, wrapped=wrapped, kek_id=kek_id, message_type=message_type, system=system, work=work, basis=basis)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from gateway.ledger import tables as t
 from gateway.ledger.admission import SealedPayload, add_delivery, add_sealed
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.unit import Unit
+from gateway.policy.rights import Terms
 
 REQUEST_EXPIRES_S = 24 * 3600.0
 """A request that nobody has decided by then is void; seconds."""
@@ -44,6 +45,8 @@ class Correction:
     party_key: str | None
     content_digest: bytes
     sealed: SealedPayload
+    terms: Terms | None = None
+    """What the policy permitted of it."""
 
 
 def why_not(kind: str, key: KeyRow, head: DeliveryRow, traits: PartyTraits, *, party_counts: bool, now: float) -> CommandRefused | None:
@@ -145,6 +148,7 @@ class Command:
                 "party_key": self.correction.party_key if self.correction else None,
                 "content_digest": self.correction.content_digest if self.correction else None,
                 "payload_id": self.correction.sealed.key_id if self.correction else None,
+                "terms": unit.note_terms(self.correction.terms) if self.correction and self.correction.terms else None,
                 "reason": self.reason,
                 "requested_by": self.actor,
                 "requested_at": unit.now,
@@ -226,7 +230,15 @@ class Command:
         rules.replace(key, head, new, unit.now)
         unit.move_dependents(head, new)
         add_delivery(unit, new, None)
+        self._provide(unit, head, new, row["terms"])
         self._changed(unit, key, head)
+
+    def _provide(self, unit: Unit, head: DeliveryRow, new: DeliveryRow, terms: str | None) -> None:
+        """The corrected delivery has a record of provision of its own, like the one that it replaces."""
+        old = unit.conn.execute(select(t.provision).where(t.provision.c.id == head.id)).mappings().first()
+        if old is not None:
+            changes = {"id": new.id, "at": unit.now, "terms": terms, "outcome": "permitted", "outcome_at": None, "code": None}
+            unit.add(t.provision, {**old, **changes})
 
     # ---- shared ------------------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.delivery import machine
 from gateway.ids import new_id
+from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.admission import IntakeEpochLost, SealedPayload, add_sealed
 from gateway.ledger.bells import Bell, bell_of
@@ -162,6 +163,18 @@ class PauseParty:
         return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedProvision:
+    """What a record of provision says of a refusal (C-2-5-2, C-3-5-2)."""
+
+    party: str | None
+    identifiers: tuple[tuple[str, bytes], ...]
+    """Blind indexes of the resident, where the message was read before it was refused."""
+    work: str | None = None
+    operator: str | None = None
+    terminal: str | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Quarantine:
     """Keep what was refused at a door, sealed, for the operator (I10), and record the refusal (I7). Result: its id."""
@@ -178,6 +191,7 @@ class Quarantine:
     type: str | None = None
     content_type: str = "application/octet-stream"
     intake: tuple[str, str, int] | None = None
+    provision: RefusedProvision | None = None
     bulk: bool = False
     size: int = 1
     epoch_lost: bool = False
@@ -204,9 +218,28 @@ class Quarantine:
                 unit, "quarantine", self.sealed, message_id=self.quarantine_id, party="quarantine",
                 content_type=self.content_type,
             )  # fmt: skip
+        if self.provision is not None:
+            self._record(unit, self.provision)
         unit.audit(
             "refused", self.system, door=self.door, code=self.code, rule=self.rule, place=self.place, id=self.source_id, type=self.type,
             quarantine=self.quarantine_id,
+        )  # fmt: skip
+
+    def _record(self, unit: Unit, refused: RefusedProvision) -> None:
+        """Refused attempts are recorded like successes; a resident whom nobody knows yet is not made known by one."""
+        subject = None
+        for kind, blind in refused.identifiers:
+            found = sql.rows(unit.conn, sql.ALIASES, kind, ids=[blind])
+            if found:
+                subject = found[0][2]
+                break
+        unit.add(
+            t.provision,
+            {
+                "id": self.quarantine_id, "at": unit.now, "subject": subject, "message_id": None, "system": self.system,
+                "type": self.type, "party": refused.party, "work": refused.work, "terms": None, "operator": refused.operator,
+                "terminal": refused.terminal, "outcome": "refused", "outcome_at": unit.now, "code": self.code, "rule": self.rule,
+            },
         )  # fmt: skip
 
     def finish(self, unit: Unit) -> Any:

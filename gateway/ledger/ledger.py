@@ -24,7 +24,8 @@ from gateway.ledger.engine import LedgerEngine, open_engine
 from gateway.ledger.failures import OperationFailed
 from gateway.ledger.migrate import migrate
 from gateway.ledger.outcomes import Learned, OutcomeResult, WriteOutcomes
-from gateway.ledger.refusals import RecordRefusals
+from gateway.ledger.peer_refusals import RecordRefusals
+from gateway.ledger.refusals import RefuseClaims, RefusedClaim
 from gateway.ledger.replays import RememberMessage
 from gateway.ledger.unit import run_group
 from gateway.ledger.writer import GroupRecord, Writer
@@ -127,6 +128,10 @@ class Ledger:
     async def take_back(self, worker: str, claims: Sequence[Claimed]) -> None:
         """Nothing was sent for these claims (R5)."""
         self.ring_all(await self._submit(TakeBack(worker=worker, claims=claims, size=len(claims))))
+
+    async def refuse(self, worker: str, refused: Sequence[RefusedClaim]) -> None:
+        """The policy no longer permits what these claims would send."""
+        self.ring_all(await self._submit(RefuseClaims(worker=worker, refused=refused, size=len(refused))))
 
     async def write_outcomes(
         self, worker: str, party: str, learned: Sequence[Learned], traits: PartyTraits, *, go_on: bool = True

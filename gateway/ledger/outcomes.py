@@ -27,6 +27,7 @@ from gateway.ledger.admission import SealedPayload, add_sealed
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.claims import Claimed, claim_key, give_up_probe, with_payload
 from gateway.ledger.unit import Unit
+from gateway.policy.rights import Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class Learned:
     """The party was not asked, since we failed (a payload that does not open, say): neither an answer of the party nor a failure of it."""
     spends: bool = True
     """The failure counts against the record's budget."""
+    terms: Terms | None = None
+    """On which terms it went, where the policy had come to permit less than at its acceptance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +136,8 @@ class WriteOutcomes:
         else:
             machine.outcome(key, head, item.answer, members, facts=facts, traits=self.traits, spends=item.spends)
         unit.touch(key, head)
+        if item.terms is not None:
+            unit.note_terms(item.terms, sent=head.id)
         self._record(unit, key, head, item)
         if head.state.final:
             self.bells.extend(bell_of(woken, unit.now) for woken in unit.wake_dependents(head))

@@ -316,6 +316,23 @@ def messages_of(conn: Connection, subject: str, places: Iterable[tuple[str, str]
     ]  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a message came from, and for what."""
+
+    system: str
+    subject: str | None
+    work: str | None
+    basis: str | None
+
+
+def origin(conn: Connection, message_id: str) -> Origin:
+    """What the policy asks of a message."""
+    m = t.message.c
+    row = conn.execute(select(m.system, m.subject, m.work, m.basis).where(m.id == message_id)).one()
+    return Origin(system=row.system, subject=row.subject, work=row.work, basis=row.basis)
+
+
 def message_subject(conn: Connection, message_id: str) -> str | None:
     """Whom a message is about."""
     return conn.execute(select(t.message.c.subject).where(t.message.c.id == message_id)).scalar()

@@ -38,9 +38,10 @@ REPLIES = (
     "ORDER BY at"
 )
 PAYLOADS = (
-    "SELECT p.id, p.sealed, k.wrapped, k.kek_id, m.type FROM payload p JOIN data_key k ON k.id = p.id "
+    "SELECT p.id, p.sealed, k.wrapped, k.kek_id, m.type, m.system, m.work, m.basis FROM payload p JOIN data_key k ON k.id = p.id "
     "JOIN message m ON m.id = k.message_id WHERE p.id IN ({ids})"
 )
+MARKS = "SELECT subject, mark, since, until FROM person_mark WHERE subject IN ({ids})"
 LIVE = "SELECT id FROM worker WHERE ended_at IS NULL AND renewed_at > {mark}"
 PARTY = f"SELECT {names(t.party_state)} FROM party_state WHERE party = {{mark}}"
 SEEN = "SELECT source_id, id, content_mac, receipt, subject FROM message WHERE system = {mark} AND source_id IN ({ids})"

@@ -46,6 +46,8 @@ message = Table(
     Column("operator", String(64), nullable=True, comment="staff id at the sender"),
     Column("terminal", String(64), nullable=True),
     Column("corrects", String(36), nullable=True, comment="the held message that this one replaced"),
+    Column("work", String(64), nullable=True, comment="what for, as the sender said (事務)"),
+    Column("basis", String(200), nullable=True, comment="the legal basis that the sender claimed, which matched"),
     Column("accepted_at", Double, nullable=False),
     Column("receipt", LargeBinary, nullable=False, comment="returned byte for byte to whoever submits the same message again"),
     UniqueConstraint("system", "source_id", name="message_once"),
@@ -134,6 +136,67 @@ worker = Table(
     Column("registered_at", Double, nullable=False),
     Column("renewed_at", Double, nullable=False),
     Column("ended_at", Double, nullable=True),
+)
+
+policy_version = Table(
+    "policy_version",
+    metadata,
+    Column("id", String(36), primary_key=True, comment="of the request"),
+    Column("version", Integer, nullable=True, unique=True, comment="given when a second person approves; the highest one counts"),
+    Column("digest", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("document", String, nullable=False, comment="canonical JSON; no personal data"),
+    Column("base", Integer, nullable=False, comment="the version that the first person saw and changed"),
+    Column("reason", String, nullable=False),
+    Column("requested_by", String(128), nullable=False),
+    Column("requested_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("status", String(16), nullable=False, comment="waiting | done | refused | expired | withdrawn"),
+    Column("decided_by", String(128), nullable=True),
+    Column("decided_at", Double, nullable=True),
+)
+
+person_mark = Table(
+    "person_mark",
+    metadata,
+    Column("subject", String(36), primary_key=True),
+    Column("mark", String(32), primary_key=True, comment="support-<measure> | deceased"),
+    Column("since", String(10), nullable=True),
+    Column("until", String(10), nullable=True),
+    Column("message_id", String(36), nullable=False),
+    Column("at", Double, nullable=False),
+    sqlite_with_rowid=False,
+    comment="what the register said of a resident that decides what may leave",
+)
+
+provision_terms = Table(
+    "provision_terms",
+    metadata,
+    Column("id", String(32), primary_key=True, comment="digest of the text"),
+    Column("text", String, nullable=False, comment="canonical JSON: permission, work, legal basis, items, version of the policy"),
+    sqlite_with_rowid=False,
+)
+
+provision = Table(
+    "provision",
+    metadata,
+    Column("id", String(36), primary_key=True, comment="of the delivery; of a refusal its own"),
+    Column("at", Double, nullable=False, index=True),
+    Column("subject", String(36), nullable=True, index=True),
+    Column("message_id", String(36), nullable=True),
+    Column("system", String(64), nullable=False, comment="who handed it in"),
+    Column("type", String(64), nullable=True),
+    Column("party", String(64), nullable=True),
+    Column("work", String(64), nullable=True),
+    Column("terms", String(32), nullable=True),
+    Column("operator", String(64), nullable=True),
+    Column("terminal", String(64), nullable=True),
+    Column("outcome", String(16), nullable=False, comment="permitted | provided | refused | rejected | skipped | expired | replaced"),
+    Column("outcome_at", Double, nullable=True),
+    Column("code", String(64), nullable=True),
+    Column("rule", String(200), nullable=True),
+    sqlite_with_rowid=False,
+    comment="record of provision (提供記録): independent of bodies, kept five years",
 )
 
 late_outcome = Table(
@@ -261,6 +324,7 @@ command = Table(
     Column("party_key", String(64), nullable=True, comment="correct: of the new content"),
     Column("content_digest", LargeBinary, nullable=True, comment="correct: of the new content"),
     Column("payload_id", String(36), nullable=True, comment="correct: the new content, sealed"),
+    Column("terms", String(32), nullable=True, comment="correct: what the policy permitted of it"),
     Column("reason", String, nullable=False),
     Column("requested_by", String(128), nullable=False),
     Column("requested_at", Double, nullable=False),

@@ -8,6 +8,7 @@ with its rows and not with its operations.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import operator
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,8 @@ from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.clock import boot_time
 from gateway.ledger.engine import pipelined
+from gateway.policy.marks import Flags, MarkChange, flags
+from gateway.policy.rights import Terms, day_of, token
 
 _KEY_COLUMNS = [c.name for c in t.key_row.columns]
 _DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
@@ -37,7 +40,11 @@ _TABLES = t.metadata.sorted_tables
 _KEY_CHANGES = [c for c in _KEY_COLUMNS if c not in _KEY_FIXED]
 _DELIVERY_CHANGES = [c for c in _DELIVERY_COLUMNS if c not in _DELIVERY_FIXED]
 _PARTY_CHANGES = [c for c in _PARTY_COLUMNS if c != "party"]
-_GUARD = "SELECT name, value FROM meta WHERE name BETWEEN 'key.' AND 'key/'"
+_GUARD = "SELECT name, value FROM meta"
+POLICY_VERSION, MARKS = "policy.version", "policy.marks"
+"""Facts in ``meta``: the version of the policy that counts; that some resident has, or had, a mark."""
+POLICY_REFUSED = "policy-refused"
+"""Why a delivery ended that the policy no longer permitted."""
 _json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
@@ -99,7 +106,11 @@ class Unit:
         self._dirty_deliveries: set[str] = set()
         self._dirty_parties: set[str] = set()
         self._inserts: dict[str, list[dict[str, Any]]] = {}
-        self._payloads: dict[str, tuple[bytes, bytes, str, str]] = {}
+        self._payloads: dict[str, tuple[bytes, bytes, str, str, str, str | None, str | None]] = {}
+        self._marks: dict[str, dict[str, MarkChange]] = {}
+        self._terms: dict[str, str] = {}
+        self._provisions: dict[str, tuple[str, float, str | None, str]] = {}
+        self._sent: dict[str, str] = {}
         self._guard: dict[str, str] | None = None
         self.want_payloads: set[str] = set()
         self.admissions: Any = None
@@ -252,13 +263,42 @@ class Unit:
 
     @property
     def key_guard(self) -> dict[str, str]:
-        """Which keys count (:mod:`gateway.ledger.keys`), read once in this transaction."""
+        """Which keys count (:mod:`gateway.ledger.keys`) and the other facts of the ledger, read once in this transaction."""
         if self._guard is None:
             self._guard = {str(name): str(value) for name, value in sql.rows(self.conn, _GUARD)}
         return self._guard
 
-    def payload(self, payload_id: str) -> tuple[bytes, bytes, str, str]:
-        """Sealed body, wrapped data key, the id of its key-encryption key, and the message type; read with the claim."""
+    @property
+    def standing(self) -> str:
+        """The version of the policy and the business clock that count: what a decision must have been made by (I7)."""
+        facts = self.key_guard
+        return token(int(facts.get(POLICY_VERSION, "0")), float(facts.get("business_offset_s", "0")))
+
+    @property
+    def day(self) -> dt.date:
+        """Today in Japan, by business time."""
+        return day_of(self.now, float(self.key_guard.get("business_offset_s", "0")))
+
+    def marks(self, subjects: Iterable[str]) -> dict[str, dict[str, MarkChange]]:
+        """The marks of residents that decide what may leave; those that this group has set are not among them."""
+        if MARKS not in self.key_guard:
+            return {}
+        missing = sorted(set(subjects) - self._marks.keys())
+        if missing:
+            self._marks.update((subject, {}) for subject in missing)
+            for subject, mark, since, until in sql.rows(self.conn, sql.MARKS, ids=missing):
+                self._marks[subject][mark] = MarkChange(mark=mark, since=since, until=until)
+        return self._marks
+
+    def flags(self, subject: str) -> Flags:
+        """What counts for a resident today."""
+        if MARKS not in self.key_guard:
+            return frozenset()
+        return flags(self.marks([*(key.subject for key in self.keys.values()), subject])[subject].values(), self.day)
+
+    def payload(self, payload_id: str) -> tuple[bytes, bytes, str, str, str, str | None, str | None]:
+        """Sealed body, wrapped data key, the id of its key-encryption key; of the message its type, system, work and claimed legal basis.
+        Read with the claim."""
         return self._payloads[payload_id]
 
     # ---- changing ----------------------------------------------------------------------------------------------------------------
@@ -329,6 +369,17 @@ class Unit:
             },
         )
 
+    def note_terms(self, terms: Terms, *, sent: str | None = None) -> str:
+        """Terms that a record of provision names; ``sent``: the delivery that went on these terms and not on those at its acceptance."""
+        self._terms[terms.id] = terms.text
+        if sent is not None:
+            self._sent[sent] = terms.id
+        return terms.id
+
+    def note_provision(self, delivery_id: str, outcome: str, code: str | None) -> None:
+        """What became of a provision although its delivery is not final."""
+        self._provisions[delivery_id] = (outcome, self.now, code, delivery_id)
+
     def insert_ignore(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
         """Insert what is not there yet; conflicts are expected and do not raise (R20)."""
         self._insert(table, rows, ignore=True)
@@ -349,10 +400,27 @@ class Unit:
             self._update("delivery", _DELIVERY_CHANGES, "id", [_delivery_values(d) for d in deliveries])
             self._update("key_row", _KEY_CHANGES, "id", [_key_values(self.keys[i]) for i in sorted(self._dirty_keys)])
             parties = (self._parties[p] for p in sorted(self._dirty_parties))
+            self._write_provisions()
             self._update("party_state", _PARTY_CHANGES, "party", [(*(getattr(p, c) for c in _PARTY_CHANGES), p.party) for p in parties])
         if self.want_payloads:
-            for payload_id, sealed, wrapped, kek_id, message_type in sql.rows(self.conn, sql.PAYLOADS, ids=sorted(self.want_payloads)):
-                self._payloads[payload_id] = (sealed, wrapped, kek_id, message_type)
+            for payload_id, *found in sql.rows(self.conn, sql.PAYLOADS, ids=sorted(self.want_payloads)):
+                self._payloads[payload_id] = tuple(found)
+
+    def _write_provisions(self) -> None:
+        """Records of provision follow their deliveries: what is final is said in the transaction that makes it so (I8)."""
+        if self._terms:
+            rows = [{"id": key, "text": text} for key, text in sorted(self._terms.items())]
+            self._insert(t.provision_terms, rows, ignore=True)
+        ended = dict(self._provisions)
+        for delivery_id in self._dirty_deliveries:
+            d = self.deliveries[delivery_id]
+            if d.state.final:
+                outcome = _OUTCOME_OF[d.state] if d.replaced_by is None else "replaced"
+                if d.reason == POLICY_REFUSED:
+                    outcome = "refused"
+                ended[d.id] = (outcome, self.now, d.reason or d.outcome_code, d.id)
+        self._update("provision", ("outcome", "outcome_at", "code"), "id", [ended[i] for i in sorted(ended)])
+        self._update("provision", ("terms",), "id", [(terms, i) for i, terms in sorted(self._sent.items())])
 
     def _refuse_barred(self, data_keys: Sequence[dict[str, Any]]) -> None:
         """Nothing is taken that was sealed under a key which is about to be destroyed (:mod:`gateway.ledger.keys`)."""
@@ -369,6 +437,7 @@ class Unit:
             sql.write_many(self.conn, sql.update_text(table, tuple(columns), key, sql.mark_of(self.conn)), changed)
 
 
+_OUTCOME_OF = {State.DELIVERED: "provided", State.REJECTED: "rejected", State.SKIPPED: "skipped", State.EXPIRED: "expired"}
 _delivery_getter = operator.attrgetter(*_DELIVERY_CHANGES, "id")
 _key_getter = operator.attrgetter(*_KEY_CHANGES, "id")
 _STATE_AT = _DELIVERY_CHANGES.index("state")

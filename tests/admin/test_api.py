@@ -13,7 +13,7 @@ import yaml
 
 from certs.authority import TestAuthority
 from certs.peer import Authority
-from gateway.admin import bodies, service, words
+from gateway.admin import bodies, policy_api, service, words
 from gateway.admin.app import create_app
 from gateway.admin.identity import Operators
 from gateway.admin.service import RequestStatus, State
@@ -236,12 +236,18 @@ def test_the_document_has_every_route_and_every_value(repository: Path) -> None:
         "HeldPage": service.HeldPage,
         "Key": service.KeyView,
         "FoundMessage": service.FoundMessage,
+        "Policy": policy_api.PolicyView,
+        "PolicyRequest": policy_api.PolicyRequestView,
+        "Provision": policy_api.ProvisionView,
+        "ProvisionPage": policy_api.ProvisionPage,
     }.items():
         assert set(schemas[name]["properties"]) == {each.name for each in dataclasses.fields(kind)} | extra.get(name, set())
     for kind in (service.State, service.Hold, service.Command, service.RequestStatus):
         assert schemas[kind.__name__]["enum"] == [each.value for each in kind]
     for name in ("CommandBody", "CorrectBody", "SettleBody", "ApproveBody", "ReasonBody", "SearchBody"):
         assert set(schemas[name]["properties"]) == set(getattr(bodies, name).model_fields)
+    for body in (policy_api.AskBody, policy_api.PolicyApproveBody, policy_api.ProvisionsBody):
+        assert set(schemas[body.__name__]["properties"]) == set(body.model_fields)
 
 
 def test_the_status_words_are_those_of_the_state_machine() -> None:

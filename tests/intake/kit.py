@@ -25,6 +25,7 @@ from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
 from message_formats import samples, writing
+from tests.support.policy import rights_for
 
 REGISTER = "resident-record-system"
 TYPE = "identity-information-update"
@@ -105,6 +106,7 @@ def preparer(keys: KeyStore, **changes: Any) -> Preparer:
         "message_bytes": 65_536,
         **changes,
     }
+    values.setdefault("rights", rights_for(values["policy"]))
     return Preparer(**values)
 
 

@@ -11,6 +11,7 @@ from gateway.delivery.calls import Caller
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.ledger.claims import Claimed
 from gateway.ledger.clock import boot_time
+from gateway.policy.rights import Rights
 from gateway.security.sealing import SealBroken
 from gateway.security.token import TokenUnavailable
 
@@ -56,7 +57,7 @@ def claim(*, query: bool = False) -> Claimed:
     ],
 )
 async def test_the_party_is_neither_called_nor_blamed(error: GatewayError, spends: bool) -> None:
-    caller = Caller(Untouched(), Broken(error), Alive(), calls=1, call_s=5.0)  # type: ignore[arg-type]
+    caller = Caller(Untouched(), Broken(error), Alive(), Rights(), calls=1, call_s=5.0)  # type: ignore[arg-type]
     called = await caller.send("w", [claim()])
     [learned] = called.learned
     assert (learned.answer, learned.ours, learned.spends) == (RetryLater(code=error.code), True, spends)

@@ -27,7 +27,7 @@ from simulators.harness.town import Plan, Town
 from tests.performance import bells, cost, ledger, sealing
 from tests.performance.workload import POPULATION, SEED
 
-PARTS = ("rates", "cost", "batches", "bells", "ledger", "memory", "formats", "signatures", "sealing", "audit")
+PARTS = ("rates", "cost", "batches", "bells", "ledger", "memory", "formats", "signatures", "sealing", "audit", "policy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,7 @@ def bench(
         "formats": formats,
         "sealing": sealing_costs,
         "audit": lambda: audit(messages),
+        "policy": policy_costs,
         "signatures": signatures,
     }
     results: list[Result] = []
@@ -239,6 +240,17 @@ async def audit(count: int) -> list[Result]:
         told("audit entries for a message", each, "entries"),
         told("a message in gateway and worker, chaining included", spent * 1e6, "CPU us"),
         at_most("share of chaining in it", alone["chain_cpu_us"] * 1e-6 * each / spent * 100, "%", 10),
+    ]
+
+
+async def policy_costs() -> list[Result]:
+    """Decisions of the policy and its filter (``tests/performance/policy.py``)."""
+    from tests.performance import policy as module
+
+    found = await asyncio.to_thread(module.measure)
+    return [
+        at_most(f"policy: {name}, median", us, "µs", 20) if name.startswith("decision") else told(f"policy: {name}, median", us, "µs")
+        for name, us in found.items()
     ]
 
 

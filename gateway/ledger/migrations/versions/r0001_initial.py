@@ -75,6 +75,7 @@ def upgrade() -> None:
         sa.Column("party_key", sa.String(length=64), nullable=True, comment="correct: of the new content"),
         sa.Column("content_digest", sa.LargeBinary(), nullable=True, comment="correct: of the new content"),
         sa.Column("payload_id", sa.String(length=36), nullable=True, comment="correct: the new content, sealed"),
+        sa.Column("terms", sa.String(length=32), nullable=True, comment="correct: what the policy permitted of it"),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("requested_by", sa.String(length=128), nullable=False),
         sa.Column("requested_at", sa.Double(), nullable=False),
@@ -187,6 +188,8 @@ def upgrade() -> None:
         sa.Column("operator", sa.String(length=64), nullable=True, comment="staff id at the sender"),
         sa.Column("terminal", sa.String(length=64), nullable=True),
         sa.Column("corrects", sa.String(length=36), nullable=True, comment="the held message that this one replaced"),
+        sa.Column("work", sa.String(length=64), nullable=True, comment="what for, as the sender said (事務)"),
+        sa.Column("basis", sa.String(length=200), nullable=True, comment="the legal basis that the sender claimed, which matched"),
         sa.Column("accepted_at", sa.Double(), nullable=False),
         sa.Column("receipt", sa.LargeBinary(), nullable=False, comment="returned byte for byte to whoever submits the same message again"),
         sa.PrimaryKeyConstraint("id"),
@@ -222,6 +225,73 @@ def upgrade() -> None:
         sa.Column("content_type", sa.String(length=64), server_default=sa.text("'application/xml'"), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "person_mark",
+        sa.Column("subject", sa.String(length=36), nullable=False),
+        sa.Column("mark", sa.String(length=32), nullable=False, comment="support-<measure> | deceased"),
+        sa.Column("since", sa.String(length=10), nullable=True),
+        sa.Column("until", sa.String(length=10), nullable=True),
+        sa.Column("message_id", sa.String(length=36), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", "mark"),
+        comment="what the register said of a resident that decides what may leave",
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "policy_version",
+        sa.Column("id", sa.String(length=36), nullable=False, comment="of the request"),
+        sa.Column("version", sa.Integer(), nullable=True, comment="given when a second person approves; the highest one counts"),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("document", sa.String(), nullable=False, comment="canonical JSON; no personal data"),
+        sa.Column("base", sa.Integer(), nullable=False, comment="the version that the first person saw and changed"),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("requested_by", sa.String(length=128), nullable=False),
+        sa.Column("requested_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False, comment="waiting | done | refused | expired | withdrawn"),
+        sa.Column("decided_by", sa.String(length=128), nullable=True),
+        sa.Column("decided_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("version"),
+    )
+    op.create_table(
+        "provision",
+        sa.Column("id", sa.String(length=36), nullable=False, comment="of the delivery; of a refusal its own"),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("subject", sa.String(length=36), nullable=True),
+        sa.Column("message_id", sa.String(length=36), nullable=True),
+        sa.Column("system", sa.String(length=64), nullable=False, comment="who handed it in"),
+        sa.Column("type", sa.String(length=64), nullable=True),
+        sa.Column("party", sa.String(length=64), nullable=True),
+        sa.Column("work", sa.String(length=64), nullable=True),
+        sa.Column("terms", sa.String(length=32), nullable=True),
+        sa.Column("operator", sa.String(length=64), nullable=True),
+        sa.Column("terminal", sa.String(length=64), nullable=True),
+        sa.Column(
+            "outcome",
+            sa.String(length=16),
+            nullable=False,
+            comment="permitted | provided | refused | rejected | skipped | expired | replaced",
+        ),
+        sa.Column("outcome_at", sa.Double(), nullable=True),
+        sa.Column("code", sa.String(length=64), nullable=True),
+        sa.Column("rule", sa.String(length=200), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        comment="record of provision (提供記録): independent of bodies, kept five years",
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f("ix_provision_at"), "provision", ["at"], unique=False)
+    op.create_index(op.f("ix_provision_subject"), "provision", ["subject"], unique=False)
+    op.create_table(
+        "provision_terms",
+        sa.Column("id", sa.String(length=32), nullable=False, comment="digest of the text"),
+        sa.Column(
+            "text", sa.String(), nullable=False, comment="canonical JSON: permission, work, legal basis, items, version of the policy"
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "quarantine",

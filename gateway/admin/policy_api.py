@@ -1,0 +1,261 @@
+"""What the admin API says of the policy and of records of provision: the port, the bodies, the handlers.
+
+Like :mod:`gateway.admin.service` it knows neither the ledger nor the broker.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, Protocol
+
+from aiohttp import web
+from pydantic import Field, SecretStr, StringConstraints
+
+from gateway.admin import bodies
+from gateway.admin.service import NotFound, Role
+from gateway.errors import InputRefused
+from gateway.policy.checks import Finding
+from gateway.policy.diff import Change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyView:
+    """The policy that counts."""
+
+    version: int
+    name: str
+    digest: str
+    sample: bool
+    packaged: bool
+    permissions: int
+    findings: tuple[Finding, ...]
+    document: str
+    """Canonical JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRequestView:
+    """A version that was asked for."""
+
+    request_id: str
+    status: str
+    version: int | None
+    name: str
+    digest: str
+    base: int
+    reason: str
+    requested_by: str
+    requested_at: dt.datetime
+    expires_at: dt.datetime
+    decided_by: str | None = None
+    decided_at: dt.datetime | None = None
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionView:
+    """One record of provision."""
+
+    id: str
+    at: dt.datetime
+    resident: str | None
+    """Within one answer; None where the search was for one resident, or nobody is known."""
+    system: str
+    message_type: str | None
+    party: str | None
+    party_ja: str | None
+    party_en: str | None
+    work: str | None
+    work_ja: str | None
+    recipients: tuple[str, ...]
+    basis: tuple[str, ...]
+    items: tuple[str, ...]
+    policy: int | None
+    operator: str | None
+    terminal: str | None
+    outcome: str
+    outcome_at: dt.datetime | None
+    code: str | None
+    rule: str | None
+    message_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionPage:
+    """Some records in order of time; ``next_after`` continues."""
+
+    items: tuple[ProvisionView, ...]
+    next_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionQuery:
+    """Which records, and why somebody looks."""
+
+    reason: str
+    by: str | None = None
+    value: str = field(default="", repr=False)
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+    party: str | None = None
+    message_type: str | None = None
+    outcome: str | None = None
+    limit: int = 200
+    after: str | None = None
+    masked: bool = True
+
+    def place(self) -> tuple[float, str] | None:
+        """:raises InputRefused: not ``next_after`` of a page before."""
+        if self.after is None:
+            return None
+        at, mark, identity = self.after.partition("~")
+        try:
+            if mark:
+                return float(at), identity
+        except ValueError:
+            pass
+        raise InputRefused("query-malformed", "must be next_after of a page before", place="after")
+
+
+class PolicyService(Protocol):
+    """The policy and the records of provision behind the API. ``actor`` is the person on record."""
+
+    async def active(self) -> PolicyView:
+        """The policy that counts."""
+        ...
+
+    async def requests(self) -> Sequence[PolicyRequestView]:
+        """Versions and requests for versions, newest first."""
+        ...
+
+    async def request(self, request_id: str) -> PolicyRequestView:
+        """One, with what it would change now."""
+        ...
+
+    async def ask(self, actor: str, text: str, reason: str, seen_version: int) -> PolicyRequestView:
+        """Ask for a policy, or some sections of one, to count.
+
+        :raises ConfigurationError: the document is wrong; :raises InputRefused: it breaks a rule; :raises CommandRefused: another version
+            counts than was seen.
+        """
+        ...
+
+    async def decide(self, actor: str, request_id: str, *, approve: bool, digest: str = "") -> PolicyRequestView:
+        """Approve it (a second person, naming the digest), refuse it, or take it back.
+
+        :raises CommandRefused: ``same-person``; ``digest-changed``; ``changed-meanwhile``; no longer waiting.
+        """
+        ...
+
+    async def provisions(self, actor: str, query: ProvisionQuery) -> ProvisionPage:
+        """Records of provision; the search is recorded."""
+        ...
+
+
+class AskBody(bodies.Body):
+    policy: Annotated[str, StringConstraints(min_length=2, max_length=2_000_000)]
+    reason: bodies.Reason
+    seen_version: Annotated[int, Field(ge=0)]
+
+
+class PolicyApproveBody(bodies.Body):
+    seen_digest: bodies.Digest
+
+
+class ProvisionsBody(bodies.Body):
+    reason: bodies.Reason
+    by: str | None = None
+    value: SecretStr = SecretStr("")
+    since: str | None = None
+    until: str | None = None
+    party: str | None = None
+    message_type: str | None = None
+    outcome: Literal["permitted", "provided", "refused", "rejected", "skipped", "expired", "replaced", "unknown"] | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+    after: str | None = None
+    masked: bool = True
+
+    def query(self) -> ProvisionQuery:
+        """:raises InputRefused: a time that is none."""
+        return ProvisionQuery(
+            reason=self.reason, by=self.by, value=self.value.get_secret_value(), since=_moment(self.since, "since"),
+            until=_moment(self.until, "until"), party=self.party, message_type=self.message_type, outcome=self.outcome, limit=self.limit,
+            after=self.after, masked=self.masked,
+        )  # fmt: skip
+
+
+def _moment(text: str | None, place: str) -> dt.datetime | None:
+    if text is None:
+        return None
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputRefused("query-malformed", "must be a time with its zone (RFC 3339)", place=place) from error
+    if found.tzinfo is None:
+        raise InputRefused("query-malformed", "must be a time with its zone (RFC 3339)", place=place)
+    return found
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class PolicyApi:
+    """The handlers. ``actor`` gives the name of the person behind a request; ``demand`` refuses whoever lacks a role."""
+
+    def __init__(
+        self, service: PolicyService | None, actor: Callable[[web.Request], str], demand: Callable[[web.Request, Role], None]
+    ) -> None:
+        self._given = service
+        self._actor = actor
+        self._demand = demand
+
+    @property
+    def _service(self) -> PolicyService:
+        if self._given is None:
+            raise NotFound("no-such-path", "this gateway shows no policy")
+        return self._given
+
+    def routes(self) -> Sequence[tuple[str, str, Role, Handler]]:
+        """Method, path below the base, the role that it needs, handler."""
+        return (
+            ("GET", "/policy", Role.VIEWER, self.active),
+            ("GET", "/policy/requests", Role.VIEWER, self.requests),
+            ("POST", "/policy/requests", Role.OPERATOR, self.ask),
+            ("GET", "/policy/requests/{request_id}", Role.VIEWER, self.request),
+            ("POST", "/policy/requests/{request_id}/approve", Role.APPROVER, self.approve),
+            ("POST", "/policy/requests/{request_id}/withdraw", Role.VIEWER, self.withdraw),
+            ("POST", "/provisions/search", Role.OPERATOR, self.provisions),
+        )
+
+    async def active(self, _request: web.Request) -> web.StreamResponse:
+        return bodies.answer(bodies.plain(await self._service.active()))
+
+    async def requests(self, _request: web.Request) -> web.StreamResponse:
+        return bodies.answer({"items": bodies.plain(list(await self._service.requests()))})
+
+    async def request(self, request: web.Request) -> web.StreamResponse:
+        return bodies.answer(bodies.plain(await self._service.request(request.match_info["request_id"])))
+
+    async def ask(self, request: web.Request) -> web.StreamResponse:
+        body = await bodies.read_body(request, AskBody)
+        view = await self._service.ask(self._actor(request), body.policy, body.reason, body.seen_version)
+        return bodies.answer(bodies.plain(view), status=202)
+
+    async def approve(self, request: web.Request) -> web.StreamResponse:
+        body = await bodies.read_body(request, PolicyApproveBody)
+        view = await self._service.decide(self._actor(request), request.match_info["request_id"], approve=True, digest=body.seen_digest)
+        return bodies.answer(bodies.plain(view))
+
+    async def withdraw(self, request: web.Request) -> web.StreamResponse:
+        request_id = request.match_info["request_id"]
+        asked = await self._service.request(request_id)
+        # its author takes it back as operator; anybody else refuses it as approver
+        self._demand(request, Role.OPERATOR if asked.requested_by == self._actor(request) else Role.APPROVER)
+        view = await self._service.decide(self._actor(request), request_id, approve=False)
+        return bodies.answer(bodies.plain(view))
+
+    async def provisions(self, request: web.Request) -> web.StreamResponse:
+        body = await bodies.read_body(request, ProvisionsBody)
+        return bodies.answer(bodies.plain(await self._service.provisions(self._actor(request), body.query())))

@@ -1,0 +1,381 @@
+"""The policy along the way of a message, with the real ledger: versions, what is queued, marks of residents, records of provision."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.admin.policy import PolicyAdmin
+from gateway.admin.policy_api import ProvisionQuery
+from gateway.errors import CommandRefused
+from gateway.ledger import policies, provisions
+from gateway.ledger import tables as t
+from gateway.policy.items import present
+from gateway.policy.loading import build, packaged
+from gateway.policy.rights import Rights
+from message_formats import reading, samples, writing
+from tests.policy.kit import LINK, REGISTER, TRANSFER, WORK, Way, mark, tables, transfer, way, with_approvals
+
+pytestmark = pytest.mark.slow
+
+
+def items_of(content: bytes) -> set[str]:
+    return set(present(reading.read(content)))
+
+
+def approved(work: str = WORK) -> frozenset[str]:
+    (permission,) = with_approvals().by_work[work]
+    return permission.items
+
+
+class Erase:
+    """Bodies, keys and deliveries are gone, as after their retention."""
+
+    bulk, size = False, 1
+
+    def plan(self, unit: Any) -> None:
+        """Nothing is needed."""
+
+    def apply(self, unit: Any) -> None:
+        for table in (t.data_key, t.payload, t.delivery):
+            unit.conn.execute(table.delete())
+
+    def finish(self, unit: Any) -> None:
+        return None
+
+
+async def records(where: Way) -> list[provisions.Provision]:
+    return await where.ledger.read(lambda conn: provisions.search(conn, provisions.Wanted()))
+
+
+# ---- versions ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.invariant("I7")
+@pytest.mark.control("C-1-3-1")
+@pytest.mark.control("C-2-5-2")
+@pytest.mark.control("C-3-5-2")
+async def test_what_is_not_approved_is_refused_and_recorded_until_two_persons_approve_it(way: Way) -> None:
+    (answer,) = await way.hand_in(transfer(), work=WORK, operator="staff-0042")
+    assert answer.refusal is not None
+    assert (answer.refusal.code, answer.refusal.rule) == ("not-approved", "C-1-3-1")
+    (refused,) = await records(way)
+    assert (refused.outcome, refused.code, refused.rule, refused.operator) == ("refused", "not-approved", "C-1-3-1", "staff-0042")
+    assert (refused.party, refused.work, refused.type) == ("business-systems", WORK, TRANSFER)
+    with pytest.raises(CommandRefused) as same:
+        await way.apply(with_approvals(), "operator-a", "operator-a")
+    assert same.value.code == "same-person"
+    assert await way.apply(with_approvals()) == 1
+    (answer,) = await way.hand_in(transfer(), work=WORK)
+    assert answer.refusal is None  # without a restart
+    kinds = [row.kind for row in await way.rows(t.audit_entry, order=t.audit_entry.c.id)]
+    assert kinds.count("policy-requested") == 2
+    assert {"policy-applied", "command-refused", "refused"} <= set(kinds)
+
+
+@pytest.mark.rule("R13")
+async def test_an_approval_names_what_was_looked_at_and_what_counted_then(way: Way) -> None:
+    first, second = with_approvals(), with_approvals(transfer_3=None)
+
+    async def ask(policy: Any) -> str:
+        found: str = await way.ledger.submit(
+            policies.AskForPolicy(
+                actor="a", document=policy.document, digest=policy.digest, name=policy.name, base=0, reason="a test", request_s=60.0
+            )
+        )
+        return found
+
+    async def decide(request: str, digest: str, *, approve: bool = True) -> int:
+        version: int = await way.ledger.submit(policies.DecidePolicy(actor="b", request=request, approve=approve, digest=digest))
+        return version
+
+    one, other, third = await ask(first), await ask(second), await ask(second)
+    with pytest.raises(CommandRefused) as refused:
+        await decide(one, second.digest)
+    assert refused.value.code == "digest-changed"
+    assert await decide(third, "", approve=False) == 0
+    assert await decide(one, first.digest) == 1
+    with pytest.raises(CommandRefused) as refused:
+        await decide(other, second.digest)
+    assert refused.value.code == "changed-meanwhile"
+    with pytest.raises(CommandRefused) as refused:
+        await ask(second)
+    assert refused.value.code == "changed-meanwhile"
+    status = {row.id: row.status for row in await way.rows(t.policy_version)}
+    assert status == {one: "done", other: "refused", third: "refused"}
+
+
+@pytest.mark.invariant("I7")
+async def test_no_message_is_decided_by_a_mixture_of_two_versions(ledger_url: str, tmp_path: Path) -> None:
+    """Two recipients of each message; each version approves other items for both. Another process applies versions all the time."""
+    more, less = (
+        with_approvals(),
+        with_approvals(transfer_9={"items": ["atena_number", "name"]}, transfer_2={"items": ["atena_number", "sex"]}),
+    )
+    both = ("tax-system", "business-systems")
+    async with way(ledger_url, tmp_path, (TRANSFER, LINK, "tax-system")) as traffic, way(ledger_url, tmp_path) as elsewhere:
+        # for one work each way has one permission: both are taken where no work is named and the way has only that one
+        def alone(policy: Any) -> Any:
+            document = json.loads(policy.document)
+            rows = {row["to"]: row for row in document["permissions"][TRANSFER]}
+            rows["business-systems"]["works"] = ["transfer-2"]
+            return build(document)
+
+        versions = [alone(more), alone(less)]
+        await elsewhere.apply(versions[0])
+        done = asyncio.Event()
+
+        async def change() -> None:
+            number = 1
+            while not done.is_set():
+                await elsewhere.apply(versions[number % 2])
+                number += 1
+                await asyncio.sleep(0)
+
+        changing = asyncio.create_task(change())
+        for serial in range(1, 61):
+            (answer,) = await traffic.hand_in(transfer(serial))
+            assert answer.refusal is None
+        done.set()
+        await changing
+        applied = {row.version: row.decided_at for row in await traffic.rows(t.policy_version, t.policy_version.c.version.is_not(None))}
+        assert len(applied) > 5
+        by_message: dict[str, list[provisions.Provision]] = {}
+        for each in await traffic.ledger.read(lambda conn: provisions.search(conn, provisions.Wanted(limit=1000))):
+            assert each.message_id is not None
+            by_message.setdefault(each.message_id, []).append(each)
+        assert len(by_message) == 60
+        seen = set()
+        for found in by_message.values():
+            assert {each.party for each in found} == set(both)
+            (version,) = {each.policy for each in found}
+            assert version is not None
+            seen.add(version)
+            assert applied[version] <= found[0].at  # it counted when the message was accepted,
+            if traffic.ledger.engine.dialect == "sqlite":
+                assert applied.get(version + 1, found[0].at) >= found[0].at  # and the next one did not yet
+            whole = version % 2 == 1
+            assert all(("birth_date" in each.items) == whole for each in found)
+        assert len(seen) > 5
+
+
+# ---- what is queued ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.flow("FS1-8a")
+@pytest.mark.invariant("I7")
+@pytest.mark.invariant("I8")
+async def test_the_recipient_gets_exactly_the_approved_items_and_the_record_says_so(way: Way) -> None:
+    await way.apply(with_approvals())
+    await way.hand_in(transfer(), work=WORK, operator="staff-0042", terminal="T1")
+    (permitted,) = await records(way)
+    assert permitted.outcome == "permitted"
+    await way.deliver()
+    assert items_of(way.party.got[0]) == approved()
+    (record,) = await records(way)
+    assert (record.outcome, record.operator, record.terminal, record.policy) == ("provided", "staff-0042", "T1", 1)
+    assert set(record.items) == approved()
+    assert record.basis == ("番号法第9条第1項（別表第一）第8項", "別表第一主務省令第8条")
+    assert record.outcome_at is not None
+
+
+@pytest.mark.flow("FS1-8a")
+@pytest.mark.invariant("I7")
+async def test_an_item_whose_approval_was_withdrawn_meanwhile_is_not_sent(way: Way) -> None:
+    await way.apply(with_approvals())
+    await way.hand_in(transfer(), work=WORK)
+    await way.apply(with_approvals(transfer_2={"items": ["atena_number", "name"]}))
+    await way.deliver()
+    assert items_of(way.party.got[0]) == {"atena_number", "name"}
+    (record,) = await records(way)
+    assert (record.outcome, set(record.items), record.policy) == ("provided", {"atena_number", "name"}, 2)
+
+
+@pytest.mark.flow("FS1-8a")
+@pytest.mark.invariant("I7")
+async def test_what_was_sealed_for_less_gets_no_more_by_a_later_approval(way: Way) -> None:
+    await way.apply(with_approvals(transfer_2={"items": ["atena_number", "name"]}))
+    await way.hand_in(transfer(), work=WORK)
+    await way.apply(with_approvals())
+    await way.deliver()
+    assert items_of(way.party.got[0]) == {"atena_number", "name"}
+
+
+@pytest.mark.flow("FS1-8a")
+@pytest.mark.invariant("I7")
+@pytest.mark.invariant("I3")
+async def test_an_approval_withdrawn_as_a_whole_ends_what_is_queued_and_the_next_has_its_turn(way: Way) -> None:
+    await way.apply(with_approvals())
+    await way.hand_in(transfer(), work=WORK)
+    await way.hand_in(transfer(), work="transfer-3")
+    await way.apply(with_approvals(transfer_2=None))
+    called = await way.deliver()
+    assert called is not None
+    assert [each.code for each in called.refused] == ["not-approved"]
+    await way.deliver()
+    (permission,) = with_approvals().by_work["transfer-3"]
+    assert [items_of(each) for each in way.party.got] == [permission.items]
+    first, second = await records(way)
+    assert (first.outcome, second.outcome) == ("refused", "provided")
+    rows = await way.rows(t.delivery, order=t.delivery.c.number)
+    assert [(row.state, row.reason) for row in rows] == [("skipped", "policy-refused"), ("delivered", None)]
+    (entry,) = await way.rows(t.audit_entry, t.audit_entry.c.kind == "refused")
+    assert json.loads(entry.detail)["policy"] == 2
+
+
+@pytest.mark.rule("R4")
+async def test_what_bears_a_number_that_the_party_counts_is_held_and_goes_when_it_is_permitted_again(way: Way) -> None:
+    without = json.loads(packaged().document)
+    without["permissions"]["identity-information-update"] = [
+        {**row, "until": "2026-01-01"} for row in without["permissions"]["identity-information-update"]
+    ]
+    message = samples.message("identity-information-update", 3)
+    (answer,) = await way.hand_in(message, system=REGISTER)
+    assert answer.refusal is None
+    await way.apply(build(without))
+    await way.deliver("city-cs")
+    (key,) = await way.rows(t.key_row)
+    assert (key.held, way.party.got) == ("rejected", [])
+    (record,) = await records(way)
+    assert (record.outcome, record.code) == ("refused", "outside-period")
+
+
+async def test_the_main_way_is_byte_identical(way: Way) -> None:
+    message = samples.message("identity-information-update", 3)
+    await way.hand_in(message, system=REGISTER)
+    await way.deliver("city-cs")
+    assert way.party.got == [message.to_bytes()]
+    (record,) = await records(way)
+    assert record.outcome == "provided"
+    assert len(record.items) <= 36
+
+
+# ---- marks ---------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.invariant("I7")
+async def test_a_mark_counts_for_everything_accepted_after_it(way: Way) -> None:
+    await way.apply(with_approvals())
+    (accepted,) = await way.hand_in(mark(), system=REGISTER)
+    assert accepted.refusal is None
+    assert await way.rows(t.delivery) == []  # it leaves to nobody
+    await way.hand_in(transfer(7), transfer(8), work=WORK)
+    await way.deliver()
+    gone = {"address", "resident_items/address", "resident_items/previous_address"}
+    assert sorted((items_of(each) for each in way.party.got), key=len) == [approved() - gone, approved()]
+    assert any("address" not in record.items for record in await records(way))
+
+
+@pytest.mark.invariant("I7")
+async def test_a_mark_takes_effect_on_what_is_queued(way: Way) -> None:
+    await way.apply(with_approvals())
+    await way.hand_in(transfer(), work=WORK)
+    await way.hand_in(mark(), system=REGISTER)
+    await way.deliver()
+    assert "address" in approved()
+    assert "address" not in items_of(way.party.got[0])
+
+
+async def test_a_mark_that_has_ended_or_begins_later_does_not_count(way: Way) -> None:
+    await way.apply(with_approvals())
+    await way.hand_in(mark(state="3", ends_on="20260601"), system=REGISTER)
+    await way.hand_in(mark(8, starts_on="20990101"), system=REGISTER)
+    await way.hand_in(transfer(7), transfer(8), work=WORK)
+    await way.deliver()
+    assert all("address" in items_of(each) for each in way.party.got)
+
+
+@pytest.mark.invariant("I5")
+async def test_a_mark_is_kept_without_who_it_is(way: Way) -> None:
+    await way.hand_in(mark(), system=REGISTER)
+    (row,) = await way.rows(t.person_mark)
+    assert (row.mark, row.since, row.until) == ("support-1", "2026-01-01", None)
+    assert samples.items(TRANSFER, 7)["atena_number"] not in str(tuple(row))
+
+
+async def test_only_the_register_sets_marks(way: Way) -> None:
+    (answer,) = await way.hand_in(mark(), system=LINK)
+    assert answer.refusal is not None
+    assert await way.rows(t.person_mark) == []
+
+
+@pytest.mark.invariant("I7")
+async def test_after_a_death_destination_information_of_that_person_is_refused(way: Way) -> None:
+    moved_in = ("previous_municipality_code", "previous_address", "previous_address_gaiji_count")
+    items = {**samples.message("identity-information-update", 5).items, "change_reason": "32", **dict.fromkeys(moved_in)}
+    (answer,) = await way.hand_in(writing.write("identity-information-update", items), system=REGISTER)
+    assert answer.refusal is None
+    (row,) = await way.rows(t.person_mark)
+    assert row.mark == "deceased"
+    code = items["resident_record_code"]
+    destination = samples.message("destination-information", 5)
+    assert ("resident-record-code", code) in destination.identifiers
+    (answer,) = await way.hand_in(destination, system=REGISTER)
+    assert answer.refusal is not None
+    assert (answer.refusal.code, answer.refusal.rule) == ("deceased", "C-3-7-4")
+
+
+# ---- records -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.control("C-2-5-1")
+@pytest.mark.control("C-3-5-1")
+@pytest.mark.control("C-1-5-3")
+@pytest.mark.invariant("I8")
+async def test_records_are_found_by_resident_without_saying_whom_and_with_others_masked(way: Way) -> None:
+    await way.apply(with_approvals())
+    for serial in (7, 7, 8):
+        await way.hand_in(transfer(serial), work=WORK, operator="staff-0042")
+        await way.deliver()
+    admin = PolicyAdmin(way.ledger, way.keys, way.rights, tables(), request_s=60.0)
+    number = samples.items(TRANSFER, 7)["atena_number"]
+    assert number is not None
+    page = await admin.provisions("auditor-a", ProvisionQuery(reason="a disclosure request", by="atena-number", value=number))
+    assert len(page.items) == 2
+    assert {each.resident for each in page.items} == {None}
+    assert {each.operator for each in page.items} == {"＊＊＊＊"}
+    assert {each.recipients for each in page.items} == {("こども相談課", "子育て給付課")}
+    everybody = await admin.provisions("auditor-a", ProvisionQuery(reason="a daily look", masked=False, limit=2))
+    assert [each.resident for each in everybody.items] == ["resident-1", "resident-1"]
+    assert everybody.next_after is not None
+    rest = await admin.provisions("auditor-a", ProvisionQuery(reason="a daily look", masked=False, after=everybody.next_after))
+    assert [each.operator for each in rest.items] == ["staff-0042"]
+    looked = await way.rows(t.audit_entry, t.audit_entry.c.kind == "provisions-searched")
+    assert len(looked) == 3
+    assert not any(number in row.detail for row in looked)
+
+
+@pytest.mark.invariant("I8")
+async def test_a_record_does_not_need_the_body(way: Way) -> None:
+    await way.apply(with_approvals())
+    await way.hand_in(transfer(), work=WORK)
+    await way.deliver()
+    before = await records(way)
+    await way.ledger.submit(Erase())
+    assert await way.rows(t.payload) == []
+    assert await records(way) == before
+
+
+async def test_a_process_that_has_not_heard_of_a_version_decides_by_it_all_the_same(ledger_url: str, tmp_path: Path) -> None:
+    async with way(ledger_url, tmp_path) as first, way(ledger_url, tmp_path) as second:
+        await first.apply(with_approvals())
+        for where in (first, second):
+            (answer,) = await where.hand_in(transfer(), work=WORK)
+            assert answer.refusal is None
+        await first.apply(with_approvals(transfer_2=None))
+        (answer,) = await second.hand_in(transfer(), work=WORK)
+        assert answer.refusal is not None
+
+
+async def test_a_new_day_is_a_new_standing() -> None:
+    now = [time.time()]
+    rights = Rights(clock=lambda: now[0])
+    before = rights.standing
+    assert rights.standing is before
+    now[0] += 86_400
+    assert (rights.standing.on - before.on).days == 1
