@@ -140,6 +140,7 @@ class Preparer:
                     content_digest=self._mac.of(content),
                     sealed=self.sealer.seal(content, message_id=message_id, message_type=kind.name, party=route.party),
                     waits_for=route.waits_for,
+                    approval=route.approval,
                 )
             )
         return PreparedMessage(

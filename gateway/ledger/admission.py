@@ -49,6 +49,8 @@ class PreparedDelivery:
     sealed: SealedPayload
     waits_for: str | None = None
     """The party of the same message that must have it first (R3)."""
+    approval: str | None = None
+    """``release`` or ``bulk-output``: it leaves only when a second person has approved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,6 +350,7 @@ class AdmissionWork:
             content_digest=d.content_digest,
             payload_id=d.sealed.key_id,
             waits_for=ids.get(d.waits_for) if d.waits_for is not None else None,
+            approval=d.approval,
             accepted_at=unit.now,
             updated_at=unit.now,
         )

@@ -213,7 +213,9 @@ class FoundRequest:
 
     id: str
     kind: str
-    delivery_id: str
+    delivery_id: str | None
+    subject: str | None
+    party: str | None
     seen_state: str
     seen_digest: bytes
     argument: str | None
@@ -226,9 +228,23 @@ class FoundRequest:
     status: str
     decided_by: str | None
     decided_at: float | None
+    used_at: float | None
+    outcome: str | None
 
 
 _REQUEST = list(FoundRequest.__dataclass_fields__)
+
+
+def waiting_requests(conn: Connection, delivery_ids: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """For each of these deliveries the requests that wait for a second person: (id, kind)."""
+    c = t.command.c
+    query = select(c.delivery_id, c.id, c.kind).where(
+        c.delivery_id.in_(list(delivery_ids)), c.status == "waiting", c.expires_at > ledger_time(conn), c.kind != "reveal"
+    )
+    found: dict[str, list[tuple[str, str]]] = {}
+    for delivery_id, request_id, kind in conn.execute(query.order_by(c.id)):
+        found.setdefault(delivery_id, []).append((request_id, kind))
+    return found
 
 
 def requests(conn: Connection, *, waiting_only: bool, limit: int = 1000) -> list[FoundRequest]:
@@ -335,6 +351,6 @@ def _request(row: Any, now: float) -> FoundRequest:
     values = dict(row._mapping)
     values["seen_digest"] = bytes(values["seen_digest"])
     values["content_digest"] = None if values["content_digest"] is None else bytes(values["content_digest"])
-    if values["status"] == "waiting" and values["expires_at"] <= now:
+    if values["status"] in ("waiting", "approved") and values["expires_at"] <= now:
         values["status"] = "expired"
     return FoundRequest(**values)
