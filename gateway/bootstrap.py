@@ -230,7 +230,9 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     """The doors, the operators' API, metrics, until ``stop`` is set."""
     from gateway.admin.app import create_app
     from gateway.admin.app import serve as serve_admin
-    from gateway.admin.identity import Operators
+    from gateway.admin.identity import Operators, rights_of
+    from gateway.admin.ledger_accounts import LedgerAccounts
+    from gateway.admin.ledger_desk import LedgerDesk
     from gateway.admin.ledger_service import LedgerAdminService
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
@@ -305,7 +307,21 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             config, ledger, common.keys, common.parties, traits_of, broker=common.publisher, depth=common.consumer.depth
         )
         admin = config.admin
-        app = create_app(service, Operators.of(config))
+        configured = {name: rights_of(operator) for name, operator in admin.operators.items()}
+        accounts = LedgerAccounts(ledger, configured, unused_days=admin.unused_days)
+        await accounts.take_over()
+        stack.push_async_callback(accounts.close)
+        desk = LedgerDesk(
+            ledger,
+            Sealer(common.keys),
+            service.traits_of,
+            entitled=accounts.entitled,
+            hand_in=intake.admit_again,
+            request_s=admin.request_s,
+        )
+        accounts.serve_at(desk)
+        await desk.resume()
+        app = create_app(service, desk, Operators.of(config, accounts))
         tls = listener_context(config, admin.certificate)
         stack.push_async_callback((await serve_admin(app, host=admin.host, port=admin.port, tls=tls)).cleanup)
         memory.settle()

@@ -69,6 +69,10 @@ class AdminClient:
         """Post ``body`` and return the JSON answer."""
         return json.loads(self._call("POST", path, body=json.dumps(body).encode()))
 
+    def post_bytes(self, *path: str, body: Mapping[str, Any]) -> bytes:
+        """Post ``body`` and return the bytes of the answer."""
+        return self._call("POST", path, body=json.dumps(body).encode())
+
     def _call(self, method: str, path: tuple[str, ...], *, query: Mapping[str, str] | None = None, body: bytes | None = None) -> bytes:
         address = "/admin/v1/" + "/".join(quote(step, safe="") for step in path) + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "application/json", "Accept-Language": language()}

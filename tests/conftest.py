@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
+from tests.reports import ControlReport, note_controls
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Processes that tests start run this tree, whatever is installed.
@@ -16,6 +18,11 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY), os.env
 
 settings.register_profile("renkei", database=DirectoryBasedExampleDatabase(REPOSITORY / "var" / "cache" / "hypothesis"))
 settings.load_profile("renkei")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Outcomes of what is marked with a control are kept for ``renkei controls``."""
+    config.pluginmanager.register(ControlReport())
 
 
 TOWNS = frozenset({"demo", "faults", "operations"})
@@ -33,6 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             folder = item.path.relative_to(REPOSITORY / "tests").parts[0]
             item.add_marker(pytest.mark.xdist_group("town" if folder in TOWNS else folder))
     items.sort(key=_turn)
+    note_controls(items)
 
 
 def _turn(item: pytest.Item) -> int:

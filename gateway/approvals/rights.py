@@ -90,6 +90,22 @@ class Rights:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What is on record of an operator. Times are seconds since 1970 UTC (of the ledger)."""
+
+    name: str
+    rights: Rights
+    granted_at: float
+    requested_by: str
+    approved_by: str
+    reviewed_at: float
+    reviewed_by: str
+    seen_at: float | None
+    released_until: float | None
+    released_by: str | None
+
+
 def in_force(configured: Rights, approved: Rights) -> tuple[frozenset[Role], frozenset[str] | None]:
     """Roles and parties that both give."""
     if configured.parties is None or approved.parties is None:

@@ -61,6 +61,8 @@ class Submission:
     door: str
     attributes: EventAttributes
     data: bytes = field(repr=False)
+    waived: frozenset[str] = frozenset()
+    """Rules of checks whose finding two persons looked at and set aside: ``content-guard``, and nothing else."""
 
 
 class Seals(Protocol):

@@ -1,8 +1,8 @@
 """Bulk output by prior approval (C-1-3-28, C-2-3-14, C-3-3-7).
 
-Deliveries of a route with ``approval: bulk-output`` are accepted and wait. What waits of one type for one party is one *set*; a request names
-the set by its digest, and the approval releases exactly what was in it: what is accepted later waits for an approval of its own. The set may
-be large, so it is released in steps, each a transaction; an approval that a crash left half done is carried on.
+Deliveries of a route with ``approval: bulk-output`` are accepted and wait. What waits of one type for one party is one *set*; a request
+names the set by its digest, and the approval releases exactly what was in it: what is accepted later waits for an approval of its own. The
+set may be large, so it is released in steps, each a transaction; an approval that a crash left half done is carried on.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Operators' commands on the key row under its lock (R13), with a second person where one is needed.
 
 A command names the state and the content digest that were seen; if either has changed it is refused. *retry* acts at once; *skip*,
-*correct*, *settle* and *release* are requested by one person and carried out when another approves, in the transaction that checks again. Whoever
-approves names the digest of what was approved: of the new content of a correction, else of the delivery's content. Every command is a row
-of the table ``command``, every refusal an entry of the record. A request that was overtaken (its delivery is no longer as it was seen) is
-closed as refused: whoever still wants it asks again.
+*correct*, *settle* and *release* are requested by one person and carried out when another approves, in the transaction that checks
+again. Whoever approves names the digest of what was approved: of the new content of a correction, else of the delivery's content. Every
+command is a row of the table ``command`` (:mod:`gateway.ledger.approvals`), every refusal an entry of the record. A request that was
+overtaken (its delivery is no longer as it was seen) is closed as refused: whoever still wants it asks again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from gateway.ledger.admission import SealedPayload, add_delivery, add_sealed
 from gateway.ledger.approvals import REQUEST_EXPIRES_S
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.unit import Unit
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
@@ -175,7 +176,9 @@ class Command:
         if not self.approve:
             approvals.decline(unit, row, self.actor, self.why)
             delivery = unit.deliveries.get(row["delivery_id"])
-            unit.audit("command-declined", self.actor, delivery=delivery, request=self.command_id, command=row["kind"], why=self.why or None)
+            unit.audit(
+                "command-declined", self.actor, delivery=delivery, request=self.command_id, command=row["kind"], why=self.why or None
+            )
             return {"status": "declined", "request": self.command_id}
         approvals.require_second_person(unit, row, self.actor, self.approved_digest, self.asker_entitled)
         self.kind = row["kind"]

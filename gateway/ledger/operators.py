@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from gateway.approvals.rights import Rights
+from gateway.approvals.rights import Account, Rights
 from gateway.errors import CommandRefused
 from gateway.ledger import tables as t
 from gateway.ledger.approvals import Row
@@ -21,22 +21,6 @@ from gateway.ledger.unit import Unit
 SEEN_EVERY_S = 900.0
 """Last use is written down no more often than that: one entry of the record for a sitting, not for every request."""
 BY_CONFIGURATION = "configuration"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """What the ledger knows of an operator."""
-
-    name: str
-    rights: Rights
-    granted_at: float
-    requested_by: str
-    approved_by: str
-    reviewed_at: float
-    reviewed_by: str
-    seen_at: float | None
-    released_until: float | None
-    released_by: str | None
 
 
 def accounts(conn: Connection) -> dict[str, Account]:

@@ -135,7 +135,9 @@ def tables() -> PolicyTables:
 def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: frozenset[tuple[str, str, str]]) -> tuple[Route, ...]:
     result: list[Route] = []
     for row in rows:
-        route = Route(party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval"))
+        route = Route(
+            party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval")
+        )
         _demand(route.approval in APPROVALS, f"route {message_type} to {route.party}: approval must be bulk-output or release")
         _demand(route.lane in LANES, f"route {message_type} to {route.party}: lane must be live or bulk")
         _demand(
