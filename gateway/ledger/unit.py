@@ -22,6 +22,7 @@ from gateway.ids import new_id
 from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.clock import boot_time
+from gateway.ledger.engine import pipelined
 
 _KEY_COLUMNS = [c.name for c in t.key_row.columns]
 _DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
@@ -321,14 +322,15 @@ class Unit:
         """Write everything, and read the payloads of what was claimed."""
         if self.admissions is not None:
             self.admissions.close(self)
-        for table in _TABLES:
-            if table.name in self._inserts:
-                self._insert(table, self._inserts[table.name])
-        deliveries = (self.deliveries[i] for i in sorted(self._dirty_deliveries))
-        self._update("delivery", _DELIVERY_CHANGES, "id", [_delivery_values(d) for d in deliveries])
-        self._update("key_row", _KEY_CHANGES, "id", [_key_values(self.keys[i]) for i in sorted(self._dirty_keys)])
-        parties = (self._parties[p] for p in sorted(self._dirty_parties))
-        self._update("party_state", _PARTY_CHANGES, "party", [(*(getattr(p, c) for c in _PARTY_CHANGES), p.party) for p in parties])
+        with pipelined(self.conn):  # one round trip for all of it (R21)
+            for table in _TABLES:
+                if table.name in self._inserts:
+                    self._insert(table, self._inserts[table.name])
+            deliveries = (self.deliveries[i] for i in sorted(self._dirty_deliveries))
+            self._update("delivery", _DELIVERY_CHANGES, "id", [_delivery_values(d) for d in deliveries])
+            self._update("key_row", _KEY_CHANGES, "id", [_key_values(self.keys[i]) for i in sorted(self._dirty_keys)])
+            parties = (self._parties[p] for p in sorted(self._dirty_parties))
+            self._update("party_state", _PARTY_CHANGES, "party", [(*(getattr(p, c) for c in _PARTY_CHANGES), p.party) for p in parties])
         if self.want_payloads:
             for payload_id, sealed, wrapped, kek_id, message_type in sql.rows(self.conn, sql.PAYLOADS, ids=sorted(self.want_payloads)):
                 self._payloads[payload_id] = (sealed, wrapped, kek_id, message_type)

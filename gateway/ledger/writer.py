@@ -177,11 +177,6 @@ class Writer:
         """Operations that wait, about."""
         return self._inbox.qsize() + len(self._live) + len(self._bulk)
 
-    @property
-    def advised_units(self) -> int:
-        """How many units an operation should stand for at most, so that its group holds the lock no longer than it should."""
-        return self._cap()
-
     def enqueue(self, operation: Operation[T]) -> asyncio.Future[T]:
         """Hand in an operation; it is done whatever becomes of the future. Call it on the event loop that shall be told.
 

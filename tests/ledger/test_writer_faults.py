@@ -454,7 +454,7 @@ async def test_a_deadlock_is_repeated_and_nobody_notices(postgres_url: str) -> N
             writer.submit(Write(text="a", act=lock("one", "two"))), other.submit(Write(text="b", act=lock("two", "one")))
         )
         assert list(results) == ["a", "b"]
-        assert writer.statistics.repeated + other.statistics.repeated == 1
+        assert writer.statistics.repeated + other.statistics.repeated >= 1
         await other.close()
 
 

@@ -22,10 +22,10 @@ from typing import Annotated, Any
 import typer
 
 from simulators.harness.town import Plan, Town
-from tests.performance import bells, ledger
+from tests.performance import bells, cost, ledger
 from tests.performance.workload import POPULATION, SEED
 
-PARTS = ("rates", "batches", "bells", "ledger", "memory", "formats")
+PARTS = ("rates", "cost", "batches", "bells", "ledger", "memory", "formats", "signatures")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +63,13 @@ def bench(
         raise typer.BadParameter(f"no such part: {', '.join(sorted(unknown))}")
     steps: dict[str, Callable[[], Awaitable[list[Result]]]] = {
         "rates": lambda: rates(messages),
+        "cost": lambda: costs(messages),
         "batches": lambda: batches(messages),
         "bells": bell_rates,
         "ledger": ledger_ceilings,
         "memory": lambda: memory(memory_messages),
         "formats": formats,
+        "signatures": signatures,
     }
     results: list[Result] = []
     for part in PARTS:
@@ -122,6 +124,22 @@ async def rates(count: int) -> list[Result]:
     ]
 
 
+async def costs(count: int) -> list[Result]:
+    """What a message costs each process of the town, through the HTTPS door, single records."""
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        async with _town(Path(folder), records=1) as town:
+            await town.start()
+            await _end_to_end(town, count // 4, skip=0)
+            pids = town.supervised() | {"city-cs": town["city-cs"].pid}
+            before = cost.spent(pids)
+            _, pushed = await _end_to_end(town, count, skip=count // 4)
+            found = cost.per_message(before, cost.spent(pids), count)
+    results = [told(f"processor time of {name}", spent.user_ms + spent.system_ms, "ms/message") for name, spent in found.items()]
+    results.append(told("processor time of the register", pushed["cpu_us"] / 1000, "ms/message"))
+    results.append(told("processor time of all", sum(each.value for each in results), "ms/message"))
+    return results + [told(f"thread switches of {name}", spent.switches, "per message") for name, spent in found.items()]
+
+
 async def batches(count: int) -> list[Result]:
     """Calls of 100 records beside single ones, in the same town but for that setting."""
     found = {}
@@ -168,15 +186,23 @@ async def memory(count: int) -> list[Result]:
 
 
 async def formats() -> list[Result]:
-    """Reading and checking of messages (``tests/performance/formats.py``)."""
+    """Reading and checking of messages and files, and the synthetic city (``tests/performance/formats.py``)."""
     from tests.performance import formats as module
 
-    found = await asyncio.to_thread(module.single)
+    return [Result(**each) for each in await asyncio.to_thread(module.measure)]
+
+
+async def signatures() -> list[Result]:
+    """Signing a call and verifying its answer (``tests/performance/signatures.py``)."""
+    from tests.performance import signatures as module
+
+    found = await asyncio.to_thread(module.measure)
     return [
-        Result(
-            name=each["name"], value=each["value"], unit=each["unit"], bar=str(each.get("bar")) if each.get("bar") else None, ok=each["ok"]
-        )
-        for each in found
+        told("signing a call of one 3 KB record, P-256", found["sign"], "ms"),
+        told("verifying its answer", found["verify"], "ms"),
+        at_most("sign and verify, P-256", found["sign"] + found["verify"], "ms", 0.5),
+        told("verifying the answer to 100 records", found["verify 100"], "ms"),
+        told("the simulated party: verify and sign", found["party"], "ms"),
     ]
 
 
@@ -203,6 +229,7 @@ async def _direct(town: Town, count: int, *, skip: int, records: int = 1) -> flo
         "tests.performance.direct",
         *("--url", f"https://127.0.0.1:{town.ports.city_cs}", "--certificates", str(town.certificates)),
         *("--count", str(count), "--skip", str(skip), "--records", str(records)),
+        *(("--signatures",) if town.plan.signatures else ()),
     )
     return float(found["rate"])
 

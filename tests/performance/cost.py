@@ -36,13 +36,22 @@ def spent(pids: Mapping[str, int]) -> dict[str, Spent]:
     return found
 
 
-def per_message(before: Mapping[str, Spent], after: Mapping[str, Spent], count: int) -> dict[str, tuple[float, float, float]]:
-    """By name: milliseconds in user mode, in the kernel, and switches, for each of ``count`` messages."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerMessage:
+    """The same for one message."""
+
+    user_ms: float
+    system_ms: float
+    switches: float
+
+
+def per_message(before: Mapping[str, Spent], after: Mapping[str, Spent], count: int) -> dict[str, PerMessage]:
+    """The difference, by name, for each of ``count`` messages."""
     return {
-        name: (
-            (after[name].user_s - then.user_s) / count * 1000,
-            (after[name].system_s - then.system_s) / count * 1000,
-            (after[name].switches - then.switches) / count,
+        name: PerMessage(
+            user_ms=(after[name].user_s - then.user_s) / count * 1000,
+            system_ms=(after[name].system_s - then.system_s) / count * 1000,
+            switches=(after[name].switches - then.switches) / count,
         )
         for name, then in before.items()
     }
