@@ -27,7 +27,8 @@ from gateway.errors import ConfigurationError, GatewayError
 GROUP = "renkei.commands"
 _ORDER = (
     *("up", "check", "config", "submit", "status", "message", "queues", "held", "retry", "correct", "skip", "settle"),
-    *("release", "bulk", "reveal", "approvals", "quarantine", "pause", "resume", "operators", "controls", "format", "simulate", "demo", "chaos", "bench"),
+    *("release", "bulk", "reveal", "approvals", "quarantine", "pause", "resume", "operators", "controls"),
+    *("format", "simulate", "demo", "chaos", "bench"),
 )
 
 

@@ -13,8 +13,8 @@ import typer
 
 from gateway.cli_client import AdminClient
 from gateway.cli_options import As, ConfigFile, Json, Reason, Yes
-from gateway.cli_support import ExitCode, load_config, say, show_json
 from gateway.cli_people import recorded, sure
+from gateway.cli_support import ExitCode, load_config, say, show_json
 from gateway.cli_text import t
 from gateway.errors import CommandRefused
 

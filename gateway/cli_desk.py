@@ -73,7 +73,7 @@ def quarantine_show(entry: RefusalId, config: ConfigFile = None, operator: As = 
 def quarantine_release(
     entry: RefusalId, reason: Reason, yes: Yes = False, config: ConfigFile = None, operator: As = None, as_json: Json = False
 ) -> int:
-    """Ask for a refused message to be handed in again as it is; a second person approves. A finding of the content guard is then set aside."""
+    """Ask for a refused message to be handed in again as it is; a second person approves. What the guard found is then set aside."""
     return _ask(entry, "release", reason, yes, config, operator, as_json)
 
 

@@ -66,13 +66,22 @@ TEXT: dict[str, tuple[str, str]] = {
         "Ask for an unknown outcome to be settled by the party's word (second person).",
         "結果不明の配送の確定を申請します（要承認）。",
     ),
-    "command.release": ("Ask for a delivery to leave that is held for approval (second person).", "承認待ちで保留中の配送の送信を申請します（要承認）。"),
-    "command.bulk": ("What waits for a bulk output; ask for it (second person).", "一括提供の待ち状況を表示し、提供を申請します（要承認）。"),
+    "command.release": (
+        "Ask for a delivery to leave that is held for approval (second person).",
+        "承認待ちで保留中の配送の送信を申請します（要承認）。",
+    ),
+    "command.bulk": (
+        "What waits for a bulk output; ask for it (second person).",
+        "一括提供の待ち状況を表示し、提供を申請します（要承認）。",
+    ),
     "command.reveal": (
         "Ask to see a sealed payload, and see it once when approved (second person).",
         "封緘された内容の閲覧を申請し、承認後に一度だけ表示します（要承認）。",
     ),
-    "command.approvals": ("What waits for a second person: list, show, approve, refuse, withdraw.", "承認待ちの申請を一覧・表示・承認・却下・取下げします。"),
+    "command.approvals": (
+        "What waits for a second person: list, show, approve, refuse, withdraw.",
+        "承認待ちの申請を一覧・表示・承認・却下・取下げします。",
+    ),
     "command.quarantine": (
         "What was refused at the doors and is kept: look, release, discard (second person).",
         "受付で拒否し保管した電文を表示し、再受付・廃棄を申請します（要承認）。",
@@ -81,7 +90,10 @@ TEXT: dict[str, tuple[str, str]] = {
         "Access rights of operators: list, yearly review, new rights, contractors.",
         "操作者の権限を一覧し、年次点検・権限付与・委託先の作業許可を行います。",
     ),
-    "command.controls": ("The controls of the assessment: share, tests, last outcome.", "評価書の管理策ごとに分担・試験・最新の結果を表示します。"),
+    "command.controls": (
+        "The controls of the assessment: share, tests, last outcome.",
+        "評価書の管理策ごとに分担・試験・最新の結果を表示します。",
+    ),
     "command.pause": ("Start no more calls to a party; what is accepted waits.", "相手先への送信を止めます（受け付けは続きます）。"),
     "command.resume": ("Take a pause back.", "相手先への送信を再開します。"),
     "command.format": ("What the message types look like; check a file.", "電文種別の書式を表示し、ファイルを検査します。"),
@@ -144,7 +156,10 @@ TEXT: dict[str, tuple[str, str]] = {
         "{id}（送信元 {system}、拒否理由 {code}）の内容の廃棄を申請しますか？",
     ),
     "confirm.bulk": ("ask for {count} of {type} to leave for {party}?", "{type} {count} 件の {party} への一括提供を申請しますか？"),
-    "bulk.which": ("name --party and --type as renkei bulk lists them, and a --reason", "renkei bulk が表示する --party と --type、および --reason を指定してください"),
+    "bulk.which": (
+        "name --party and --type as renkei bulk lists them, and a --reason",
+        "renkei bulk が表示する --party と --type、および --reason を指定してください",
+    ),
     "nothing.bulk": ("nothing waits for a bulk output", "一括提供を待つものはありません"),
     "nothing.quarantined": ("nothing is kept", "保管中のものはありません"),
     "more.before": ("more: --before {before}", "続き：--before {before}"),
@@ -152,7 +167,10 @@ TEXT: dict[str, tuple[str, str]] = {
     "reveal.clear": ("Ask for it unmasked; the second person sees that.", "伏字なしの閲覧を申請します（承認者に表示されます）。"),
     "reveal.request": ("Your request, once it is approved.", "承認された自分の申請。"),
     "reveal.out": ("Into a new file that only you can read.", "本人だけが読める新しいファイルに書き出します。"),
-    "reveal.which": ("name what to see and a --reason, or an approved --request", "対象と --reason、または承認された --request を指定してください"),
+    "reveal.which": (
+        "name what to see and a --reason, or an approved --request",
+        "対象と --reason、または承認された --request を指定してください",
+    ),
     "operators.result": ("What the review found; kept as evidence.", "点検の結果。証跡として残ります。"),
     "operators.hours": ("For how long; 0 ends it.", "作業を許可する時間数。0 で終了します。"),
     "operators.reviewed": ("{name}: reviewed; the next review is due by {due}", "{name}：点検を記録しました。次回の期限は {due} です"),
@@ -172,7 +190,10 @@ TEXT: dict[str, tuple[str, str]] = {
         "{count} controls; {tested} with a test, {untested} of share enforce or record without one",
         "管理策 {count} 件。試験あり {tested} 件、enforce・record で試験なし {untested} 件",
     ),
-    "controls.no_tests": ("the tests are not installed here: run it in a checkout", "ここには試験がありません。リポジトリ内で実行してください"),
+    "controls.no_tests": (
+        "the tests are not installed here: run it in a checkout",
+        "ここには試験がありません。リポジトリ内で実行してください",
+    ),
     "controls.untested": ("Only those of share enforce or record without a test.", "enforce・record で試験のないものだけを表示します。"),
     # -- table headings and labels
     "label.about": ("about", "対象"),

@@ -19,7 +19,7 @@ from gateway.delivery.rows import PartyTraits
 from gateway.errors import CommandRefused
 from gateway.intake.admit import Answer
 from gateway.intake.cloudevents import EventAttributes
-from gateway.intake.prepare import Submission
+from gateway.intake.prepare import GUARD, Submission
 from gateway.ledger import approvals, bulk, commands, quarantine, queries
 from gateway.ledger.approvals import Apply
 from gateway.ledger.ledger import Ledger
@@ -30,8 +30,6 @@ from gateway.security.sealing import Sealer
 
 _log = logging.getLogger(__name__)
 
-GUARD = "content-guard"
-"""The rule whose finding two persons may set aside: it only suspects."""
 ON_DELIVERIES = frozenset({Kind.RETRY, Kind.CORRECT, Kind.SKIP, Kind.SETTLE, Kind.RELEASE})
 
 Entitled = Callable[[str, Kind], Awaitable[bool]]

@@ -44,7 +44,7 @@ from gateway.plugins import BoundParty
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore, Kind
 from gateway.security.sealing import Sealer
-from message_formats import catalogue, reading
+from message_formats import catalogue, guard, reading
 from message_formats.errors import FormatError
 from message_formats.message import Message
 
@@ -300,7 +300,10 @@ class LedgerAdminService:
     def _read(self, content: bytes, message_type: str) -> Message:
         limits = reading.Limits(size_bytes=self._config.intake.limits.message_bytes)
         try:
-            return reading.read(content, expected=message_type, limits=limits)
+            message = reading.read(content, expected=message_type, limits=limits)
+            if guard.applies(catalogue.get(message_type)):
+                guard.check(message)
+            return message
         except FormatError as error:
             code = FORMAT_CODES.get(error.code, error.code)
             raise InputRefused(code, error.safe_detail, place=error.place, rule=error.rule) from error
