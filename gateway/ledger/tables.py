@@ -88,6 +88,13 @@ delivery = Table(
     Index(
         "delivery_finished", "party", "final_at", sqlite_where=text("final_at IS NOT NULL"), postgresql_where=text("final_at IS NOT NULL")
     ),
+    Index(
+        "delivery_approval",
+        "approval",
+        "party",
+        sqlite_where=text("approval IS NOT NULL"),
+        postgresql_where=text("approval IS NOT NULL"),
+    ),
     Index("delivery_waits_for", "waits_for", sqlite_where=text("waits_for IS NOT NULL"), postgresql_where=text("waits_for IS NOT NULL")),
     Index(
         "delivery_correlation",

@@ -314,6 +314,14 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index(
+        "delivery_approval",
+        "delivery",
+        ["approval", "party"],
+        unique=False,
+        sqlite_where=sa.text("approval IS NOT NULL"),
+        postgresql_where=sa.text("approval IS NOT NULL"),
+    )
+    op.create_index(
         "delivery_correlation",
         "delivery",
         ["correlation"],
