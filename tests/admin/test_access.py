@@ -89,6 +89,7 @@ async def test_a_machine_is_no_operator(api: Api, tmp_path: Path) -> None:
         load(file, environment={})
 
 
+@pytest.mark.control("C-1-2-8")
 @pytest.mark.control("C-1-3-17")
 @pytest.mark.parametrize(
     ("changes", "code"),
@@ -199,7 +200,6 @@ async def test_who_is_for_other_parties_sees_and_does_nothing_here(api: Api) -> 
 
 
 @pytest.mark.control("C-1-3-19")
-@pytest.mark.control("C-1-2-8")
 async def test_failures_views_and_sessions_are_on_record(api: Api) -> None:
     async with api.as_("resident-record-system") as stranger, api.as_("monitor") as viewer:
         await stranger("GET", "/status")

@@ -300,7 +300,6 @@ async def test_what_a_crash_left_half_released_is_carried_on(hall: Hall, monkeyp
 
 
 @pytest.mark.invariant("I10")
-@pytest.mark.control("C-1-2-1")
 async def test_what_was_refused_is_listed_with_rule_and_place_and_without_its_content(hall: Hall) -> None:
     first = await hall.refuse(source_id="bad-1")
     second = await hall.refuse(b"<also broken", source_id="bad-2")
@@ -314,7 +313,6 @@ async def test_what_was_refused_is_listed_with_rule_and_place_and_without_its_co
         await hall.desk.quarantined("nothing")
 
 
-@pytest.mark.control("C-1-3-10")
 @pytest.mark.control("C-2-2-6")
 async def test_a_suspicion_of_the_guard_passes_when_two_persons_say_so_and_that_is_on_record(hall: Hall) -> None:
     data = disguised(NOTICE, places(catalogue.get(NOTICE))[0], DISGUISES[0])
