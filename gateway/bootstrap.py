@@ -272,8 +272,10 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     """The doors, the operators' API, metrics, until ``stop`` is set."""
     from gateway.admin.app import create_app
     from gateway.admin.app import serve as serve_admin
-    from gateway.admin.identity import Operators
+    from gateway.admin.identity import Operators, rights_of
     from gateway.admin.keys import KeyAdmin
+    from gateway.admin.ledger_accounts import LedgerAccounts
+    from gateway.admin.ledger_desk import LedgerDesk
     from gateway.admin.ledger_service import LedgerAdminService
     from gateway.admin.policy import PolicyAdmin
     from gateway.audit.service import LedgerAuditRecord
@@ -370,11 +372,26 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             rights=common.rights,
         )
         admin = config.admin
+        configured = {name: rights_of(operator) for name, operator in admin.operators.items()}
+        accounts = LedgerAccounts(ledger, configured, unused_days=admin.unused_days)
+        await accounts.take_over()
+        stack.push_async_callback(accounts.close)
+        desk = LedgerDesk(
+            ledger,
+            seals,
+            service.traits_of,
+            entitled=accounts.entitled,
+            hand_in=intake.admit_again,
+            request_s=admin.request_s,
+        )
+        accounts.serve_at(desk)
+        await desk.resume()
         app = create_app(
             service,
-            Operators.of(config, common.authority),
+            desk,
+            Operators.of(config, accounts, common.authority),
             keys=KeyAdmin(ledger, common.keys, custodian, tables()),
-            policy=PolicyAdmin(ledger, common.keys, common.rights, tables(), request_s=config.admin.request_s),
+            policy=PolicyAdmin(ledger, common.keys, common.rights, tables(), request_s=admin.request_s),
             audit=LedgerAuditRecord(ledger, common.parties),
             witness=common.refusals,
         )

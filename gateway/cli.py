@@ -27,7 +27,8 @@ from gateway.errors import ConfigurationError, GatewayError
 GROUP = "renkei.commands"
 _ORDER = (
     *("up", "check", "config", "certs", "submit", "status", "message", "queues", "held", "retry", "correct", "skip", "settle"),
-    *("requests", "approve", "withdraw", "pause", "resume", "policy", "provisions", "keys", "audit"),
+    *("release", "bulk", "reveal", "approvals", "quarantine", "pause", "resume", "operators", "policy", "provisions"),
+    *("keys", "audit", "controls"),
     *("format", "simulate", "demo", "chaos", "bench"),
 )
 

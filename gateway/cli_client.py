@@ -80,6 +80,10 @@ class AdminClient:
         """Post ``body`` and return the JSON answer."""
         return json.loads(self._call("POST", path, body=json.dumps(body).encode()))
 
+    def post_bytes(self, *path: str, body: Mapping[str, Any]) -> bytes:
+        """Post ``body`` and return the bytes of the answer."""
+        return self._call("POST", path, body=json.dumps(body).encode())
+
     def _call(self, method: str, path: tuple[str, ...], *, query: Mapping[str, str] | None = None, body: bytes | None = None) -> bytes:
         answer = self._ask(method, path, query, body)
         try:

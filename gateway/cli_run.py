@@ -14,7 +14,7 @@ import typer
 
 from gateway.cli_options import ConfigFile, Json
 from gateway.cli_support import ExitCode, load_config, say, show_json, show_table
-from gateway.cli_text import t
+from gateway.cli_text import language, t
 
 config = typer.Typer(help=t("command.config"), no_args_is_help=True)
 
@@ -42,6 +42,7 @@ def up(
 
 def check(config: ConfigFile = None, as_json: Json = False) -> int:
     """Look at everything that the gateway needs, and say what to put right. Changes nothing and sends nothing."""
+    from gateway.check_words import japanese
     from gateway.preflight import examine
 
     findings = asyncio.run(examine(load_config(config)))
@@ -50,8 +51,11 @@ def check(config: ConfigFile = None, as_json: Json = False) -> int:
         names = ("name", "ok", "detail", "remedy")
         show_json({"ok": not wrong, "findings": [{name: getattr(each, name) for name in names} for each in findings]})
     else:
+        words = japanese if language() == "ja" else str
+        colon = "：" if language() == "ja" else ": "
         for each in findings:
-            say(f"{'✓' if each.ok else '✗'} {each.name}: {each.detail}" + (f"\n    → {each.remedy}" if not each.ok and each.remedy else ""))
+            remedy = f"\n    → {words(each.remedy)}" if not each.ok and each.remedy else ""
+            say(f"{'✓' if each.ok else '✗'} {words(each.name)}{colon}{words(each.detail)}{remedy}")
         say(t("check.found", count=len(wrong)) if wrong else t("check.well"))
     return int(ExitCode.FINDINGS if wrong else ExitCode.OK)
 

@@ -8,6 +8,8 @@ and no configuration object prints one.
 
 from __future__ import annotations
 
+import datetime as dt
+import ipaddress
 import json
 import os
 import typing
@@ -51,6 +53,13 @@ class _Reading(typing.TypedDict):
 def _from_folder(path: Path, info: ValidationInfo) -> Path:
     reading: _Reading | None = info.context
     return path if path.is_absolute() or reading is None else reading["folder"] / path
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError("must be a network such as 192.0.2.0/24 or an address") from error
 
 
 def _from_environment(value: Any, info: ValidationInfo) -> Any:
@@ -98,6 +107,7 @@ SpecId = Annotated[str, StringConstraints(pattern=_ID, max_length=64)]
 PeerName = Annotated[str, StringConstraints(pattern=_NAME, min_length=1, max_length=200)]
 CertificateName = Annotated[str, StringConstraints(pattern=_FILE, max_length=64)]
 Host = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=_HOST)]
+Network = Annotated[str, AfterValidator(_network)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -372,7 +382,25 @@ class Workers(Section):
 class Operator(Section):
     """One person, known by the name in a personal client certificate."""
 
-    roles: list[Literal["viewer", "operator", "approver"]] = Field(min_length=1)
+    roles: list[Literal["viewer", "operator", "approver", "administrator", "auditor"]] = Field(
+        min_length=1, description="They do not contain one another: whoever acts does not look by that alone."
+    )
+    parties: list[SpecId] | None = Field(default=None, min_length=1, description="Only what concerns these parties. Default: all.")
+    networks: list[Network] = Field(default=[], description="Where this person's terminals stand (CIDR). Default: anywhere.")
+    valid_from: dt.date | None = Field(default=None, description="First day, in Japan.")
+    valid_until: dt.date | None = Field(default=None, description="Last day, in Japan: of the post, or of a contract.")
+    contractor: bool = Field(
+        default=False,
+        description="Needs valid_from, valid_until and networks, and acts only while somebody of the city has released it.",
+    )
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.contractor and (self.valid_from is None or self.valid_until is None or not self.networks):
+            raise ValueError("a contractor needs valid_from, valid_until and networks (C-1-4-1)")
+        if self.valid_from is not None and self.valid_until is not None and self.valid_until < self.valid_from:
+            raise ValueError("valid_until must not be before valid_from")
+        return self
 
 
 class Admin(Section):
@@ -383,6 +411,8 @@ class Admin(Section):
     certificate: CertificateName | None = Field(default=None, description="Default: certificates.gateway.")
     operators: dict[PeerName, Operator] = {}
     request_s: Seconds = Field(default=86_400.0, description="A request that no second person approved by then expires.")
+    certificate_days: int = Field(default=366, ge=1, description="A personal certificate that was issued longer ago is refused (C-1-3-18).")
+    unused_days: int = Field(default=90, ge=1, description="renkei operators list marks who has not come for so long (C-1-3-17).")
 
 
 class Metrics(Section):
@@ -455,6 +485,14 @@ class Config(Section):
             raise ValueError("keys.kek is token, so the section token is needed")
         return self
 
+    @model_validator(mode="after")
+    def _operators_are_persons(self) -> Self:
+        """C-1-3-12: no machine is an operator, and nobody shares its name."""
+        both = sorted(self.machine_names & self.admin.operators.keys())
+        if both:
+            raise ValueError(f"admin.operators: {both[0]} is a machine; an operator is a person with a certificate of their own (C-1-3-12)")
+        return self
+
     def _strays(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Places of the file that refer to what it does not have, and what is wrong."""
         for name, party in self.parties.items():
@@ -487,6 +525,12 @@ class Config(Section):
         if name is not None:
             return self.certificates.trust[name]
         return Trust(ca=self.ca_file, crl=self.crl_file, unknown_revocation=self.certificates.unknown_revocation)
+
+    @property
+    def machine_names(self) -> frozenset[str]:
+        """Names in certificates of machines: none of them is ever an operator."""
+        named = [system.peer for system in self.intake.systems.values()] + [party.peer for party in self.parties.values()]
+        return frozenset([*named, self.certificates.peer])
 
     _file: Path | None = PrivateAttr(default=None)
     _document: Document | None = PrivateAttr(default=None)

@@ -20,6 +20,7 @@ from certs.errors import CertificateError
 from certs.files import require_private
 from certs.path import PathCheck, Purpose, WhenUnknown, load_certificates, load_crls
 from certs.tls import client_context, server_context
+from gateway.check_operators import look_at_accounts
 from gateway.config import Config
 from gateway.contract import AdapterHost, Finding
 from gateway.errors import ConfigurationError, GatewayError
@@ -149,7 +150,12 @@ async def look_at_broker(config: Config) -> list[Finding]:
     found = find()
     port = config.broker.embedded.port
     running = await _answers("127.0.0.1", port)
-    detail = f"RabbitMQ {version_text(found.version)} is installed; " + (f"a node answers on port {port}" if running else "not running now")
+    version = version_text(found.version)
+    detail = (
+        f"RabbitMQ {version} is installed; a node answers on port {port}"
+        if running
+        else f"RabbitMQ {version} is installed; not running now"
+    )
     findings = [Finding(name="broker", ok=True, detail=detail)]
     node = config.broker_directory / "node.json"
     if running and not node.exists():
@@ -238,6 +244,7 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     ("certificates", look_at_certificates),
     ("keys", look_at_keys),
     ("operators", look_at_operators),
+    ("accounts", look_at_accounts),
     ("disk", look_at_disk),
     ("broker", look_at_broker),
     ("ledger", look_at_ledger),

@@ -39,6 +39,10 @@ CODES: dict[str, tuple[str, str]] = {
     "instruction-forbidden": ("A processing instruction: it can split text.", "処理命令がある（文字列が分断されるおそれ）"),
     "too-deep": ("Elements nested deeper than the limit.", "要素の入れ子が上限を超える"),
     "too-many-elements": ("More elements than the limit.", "要素数が上限を超える"),
+    "namespace-forbidden": (
+        "A namespace is relative, or no plain URN or http address.",
+        "名前空間が相対URI、または単純なURN・http形式でない",
+    ),
     "too-many-attributes": ("More attributes than the limit.", "属性数が上限を超える"),
     "unknown-type": ("The root element is none of the catalogue's message types.", "カタログにないメッセージ種別"),
     "unexpected-type": ("Another message type than the one announced.", "指定と異なるメッセージ種別"),

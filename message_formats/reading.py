@@ -41,6 +41,9 @@ _BOM = b"\xef\xbb\xbf"
 _CDATA = b"<![CDATA["
 _CONSTRUCT = re.compile(rb"<!\[CDATA\[|<!--|<!|<\?")
 _NAMESPACES = 4096
+_ODD_NAMESPACE = re.compile(rb"""xmlns(?::[^\s=]+)?\s*=(?!\s*["'](?:urn:[\w.:/-]+|https?://[\w./#-]+)?["'])""")
+"""Perhaps a relative one, for which there is no canonical form (XML-C14N 1.0, 1.3); it may also stand in a text."""
+_NAMESPACE = re.compile(r"(?:urn:[\w.:/-]+|https?://[\w./#-]+)?", re.ASCII)
 _LARGE = 1 << 16
 """Below this many bytes a flood of namespaces or CDATA sections does no harm."""
 
@@ -73,7 +76,7 @@ def parse(data: bytes, limits: Limits = DEFAULT) -> etree._Element:
     """Parse untrusted bytes: UTF-8, or UTF-16 with a byte order mark; no DTD, no comments, no processing instructions.
 
     :raises FormatError: ``too-large``, ``encoding``, ``dtd-forbidden``, ``comment-forbidden``, ``instruction-forbidden``,
-        ``too-many-elements``, ``too-many-attributes`` or ``not-xml`` (with line and column).
+        ``too-many-elements``, ``too-many-attributes``, ``namespace-forbidden`` or ``not-xml`` (with line and column).
     """
     if len(data) > limits.size_bytes:
         raise FormatError("too-large", "-", "limit:size", f"more than {limits.size_bytes} bytes")
@@ -86,10 +89,23 @@ def parse(data: bytes, limits: Limits = DEFAULT) -> etree._Element:
     if len(data) > _LARGE and data.count(b"xmlns") > _NAMESPACES:
         raise FormatError("too-many-attributes", "-", "limit:attributes", f"more than {_NAMESPACES} declarations of namespaces")
     try:
-        return etree.fromstring(data, _parser())
+        root = etree.fromstring(data, _parser())
     except etree.XMLSyntaxError as error:
         line, column = error.position
         raise _syntax_error(data, line, column) from None
+    if _ODD_NAMESPACE.search(data):
+        _refuse_odd_namespaces(root)
+    return root
+
+
+def _refuse_odd_namespaces(root: etree._Element) -> None:
+    for element in root.iter():
+        for uri in element.nsmap.values():
+            if not _NAMESPACE.fullmatch(uri):
+                place = f"line {element.sourceline}"
+                raise FormatError(
+                    "namespace-forbidden", place, "xml-names", "a namespace is named by a URN or by an http address, or not at all"
+                )
 
 
 def _parser() -> etree.XMLParser:

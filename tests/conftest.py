@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 from tests import ran
+from tests.reports import ControlReport, note_controls
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -30,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     ran.register(config)
+    config.pluginmanager.register(ControlReport())  # kept for ``renkei controls``
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist writes the groups down
@@ -43,6 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             folder = item.path.relative_to(REPOSITORY / "tests").parts[0]
             item.add_marker(pytest.mark.xdist_group("town" if folder in TOWNS else folder))
     items.sort(key=_turn)
+    note_controls(items)
 
 
 def _turn(item: pytest.Item) -> int:

@@ -7,6 +7,7 @@ Tests say themselves what they prove (``@pytest.mark.rule("R15")``); nothing is 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections import defaultdict
@@ -16,6 +17,8 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+
+from gateway.policy.controls import controls
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE = REPOSITORY / "docs" / "traceability.md"
@@ -91,9 +94,9 @@ def missing(traces: Traces) -> list[str]:
 
 
 def misspelt(traces: Traces) -> list[str]:
-    """Marks that name no invariant and no rule."""
-    known = {"invariant": {*INVARIANTS}, "rule": {*RULES, "R23", "R24"}}
-    return [f"{kind} {each}" for kind, ids in known.items() for each in traces[kind] if each not in ids]
+    """Marks that name no invariant, no rule and no control."""
+    known = {"invariant": {*INVARIANTS}, "rule": {*RULES, "R23", "R24"}, "control": {each.id for each in controls()}}
+    return [f"{kind} {each}" for kind, ids in known.items() for each in traces.get(kind, ()) if each not in ids]
 
 
 def page(traces: Traces) -> str:
@@ -131,8 +134,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.traceability", description=__doc__)
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(REPOSITORY)}")
     parser.add_argument("--tests", action="store_true", help="name the single tests")
+    parser.add_argument("--json", action="store_true", help="the same for a program")
     chosen = parser.parse_args(arguments)
     traces = collect()
+    if chosen.json:
+        print(json.dumps(traces))
+        return 0
     if chosen.write:
         PAGE.write_text(page(traces), encoding="utf-8")
     elif chosen.tests:

@@ -1,43 +1,46 @@
 """The admin API: one aiohttp application below ``/admin/v1``, behind mutual TLS.
 
-It translates: HTTP in, :class:`~gateway.admin.service.AdminService` out. Who may do what is decided here by role; whether a command fits
-the state is decided by the service, in the ledger's transaction.
+It translates: HTTP in, :class:`~gateway.admin.service.AdminService` and :class:`~gateway.admin.desk.Desk` out. Who may do what stands in
+one table (:mod:`gateway.admin.access`), and a refusal is put on record; whether a command fits the state is decided by the service, in
+the ledger's transaction.
 """
 
 from __future__ import annotations
 
 import importlib.resources
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
 from certs.peer import Authority
 from gateway.admin import bodies
+from gateway.admin.access import BASE, OPERATIONS, Operation
 from gateway.admin.audit import AuditRecord, AuditRoutes
-from gateway.admin.identity import Actor, Operators, require
+from gateway.admin.desk import Desk
+from gateway.admin.desk_api import DeskApi
+from gateway.admin.identity import Operators, require
+from gateway.admin.key_api import KeyApi
 from gateway.admin.policy_api import PolicyApi, PolicyService
 from gateway.admin.problems import problem
-from gateway.admin.service import AdminService, KeyService, NotFound, RequestStatus, RequestView, Role, Seen
+from gateway.admin.service import AdminService, KeyService, MessageView, RequestView, Seen
+from gateway.admin.wire import ACTOR, Handler, address_of, page_limit, party_of, require_delivery, visible
 from gateway.admin.words import Language
-from gateway.errors import GatewayError, InputRefused, PeerRefused
+from gateway.errors import GatewayError, InputRefused, LedgerUnavailable, PeerRefused
 from gateway.security.door import TlsSite
 from gateway.security.refusals import Witness, note_request
 
 log = structlog.get_logger(__name__)
 
-BASE = "/admin/v1"
 PLACE = "admin"
 """Name of this listener in evidence."""
 KEEP_ALIVE_S = 75.0
-_ACTOR = web.RequestKey("actor", Actor)
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def create_app(
     service: AdminService,
+    desk: Desk,
     operators: Operators,
     *,
     keys: KeyService | None = None,
@@ -46,42 +49,15 @@ def create_app(
     witness: Witness | None = None,
 ) -> web.Application:
     """The application; serve it with a context from :func:`certs.tls.server_context` only (see :func:`serve`)."""
-    api = _Api(service)
-    key_api = _KeyApi(keys)
-    record = AuditRoutes(audit)
-    policy_api = PolicyApi(policy, lambda request: request[_ACTOR].name, lambda request, role: require(request[_ACTOR], role))
-    viewer, operator, approver = Role.VIEWER, Role.OPERATOR, Role.APPROVER
-    app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)
-    app.add_routes(
-        [
-            web.get(f"{BASE}/openapi.yaml", api.openapi),
-            web.get(f"{BASE}/whoami", api.whoami),
-            web.get(f"{BASE}/status", _for(viewer, api.status)),
-            web.get(f"{BASE}/parties", _for(viewer, api.parties)),
-            web.get(f"{BASE}/queues", _for(viewer, api.queues)),
-            web.get(f"{BASE}/held", _for(viewer, api.held)),
-            web.get(f"{BASE}/messages/{{reference}}", _for(viewer, api.message)),
-            web.post(f"{BASE}/search", _for(viewer, key_api.search)),
-            web.get(f"{BASE}/keys", _for(viewer, key_api.keys)),
-            web.post(f"{BASE}/keys/{{kind}}/rotate", _for(operator, key_api.rotate)),
-            web.get(f"{BASE}/requests", _for(viewer, api.requests)),
-            web.get(f"{BASE}/requests/{{request_id}}", _for(viewer, api.request)),
-            web.get(f"{BASE}/requests/{{request_id}}/content", _for(approver, api.request_content)),
-            web.post(f"{BASE}/deliveries/{{delivery_id}}/retry", _for(operator, api.retry)),
-            web.post(f"{BASE}/deliveries/{{delivery_id}}/correct", _for(operator, api.correct)),
-            web.post(f"{BASE}/deliveries/{{delivery_id}}/skip", _for(operator, api.skip)),
-            web.post(f"{BASE}/deliveries/{{delivery_id}}/settle", _for(operator, api.settle)),
-            web.post(f"{BASE}/requests/{{request_id}}/approve", _for(approver, api.approve)),
-            web.post(f"{BASE}/requests/{{request_id}}/withdraw", api.withdraw),
-            web.post(f"{BASE}/parties/{{party}}/pause", _for(operator, api.pause)),
-            web.post(f"{BASE}/parties/{{party}}/resume", _for(operator, api.resume)),
-            web.get(f"{BASE}/audit/entries", _for(viewer, record.entries)),
-            web.get(f"{BASE}/audit/checkpoints", _for(viewer, record.checkpoints)),
-            web.get(f"{BASE}/audit/scope", _for(viewer, _named(record.scope))),
-            web.get(f"{BASE}/audit/export", _for(viewer, _named(record.export))),
-            *(web.route(method, f"{BASE}{path}", _for(role, handler)) for method, path, role, handler in policy_api.routes()),
-        ]
-    )
+    handlers: Mapping[str, Handler] = {
+        **_Api(service, operators).handlers(),
+        **DeskApi(service, desk, operators).handlers(),
+        **KeyApi(keys).handlers(),
+        **PolicyApi(policy).handlers(),
+        **AuditRoutes(audit).handlers(),
+    }
+    app = web.Application(middlewares=[_edge], client_max_size=bodies.MAX_BODY_BYTES)
+    app.add_routes([web.route(each.method, each.path, _for(each, handlers[each.name], operators, witness)) for each in OPERATIONS])
     return app
 
 
@@ -102,171 +78,136 @@ async def serve(
     return runner
 
 
-def _for(role: Role, handler: _Handler) -> _Handler:
+def _for(operation: Operation, handler: Handler, operators: Operators, witness: Witness | None) -> Handler:
+    """The handler behind everything that must hold before: who it is, what is in force, and the role."""
+
     async def checked(request: web.Request) -> web.StreamResponse:
-        require(request[_ACTOR], role)
-        return await handler(request)
+        name, address = "", address_of(request)
+        try:
+            name = operators.name_of(request)
+            request[ACTOR] = actor = await operators.actor(name, address)
+            require(actor, operation)
+            return await handler(request)
+        except PeerRefused as refused:
+            if not name and witness is not None:  # nobody who is known: counted by address and minute
+                note_request(witness, PLACE, request.transport, refused.code, refused.who)
+            else:
+                try:
+                    await operators.accounts.refused(name or "unknown", refused.code, operation.name, address)
+                except LedgerUnavailable as error:
+                    log.warning("refusal-not-recorded", code=error.code)  # refused it is all the same
+            answer = problem(refused)
+            if not name:
+                answer.force_close()
+            return answer
 
     return checked
 
 
-def _named(handler: Callable[[web.Request, str], Awaitable[web.StreamResponse]]) -> _Handler:
-    """For handlers that put the person on record."""
-
-    async def named(request: web.Request) -> web.StreamResponse:
-        return await handler(request, request[_ACTOR].name)
-
-    return named
-
-
-def _edge(operators: Operators, witness: Witness | None) -> Middleware:
-    @web.middleware
-    async def edge(request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Every request: the person first, then the handler, and every error as a problem document."""
-        try:
-            request[_ACTOR] = operators.actor(request)
-            return await handler(request)
-        except PeerRefused as error:
-            note_request(witness, PLACE, request.transport, error.code, error.who)
-            answer = problem(error)
-            if _ACTOR not in request:
-                answer.force_close()
-            return answer
-        except GatewayError as error:
-            return problem(error)
-        except web.HTTPNotFound:
-            return problem(InputRefused("no-such-path", f"nothing is at this path; see {BASE}/openapi.yaml"))
-        except web.HTTPMethodNotAllowed as error:
-            answer = problem(InputRefused("method-not-allowed", f"{error.method} is not possible here"))
-            answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-            return answer
-        except Exception as error:
-            # The edge: nobody above may turn this into a page with content in it. The type alone is safe to log.
-            log.error("admin-failed", error=type(error).__name__, route=getattr(request.match_info.route.resource, "canonical", ""))
-            return problem(GatewayError("internal", "the gateway failed at this; its log has the place"))
-
-    return edge
+@web.middleware
+async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error as a problem document."""
+    try:
+        return await handler(request)
+    except GatewayError as error:
+        return problem(error)
+    except web.HTTPNotFound:
+        return problem(InputRefused("no-such-path", f"nothing is at this path; see {BASE}/openapi.yaml"))
+    except web.HTTPMethodNotAllowed as error:
+        answer = problem(InputRefused("method-not-allowed", f"{error.method} is not possible here"))
+        answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        return answer
+    except Exception as error:
+        # The edge: nobody above may turn this into a page with content in it. The type alone is safe to log.
+        log.error("admin-failed", error=type(error).__name__, route=getattr(request.match_info.route.resource, "canonical", ""))
+        return problem(GatewayError("internal", "the gateway failed at this; its log has the place"))
 
 
 class _Api:
-    """The handlers, in the order of the routes."""
+    """What concerns messages and parties, by the names of the operations."""
 
-    def __init__(self, service: AdminService) -> None:
+    def __init__(self, service: AdminService, operators: Operators) -> None:
         self._service = service
+        self._accounts = operators.accounts
         self._openapi = importlib.resources.files("gateway.admin").joinpath("openapi.yaml").read_bytes()
+
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "openapi": self.openapi,
+            "whoami": self.whoami,
+            "status": self.status,
+            "parties": self.parties,
+            "queues": self.queues,
+            "held": self.held,
+            "message": self.message,
+            "retry": self._command(self._service.retry),
+            "skip": self._command(self._service.skip),
+            "release": self._command(self._service.release),
+            "correct": self.correct,
+            "settle": self.settle,
+            "pause": self.pause,
+            "resume": self.resume,
+        }
 
     async def openapi(self, _request: web.Request) -> web.StreamResponse:
         return web.Response(body=self._openapi, content_type="application/yaml")
 
     async def whoami(self, request: web.Request) -> web.StreamResponse:
-        actor = request[_ACTOR]
-        return bodies.answer({"name": actor.name, "roles": sorted(role.value for role in actor.roles)})
+        actor = request[ACTOR]
+        parties = None if actor.parties is None else sorted(actor.parties)
+        roles = sorted(role.value for role in actor.roles)
+        return bodies.answer({"name": actor.name, "roles": roles, "parties": parties, "contractor": actor.contractor})
 
     async def status(self, _request: web.Request) -> web.StreamResponse:
         return bodies.answer(bodies.plain(await self._service.status()))
 
-    async def parties(self, _request: web.Request) -> web.StreamResponse:
-        return bodies.answer({"items": bodies.plain(list(await self._service.parties()))})
+    async def parties(self, request: web.Request) -> web.StreamResponse:
+        return bodies.answer({"items": bodies.plain(visible(request, await self._service.parties()))})
 
-    async def queues(self, _request: web.Request) -> web.StreamResponse:
-        return bodies.answer({"items": bodies.plain(list(await self._service.queues()))})
+    async def queues(self, request: web.Request) -> web.StreamResponse:
+        return bodies.answer({"items": bodies.plain(visible(request, await self._service.queues()))})
 
     async def held(self, request: web.Request) -> web.StreamResponse:
-        query = request.query
-        try:
-            limit = int(query.get("limit", "100"))
-        except ValueError as error:
-            raise InputRefused("query-malformed", "must be a whole number", place="limit") from error
-        if not 1 <= limit <= 1000:
-            raise InputRefused("query-malformed", "must be 1 to 1000", place="limit")
-        page = await self._service.held(party=query.get("party"), limit=limit, after=query.get("after"))
+        wanted = request.query.get("party")
+        parties = request[ACTOR].parties if wanted is None else {party_of(request, wanted)}
+        page = await self._service.held(parties=parties, limit=page_limit(request), after=request.query.get("after"))
         return bodies.answer(bodies.held_page(page, _language(request)))
 
     async def message(self, request: web.Request) -> web.StreamResponse:
-        return bodies.answer(bodies.message(await self._service.message(request.match_info["reference"]), _language(request)))
+        found: MessageView = require_delivery(request, await self._service.message(request.match_info["reference"]))
+        await self._accounts.looked(request[ACTOR].name, "message", message_id=found.message_id)
+        return bodies.answer(bodies.message(found, _language(request)))
 
-    async def requests(self, request: web.Request) -> web.StreamResponse:
-        found = await self._service.requests(waiting_only=request.query.get("status") == "waiting")
-        return bodies.answer({"items": [bodies.request_record(view) for view in found]})
+    def _command(self, command: Callable[[str, str, Seen, str], Awaitable[RequestView]]) -> Handler:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            body = await bodies.read_body(request, bodies.CommandBody)
+            return bodies.recorded(await command(*await self._order(request, body), body.reason))
 
-    async def request(self, request: web.Request) -> web.StreamResponse:
-        return bodies.answer(bodies.request_record(await self._service.request(request.match_info["request_id"])))
-
-    async def request_content(self, request: web.Request) -> web.StreamResponse:
-        content = await self._service.request_content(request[_ACTOR].name, request.match_info["request_id"])
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
-        return web.Response(body=content, content_type="application/xml", headers=headers)
-
-    async def retry(self, request: web.Request) -> web.StreamResponse:
-        body = await bodies.read_body(request, bodies.CommandBody)
-        return _recorded(await self._service.retry(*_order(request, body), body.reason))
+        return handler
 
     async def correct(self, request: web.Request) -> web.StreamResponse:
         body = await bodies.read_body(request, bodies.CorrectBody)
-        return _recorded(await self._service.correct(*_order(request, body), body.reason, body.content()))
-
-    async def skip(self, request: web.Request) -> web.StreamResponse:
-        body = await bodies.read_body(request, bodies.CommandBody)
-        return _recorded(await self._service.skip(*_order(request, body), body.reason))
+        return bodies.recorded(await self._service.correct(*await self._order(request, body), body.reason, body.content()))
 
     async def settle(self, request: web.Request) -> web.StreamResponse:
         body = await bodies.read_body(request, bodies.SettleBody)
-        return _recorded(await self._service.settle(*_order(request, body), body.reason, body.took_effect))
-
-    async def approve(self, request: web.Request) -> web.StreamResponse:
-        body = await bodies.read_body(request, bodies.ApproveBody)
-        digest = bytes.fromhex(body.seen_digest)
-        return _recorded(await self._service.approve(request[_ACTOR].name, request.match_info["request_id"], digest))
-
-    async def withdraw(self, request: web.Request) -> web.StreamResponse:
-        actor, request_id = request[_ACTOR], request.match_info["request_id"]
-        asked = await self._service.request(request_id)
-        # Its author takes it back as operator; anybody else refuses it as approver.
-        require(actor, Role.OPERATOR if asked.requested_by == actor.name else Role.APPROVER)
-        return _recorded(await self._service.withdraw(actor.name, request_id))
+        return bodies.recorded(await self._service.settle(*await self._order(request, body), body.reason, body.took_effect))
 
     async def pause(self, request: web.Request) -> web.StreamResponse:
+        party = party_of(request, request.match_info["party"])
         body = await bodies.read_body(request, bodies.ReasonBody)
-        return bodies.answer(bodies.plain(await self._service.pause(request[_ACTOR].name, request.match_info["party"], body.reason)))
+        return bodies.answer(bodies.plain(await self._service.pause(request[ACTOR].name, party, body.reason)))
 
     async def resume(self, request: web.Request) -> web.StreamResponse:
+        party = party_of(request, request.match_info["party"])
         body = await bodies.read_body(request, bodies.ReasonBody)
-        return bodies.answer(bodies.plain(await self._service.resume(request[_ACTOR].name, request.match_info["party"], body.reason)))
+        return bodies.answer(bodies.plain(await self._service.resume(request[ACTOR].name, party, body.reason)))
 
-
-class _KeyApi:
-    """The handlers that need the key directory."""
-
-    def __init__(self, service: KeyService | None) -> None:
-        self._given = service
-
-    @property
-    def _service(self) -> KeyService:
-        if self._given is None:
-            raise NotFound("no-such-path", "this gateway has no keys to show")
-        return self._given
-
-    async def keys(self, _request: web.Request) -> web.StreamResponse:
-        return bodies.answer({"items": bodies.plain(list(await self._service.keys()))})
-
-    async def rotate(self, request: web.Request) -> web.StreamResponse:
-        body = await bodies.read_body(request, bodies.ReasonBody)
-        return bodies.answer(bodies.plain(await self._service.rotate(request[_ACTOR].name, request.match_info["kind"], body.reason)))
-
-    async def search(self, request: web.Request) -> web.StreamResponse:
-        body = await bodies.read_body(request, bodies.SearchBody)
-        found = await self._service.find(request[_ACTOR].name, body.by, body.value.get_secret_value())
-        return bodies.answer({"items": bodies.plain(list(found))})
-
-
-def _order(request: web.Request, body: bodies.CommandBody) -> tuple[str, str, Seen]:
-    return request[_ACTOR].name, request.match_info["delivery_id"], body.seen()
-
-
-def _recorded(view: RequestView) -> web.Response:
-    """200 when it took effect, 202 while a second person is needed; the place where it is on record."""
-    status = 202 if view.status is RequestStatus.WAITING else 200
-    return bodies.answer(bodies.request_record(view), status=status, headers={"Location": f"{BASE}/requests/{view.request_id}"})
+    async def _order(self, request: web.Request, body: bodies.CommandBody) -> tuple[str, str, Seen]:
+        delivery_id = request.match_info["delivery_id"]
+        if request[ACTOR].parties is not None:
+            require_delivery(request, await self._service.message(delivery_id), delivery_id)
+        return request[ACTOR].name, delivery_id, body.seen()
 
 
 def _language(request: web.Request) -> Language:

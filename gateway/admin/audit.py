@@ -14,6 +14,8 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 
 from gateway.admin import bodies
+from gateway.admin.identity import require_party
+from gateway.admin.wire import ACTOR, Handler, party_of
 from gateway.errors import InputRefused, Unavailable
 
 MOST: Final = 1000
@@ -55,7 +57,7 @@ class AuditRecord(Protocol):
 
 
 class AuditRoutes:
-    """The handlers. ``actor`` gives the name of the person on a request."""
+    """The handlers, by the names of the operations. Whoever acts for some parties only sees their entries, and no export."""
 
     def __init__(self, record: AuditRecord | None) -> None:
         self._given = record
@@ -66,12 +68,22 @@ class AuditRoutes:
             raise Unavailable("audit-not-served", "this process does not serve the record")
         return self._given
 
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "audit_entries": self.entries,
+            "audit_checkpoints": self.checkpoints,
+            "audit_scope": self.scope,
+            "audit_export": self.export,
+        }
+
     async def entries(self, request: web.Request) -> web.StreamResponse:
         """GET /audit/entries."""
         known = {*_TEXTS, "from", "to", "limit"}
         for name in request.query:
             if name not in known:
                 raise InputRefused("query-malformed", "is not a parameter of this", place="query")
+        if request[ACTOR].parties is not None:
+            require_party(request[ACTOR], request.query.get("party"))
         query = EntryQuery(
             **{name: request.query.get(name) for name in _TEXTS},
             since=_time(request, "from", needed=False),
@@ -80,7 +92,7 @@ class AuditRoutes:
         )
         return bodies.answer(await self._record.entries(query))
 
-    async def scope(self, request: web.Request, actor: str) -> web.StreamResponse:
+    async def scope(self, request: web.Request) -> web.StreamResponse:
         """GET /audit/scope."""
         party = request.query.get("party")
         if not party:
@@ -90,16 +102,18 @@ class AuditRoutes:
         assert until is not None
         if since >= until:
             raise InputRefused("query-malformed", "must be before the end", place="from")
-        return bodies.answer(await self._record.scope(actor, party, since, until))
+        party_of(request, party)
+        return bodies.answer(await self._record.scope(request[ACTOR].name, party, since, until))
 
     async def checkpoints(self, request: web.Request) -> web.StreamResponse:
         """GET /audit/checkpoints."""
         return bodies.answer(await self._record.checkpoints())
 
-    async def export(self, request: web.Request, actor: str) -> web.StreamResponse:
+    async def export(self, request: web.Request) -> web.StreamResponse:
         """GET /audit/export: text, as long as it is."""
+        require_party(request[ACTOR], None)
         last = _number(request, "last", 0, 1, 2**31 - 1) if "last" in request.query else None
-        pieces = await self._record.export(actor, _number(request, "first", 1, 1, 2**31 - 1), last)
+        pieces = await self._record.export(request[ACTOR].name, _number(request, "first", 1, 1, 2**31 - 1), last)
         response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"})
         response.enable_chunked_encoding()
         await response.prepare(request)

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 
-from gateway.admin.service import DeliveryView, HeldPage, MessageView, RequestView, Seen, State
+from gateway.admin.access import BASE
+from gateway.admin.service import DeliveryView, HeldPage, MessageView, RequestStatus, RequestView, Seen, State
 from gateway.admin.words import Language, what_next, why
+from gateway.approvals.kinds import needs_two
 from gateway.errors import InputRefused
 
 MAX_BODY_BYTES = 3_000_000
@@ -88,6 +90,21 @@ class ReasonBody(Body):
     reason: Reason
 
 
+class AskBody(Body):
+    """A request about something that is no delivery: what was seen of it, and why."""
+
+    seen_digest: Digest
+    reason: Reason
+
+
+class RevealBody(AskBody):
+    clear: bool = False
+
+
+class ReleaseBody(ReasonBody):
+    hours: Annotated[float, Field(ge=0, le=12)]
+
+
 async def read_body(request: web.Request, kind: type[_Kind]) -> _Kind:
     """The JSON body of ``request``.
 
@@ -114,6 +131,8 @@ def plain(value: Any) -> Any:
         return value.value
     if isinstance(value, dt.datetime):
         return value.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, dt.date):
+        return value.isoformat()
     if isinstance(value, bytes):
         return value.hex()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -139,7 +158,13 @@ def message(view: MessageView, language: Language) -> dict[str, Any]:
 
 
 def request_record(view: RequestView) -> dict[str, Any]:
-    return {**plain(view), "approval_digest": view.approval_digest.hex(), "needs_two": view.command.needs_two}
+    return {**plain(view), "approval_digest": view.approval_digest.hex(), "needs_two": needs_two(view.command)}
+
+
+def recorded(view: RequestView) -> web.Response:
+    """200 when it took effect, 202 while a second person is needed; the place where it is on record."""
+    status = 202 if view.status is RequestStatus.WAITING else 200
+    return answer(request_record(view), status=status, headers={"Location": f"{BASE}/requests/{view.request_id}"})
 
 
 def answer(data: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -1,8 +1,8 @@
 """The admin service on the ledger: reads beside the writer, commands through it (R13).
 
 Words of state and the question whether a command is possible come from ``gateway/delivery``; here they are only put into the values of the
-API. A correction is checked like a message at the door and sealed for the party before it reaches the ledger; what it says is seen again
-only by the person who is to approve it, and that is on record.
+API. A correction is checked like a message at the door and sealed for the party before it reaches the ledger. What waits for a second
+person is decided at the desk (:mod:`gateway.admin.ledger_desk`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
@@ -45,7 +45,7 @@ from gateway.policy.rights import Rights, Terms
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
-from message_formats import catalogue, reading
+from message_formats import catalogue, guard, reading
 from message_formats.errors import FormatError
 from message_formats.message import Message
 
@@ -155,29 +155,35 @@ class LedgerAdminService:
             )
         return found
 
-    async def held(self, *, party: str | None, limit: int, after: str | None) -> HeldPage:
+    async def held(self, *, parties: Collection[str] | None, limit: int, after: str | None) -> HeldPage:
         """See the port.
 
         :raises InputRefused: ``query-malformed``: ``after`` is not from a page.
         """
-        if party is not None and party not in self._parties:
+        if parties is not None and not set(parties) <= self._parties.keys():
             raise NotFound("no-such-party", "there is no such party")
         place = _place(after) if after is not None else None
-        found = await self._ledger.read(lambda conn: queries.held(conn, party=party, limit=limit + 1, after=place))
+
+        def find(conn: Connection) -> tuple[list[queries.FoundDelivery], queries.Waiting]:
+            found = queries.held(conn, parties=parties, limit=limit + 1, after=place)
+            return found, queries.waiting_requests(conn, [each.delivery.id for each in found])
+
+        found, waiting = await self._ledger.read(find)
         items = found[:limit]
         more = f"{items[-1].delivery.updated_at!r}~{items[-1].delivery.id}" if len(found) > limit else None
-        return HeldPage(items=tuple(self._view(each) for each in items), next_after=more)
+        return HeldPage(items=tuple(self._view(each, waiting) for each in items), next_after=more)
 
     async def message(self, reference: str) -> MessageView:
         """See the port."""
 
-        def find(conn: Connection) -> queries.FoundMessage | None:
+        def find(conn: Connection) -> tuple[queries.FoundMessage | None, queries.Waiting]:
             ids = queries.find_messages(conn, reference)
             if len(ids) > 1:
                 raise NotFound("ambiguous", "several systems used this id: name the gateway's id of the message, or of a delivery")
-            return queries.message(conn, ids[0]) if ids else None
+            message = queries.message(conn, ids[0]) if ids else None
+            return message, queries.waiting_requests(conn, [each.delivery.id for each in message.deliveries] if message else [])
 
-        found = await self._ledger.read(find)
+        found, waiting = await self._ledger.read(find)
         if found is None:
             raise NotFound("no-such-message", "there is no message or delivery of this id")
         return MessageView(
@@ -190,7 +196,7 @@ class LedgerAdminService:
             corrects=found.corrects,
             operator=found.operator,
             terminal=found.terminal,
-            deliveries=tuple(self._view(each) for each in found.deliveries),
+            deliveries=tuple(self._view(each, waiting) for each in found.deliveries),
             timeline=tuple(
                 TimelineEntry(at=views.time(e.at), kind=e.kind, actor=e.actor, delivery_id=e.delivery_id, detail=e.detail)
                 for e in found.timeline
@@ -206,6 +212,10 @@ class LedgerAdminService:
     async def skip(self, actor: str, delivery_id: str, seen: Seen, reason: str) -> RequestView:
         """See the port."""
         return await self._ask(actor, await self._delivery(delivery_id), seen, reason, Command.SKIP)
+
+    async def release(self, actor: str, delivery_id: str, seen: Seen, reason: str) -> RequestView:
+        """See the port."""
+        return await self._ask(actor, await self._delivery(delivery_id), seen, reason, Command.RELEASE)
 
     async def settle(self, actor: str, delivery_id: str, seen: Seen, reason: str, took_effect: bool) -> RequestView:
         """See the port."""
@@ -241,41 +251,6 @@ class LedgerAdminService:
         filtered = grant.plan.apply(message)
         return filtered.content, grant.terms(filtered.items)
 
-    async def requests(self, *, waiting_only: bool) -> Sequence[RequestView]:
-        """See the port."""
-        return [views.request(each) for each in await self._ledger.read(lambda conn: queries.requests(conn, waiting_only=waiting_only))]
-
-    async def request(self, request_id: str) -> RequestView:
-        """See the port."""
-        return views.request(await self._request(request_id))
-
-    async def request_content(self, actor: str, request_id: str) -> bytes:
-        """See the port."""
-        found = await self._request(request_id)
-        payload_id = found.payload_id
-        content = None if payload_id is None else await self._ledger.read(lambda conn: queries.sealed_content(conn, payload_id))
-        if content is None:
-            raise NotFound("no-content", "this request has no content")
-        clear = self._sealer.unseal(
-            content.sealed,
-            wrapped=content.wrapped,
-            kek_id=content.kek_id,
-            message_id=content.message_id,
-            message_type=content.message_type,
-            party=content.party,
-        )
-        # on record before anybody sees it
-        await self._ledger.record("content-read", actor, message_id=content.message_id, delivery_id=found.delivery_id, request=request_id)
-        return clear
-
-    async def approve(self, actor: str, request_id: str, seen_digest: bytes) -> RequestView:
-        """See the port."""
-        return await self._decide(actor, request_id, approve=True, digest=seen_digest)
-
-    async def withdraw(self, actor: str, request_id: str) -> RequestView:
-        """See the port."""
-        return await self._decide(actor, request_id, approve=False, digest=None)
-
     async def pause(self, actor: str, party: str, reason: str) -> PartyView:
         """See the port."""
         return await self._pause(actor, party, reason, paused=True)
@@ -306,27 +281,14 @@ class LedgerAdminService:
                 took_effect=took_effect,
                 correction=correction,
                 party_counts=views.counted(found.message_type),
-                traits=self._traits_of(found.delivery.party),
+                traits=self.traits_of(found.delivery.party),
                 request_s=self._config.admin.request_s,
             )
         )
-        return await self.request(done["request"])
-
-    async def _decide(self, actor: str, request_id: str, *, approve: bool, digest: bytes | None) -> RequestView:
-        found = await self._request(request_id)
-        delivery = await self._delivery(found.delivery_id)
-        await self._ledger.command(
-            commands.Command(
-                kind=found.kind,
-                actor=actor,
-                command_id=request_id,
-                approve=approve,
-                approved_digest=digest,
-                party_counts=views.counted(delivery.message_type),
-                traits=self._traits_of(delivery.delivery.party),
-            )
-        )
-        return await self.request(request_id)
+        request_id = done["request"]
+        recorded = await self._ledger.read(lambda conn: queries.request(conn, request_id))
+        assert recorded is not None  # it was committed just now
+        return views.request(recorded)
 
     async def _pause(self, actor: str, party: str, reason: str, *, paused: bool) -> PartyView:
         if party not in self._parties:
@@ -341,12 +303,6 @@ class LedgerAdminService:
             raise NotFound("no-such-delivery", "there is no delivery of this id")
         return found
 
-    async def _request(self, request_id: str) -> queries.FoundRequest:
-        found = await self._ledger.read(lambda conn: queries.request(conn, request_id))
-        if found is None:
-            raise NotFound("no-such-request", "there is no request of this id")
-        return found
-
     async def _bells(self, party: str, lane: topology.Lane) -> int | None:
         with contextlib.suppress(BrokerUnavailable):  # shown as not known
             return (await self._depth(topology.work_queue(party, lane))).ready
@@ -355,7 +311,10 @@ class LedgerAdminService:
     def _read(self, content: bytes, message_type: str) -> Message:
         limits = reading.Limits(size_bytes=self._config.intake.limits.message_bytes)
         try:
-            return reading.read(content, expected=message_type, limits=limits)
+            message = reading.read(content, expected=message_type, limits=limits)
+            if guard.applies(catalogue.get(message_type)):
+                guard.check(message)
+            return message
         except FormatError as error:
             code = FORMAT_CODES.get(error.code, error.code)
             raise InputRefused(code, error.safe_detail, place=error.place, rule=error.rule) from error
@@ -376,11 +335,12 @@ class LedgerAdminService:
                 "other-resident", "the new content is about another resident than the original", place=f"/*/{kind.key_item}", rule="R4"
             )
 
-    def _traits_of(self, party: str) -> PartyTraits:
+    def traits_of(self, party: str) -> PartyTraits:
+        """What the delivery rules know of a party."""
         return self._traits.get(party) or PartyTraits(party=party)
 
-    def _view(self, found: queries.FoundDelivery) -> DeliveryView:
-        return views.delivery(found, self._traits_of(found.delivery.party))
+    def _view(self, found: queries.FoundDelivery, waiting: queries.Waiting) -> DeliveryView:
+        return views.delivery(found, self.traits_of(found.delivery.party), waiting.get(found.delivery.id, ()))
 
     def _party_view(self, party: str, found: counts.Counts, ends: dt.datetime | None) -> PartyView:
         return views.party(party, self._parties[party].config.adapter, found, ends)

@@ -6,7 +6,7 @@ Like :mod:`gateway.admin.service` it knows neither the ledger nor the broker.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
 
@@ -14,7 +14,10 @@ from aiohttp import web
 from pydantic import Field, SecretStr, StringConstraints
 
 from gateway.admin import bodies
-from gateway.admin.service import NotFound, Role
+from gateway.admin.identity import require_party, require_role
+from gateway.admin.service import NotFound
+from gateway.admin.wire import ACTOR, Handler
+from gateway.approvals.kinds import RULES, Kind
 from gateway.errors import InputRefused
 from gateway.policy.checks import Finding
 from gateway.policy.diff import Change
@@ -154,7 +157,7 @@ class PolicyService(Protocol):
         ...
 
 
-class AskBody(bodies.Body):
+class PolicyAskBody(bodies.Body):
     policy: Annotated[str, StringConstraints(min_length=2, max_length=2_000_000)]
     reason: bodies.Reason
     seen_version: Annotated[int, Field(ge=0)]
@@ -198,18 +201,11 @@ def _moment(text: str | None, place: str) -> dt.datetime | None:
     return found
 
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
 class PolicyApi:
-    """The handlers. ``actor`` gives the name of the person behind a request; ``demand`` refuses whoever lacks a role."""
+    """The handlers, by the names of the operations."""
 
-    def __init__(
-        self, service: PolicyService | None, actor: Callable[[web.Request], str], demand: Callable[[web.Request, Role], None]
-    ) -> None:
+    def __init__(self, service: PolicyService | None) -> None:
         self._given = service
-        self._actor = actor
-        self._demand = demand
 
     @property
     def _service(self) -> PolicyService:
@@ -217,17 +213,16 @@ class PolicyApi:
             raise NotFound("no-such-path", "this gateway shows no policy")
         return self._given
 
-    def routes(self) -> Sequence[tuple[str, str, Role, Handler]]:
-        """Method, path below the base, the role that it needs, handler."""
-        return (
-            ("GET", "/policy", Role.VIEWER, self.active),
-            ("GET", "/policy/requests", Role.VIEWER, self.requests),
-            ("POST", "/policy/requests", Role.OPERATOR, self.ask),
-            ("GET", "/policy/requests/{request_id}", Role.VIEWER, self.request),
-            ("POST", "/policy/requests/{request_id}/approve", Role.APPROVER, self.approve),
-            ("POST", "/policy/requests/{request_id}/withdraw", Role.VIEWER, self.withdraw),
-            ("POST", "/provisions/search", Role.OPERATOR, self.provisions),
-        )
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "policy": self.active,
+            "policy_requests": self.requests,
+            "policy_request": self.request,
+            "ask_policy": self.ask,
+            "approve_policy": self.approve,
+            "withdraw_policy": self.withdraw,
+            "provisions": self.provisions,
+        }
 
     async def active(self, _request: web.Request) -> web.StreamResponse:
         return bodies.answer(bodies.plain(await self._service.active()))
@@ -239,23 +234,25 @@ class PolicyApi:
         return bodies.answer(bodies.plain(await self._service.request(request.match_info["request_id"])))
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
-        body = await bodies.read_body(request, AskBody)
-        view = await self._service.ask(self._actor(request), body.policy, body.reason, body.seen_version)
+        body = await bodies.read_body(request, PolicyAskBody)
+        view = await self._service.ask(request[ACTOR].name, body.policy, body.reason, body.seen_version)
         return bodies.answer(bodies.plain(view), status=202)
 
     async def approve(self, request: web.Request) -> web.StreamResponse:
         body = await bodies.read_body(request, PolicyApproveBody)
-        view = await self._service.decide(self._actor(request), request.match_info["request_id"], approve=True, digest=body.seen_digest)
+        view = await self._service.decide(request[ACTOR].name, request.match_info["request_id"], approve=True, digest=body.seen_digest)
         return bodies.answer(bodies.plain(view))
 
     async def withdraw(self, request: web.Request) -> web.StreamResponse:
         request_id = request.match_info["request_id"]
         asked = await self._service.request(request_id)
-        # its author takes it back as operator; anybody else refuses it as approver
-        self._demand(request, Role.OPERATOR if asked.requested_by == self._actor(request) else Role.APPROVER)
-        view = await self._service.decide(self._actor(request), request_id, approve=False)
+        rule = RULES[Kind.POLICY_CHANGE]  # its author takes it back; anybody else refuses it as one who may decide
+        require_role(request[ACTOR], rule.asks if asked.requested_by == request[ACTOR].name else rule.decides)
+        view = await self._service.decide(request[ACTOR].name, request_id, approve=False)
         return bodies.answer(bodies.plain(view))
 
     async def provisions(self, request: web.Request) -> web.StreamResponse:
         body = await bodies.read_body(request, ProvisionsBody)
-        return bodies.answer(bodies.plain(await self._service.provisions(self._actor(request), body.query())))
+        if request[ACTOR].parties is not None:
+            require_party(request[ACTOR], body.party)
+        return bodies.answer(bodies.plain(await self._service.provisions(request[ACTOR].name, body.query())))

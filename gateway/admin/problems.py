@@ -22,6 +22,8 @@ _STATUS: tuple[tuple[type[GatewayError], int], ...] = (
 
 _STATUS_OF_CODE = {
     "same-person": 403,
+    "not-the-requester": 403,
+    "requester-not-entitled": 403,
     "body-malformed": 400,
     "body-incomplete": 400,
     "query-malformed": 400,

@@ -1,33 +1,26 @@
 """What the admin API needs of the gateway: the port that it talks to, and the values that pass through it.
 
 Whoever implements :class:`AdminService` works on the ledger; the API in front knows neither the ledger nor the broker. Rule R13 shapes the
-commands: each names the state and the content digest that its author saw, and is refused if either has changed. Skip, correct and settle
-are *requests*: they take effect when a second person approves them, who also names the digest that was seen.
+commands: each names the state and the content digest that its author saw, and is refused if either has changed. Skip, correct, settle and
+release are *requests*: they take effect when a second person approves them, who also names the digest that was seen.
 
-Times are aware UTC datetimes. No value here holds personal data, except the content of a correction (:meth:`AdminService.request_content`).
+What was requested is decided at the desk (:mod:`gateway.admin.desk`). Times are aware UTC datetimes. No value here holds personal data.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+from gateway.approvals.kinds import Kind
 from gateway.errors import GatewayError
 
 
 class NotFound(GatewayError):
     """There is no such message, delivery, request or party."""
-
-
-class Role(enum.StrEnum):
-    """What an operator may do. Roles do not contain one another."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    APPROVER = "approver"
 
 
 class State(enum.StrEnum):
@@ -59,27 +52,25 @@ class Hold(enum.StrEnum):
     UNKNOWN = "unknown"
     BUDGET = "budget"
     CRASHES = "crashes"
-    CORRECTION = "correction"
+    APPROVAL = "approval"
 
 
 class Command(enum.StrEnum):
-    """What an operator can ask for a delivery."""
+    """What an operator can ask for a delivery; :class:`~gateway.approvals.kinds.Kind` has everything that can be asked for."""
 
     RETRY = "retry"
     CORRECT = "correct"
     SKIP = "skip"
     SETTLE = "settle"
-
-    @property
-    def needs_two(self) -> bool:
-        """A second person must approve it."""
-        return self is not Command.RETRY
+    RELEASE = "release"
 
 
 class RequestStatus(enum.StrEnum):
     """Where a request is."""
 
     WAITING = "waiting"
+    APPROVED = "approved"
+    """Permitted, once; to be carried out."""
     DONE = "done"
     REFUSED = "refused"
     EXPIRED = "expired"
@@ -159,6 +150,14 @@ class QueueView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingRequest:
+    """That somebody asked for something, and a second person has yet to decide."""
+
+    request_id: str
+    command: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryView:
     """One delivery: where it is, why, and what a command must name."""
 
@@ -193,6 +192,8 @@ class DeliveryView:
     outcome_code: str | None
     allowed: tuple[Command, ...] = ()
     """Commands that would be taken now."""
+    waiting: tuple[WaitingRequest, ...] = ()
+    """Requests about it that wait for a second person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,17 +226,22 @@ class MessageView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestView:
-    """A command on record: who asked for what, having seen what, and who decided."""
+    """A request on record: who asked for what, having seen what, and who decided."""
 
     request_id: str
-    command: Command
-    delivery_id: str
+    command: Kind
+    delivery_id: str | None
+    subject: str | None
+    """What it is about, where that is no delivery: a kept refusal, a set of bulk deliveries, an operator, a policy."""
+    party: str | None
     status: RequestStatus
-    seen_state: State
+    seen_state: str
     seen_digest: bytes
     reason: str
     took_effect: bool | None
     """Settle: what the party said."""
+    argument: Mapping[str, Any] | None
+    """Of other kinds: what exactly is asked for."""
     content_digest: bytes | None
     """Correct: of the new content."""
     requested_by: str
@@ -243,6 +249,9 @@ class RequestView:
     expires_at: dt.datetime
     decided_by: str | None = None
     decided_at: dt.datetime | None = None
+    used_at: dt.datetime | None = None
+    """When what was approved for later was carried out."""
+    outcome: str | None = None
 
     @property
     def approval_digest(self) -> bytes:
@@ -324,8 +333,8 @@ class AdminService(Protocol):
         """All lanes of all parties."""
         ...
 
-    async def held(self, *, party: str | None, limit: int, after: str | None) -> HeldPage:
-        """Deliveries that hold their resident's key."""
+    async def held(self, *, parties: Collection[str] | None, limit: int, after: str | None) -> HeldPage:
+        """Deliveries that hold their resident's key, to any of ``parties`` (None: to all)."""
         ...
 
     async def message(self, reference: str) -> MessageView:
@@ -364,27 +373,11 @@ class AdminService(Protocol):
         """
         ...
 
-    async def requests(self, *, waiting_only: bool) -> Sequence[RequestView]:
-        """Requests, newest first."""
-        ...
+    async def release(self, actor: str, delivery_id: str, seen: Seen, reason: str) -> RequestView:
+        """Ask for a delivery to leave that is held until two persons have approved.
 
-    async def request(self, request_id: str) -> RequestView:
-        """One request."""
-        ...
-
-    async def request_content(self, actor: str, request_id: str) -> bytes:
-        """The new content of a correction, in clear, for the person who is to approve it; the reading is recorded."""
-        ...
-
-    async def approve(self, actor: str, request_id: str, seen_digest: bytes) -> RequestView:
-        """Carry it out.
-
-        :raises CommandRefused: ``same-person``; ``digest-changed``; no longer waiting; or the delivery is no longer as it was seen.
+        :raises CommandRefused: as for retry.
         """
-        ...
-
-    async def withdraw(self, actor: str, request_id: str) -> RequestView:
-        """Take a waiting request back (its author), or refuse it (another person)."""
         ...
 
     async def pause(self, actor: str, party: str, reason: str) -> PartyView:

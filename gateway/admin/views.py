@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+from collections.abc import Sequence
 
-from gateway.admin.service import Command, DeliveryView, Hold, PartyView, RequestStatus, RequestView, State
+from gateway.admin.desk import BulkView, QuarantineView
+from gateway.admin.service import Command, DeliveryView, Hold, PartyView, RequestStatus, RequestView, State, WaitingRequest
+from gateway.approvals.kinds import Kind
 from gateway.delivery.rows import PartyTraits
-from gateway.ledger import commands, counts, queries
+from gateway.ledger import bulk, commands, counts, queries
+from gateway.ledger.quarantine import Kept
 from message_formats import catalogue
 
 LANES = ("live", "bulk")
 
 
-def delivery(found: queries.FoundDelivery, traits: PartyTraits) -> DeliveryView:
+def delivery(found: queries.FoundDelivery, traits: PartyTraits, waiting: Sequence[tuple[str, str]] = ()) -> DeliveryView:
     """A delivery, with the commands that would be taken as things were found; the command's own transaction decides again."""
     row, key = found.delivery, found.key
     counts_it = counted(found.message_type)
@@ -44,6 +49,7 @@ def delivery(found: queries.FoundDelivery, traits: PartyTraits) -> DeliveryView:
         final_at=maybe(row.final_at),
         outcome_code=row.outcome_code,
         allowed=allowed,
+        waiting=tuple(WaitingRequest(request_id=request_id, command=Kind(kind)) for request_id, kind in waiting),
     )
 
 
@@ -68,21 +74,62 @@ def party(name: str, adapter: str, found: counts.Counts, certificate_ends_at: dt
 
 def request(found: queries.FoundRequest) -> RequestView:
     """A command on record."""
+    settles = found.kind == "settle"
     return RequestView(
         request_id=found.id,
-        command=Command(found.kind),
+        command=Kind(found.kind),
         delivery_id=found.delivery_id,
+        subject=found.subject,
+        party=found.party,
         status=RequestStatus(found.status),
-        seen_state=State(found.seen_state),
+        seen_state=found.seen_state,
         seen_digest=found.seen_digest,
         reason=found.reason,
-        took_effect=None if found.argument is None else found.argument == "took-effect",
+        took_effect=found.argument == "took-effect" if settles else None,
+        argument=None if found.argument is None or settles else json.loads(found.argument),
         content_digest=found.content_digest,
         requested_by=found.requested_by,
         requested_at=time(found.requested_at),
         expires_at=time(found.expires_at),
         decided_by=found.decided_by,
         decided_at=maybe(found.decided_at),
+        used_at=maybe(found.used_at),
+        outcome=found.outcome,
+    )
+
+
+def quarantined(found: Kept) -> QuarantineView:
+    """What was refused and is kept."""
+    return QuarantineView(
+        quarantine_id=found.id,
+        system=found.system,
+        door=found.door,
+        source_id=found.source_id,
+        type=found.type,
+        code=found.code,
+        rule=found.rule,
+        place=found.place,
+        size_bytes=found.size_bytes,
+        at=time(found.at),
+        status=found.status,
+        has_body=found.payload_id is not None and found.status != "discarded",
+        releasable=found.status == "kept" and found.payload_id is not None and found.attributes is not None,
+        digest=found.digest,
+        decided_at=maybe(found.decided_at),
+        request_id=found.request_id,
+        message_id=found.message_id,
+    )
+
+
+def bulk_set(found: bulk.BulkSet) -> BulkView:
+    """What waits for a bulk output."""
+    return BulkView(
+        party=found.party,
+        type=found.type,
+        count=found.count,
+        oldest_at=time(found.oldest_at),
+        newest_at=time(found.newest_at),
+        digest=found.digest,
     )
 
 

@@ -35,7 +35,7 @@ _HELD: dict[Hold, tuple[str, str]] = {
     ),
     Hold.BUDGET: ("its retry budget is spent", "再送回数の上限に達しました"),
     Hold.CRASHES: ("three processes ended while sending it", "送信中のプロセスが三度停止しました"),
-    Hold.CORRECTION: ("a correction is under way", "訂正の手続き中です"),
+    Hold.APPROVAL: ("it may leave only when a second person has approved", "別の担当者の承認があるまで送信できません"),
 }
 
 _REMEDY: dict[Hold, tuple[str, str]] = {
@@ -43,7 +43,10 @@ _REMEDY: dict[Hold, tuple[str, str]] = {
     Hold.UNKNOWN: ("ask the party, then settle it", "相手先に確認し、結果を確定（settle）してください"),
     Hold.BUDGET: ("retry it when the cause is gone", "原因を除いてから再送してください"),
     Hold.CRASHES: ("look at the log of the workers, then retry", "ワーカーのログを確認してから再送してください"),
-    Hold.CORRECTION: ("approve or withdraw the request", "申請を承認するか取り下げてください"),
+    Hold.APPROVAL: (
+        "ask for its release (renkei release), or for the whole bulk output (renkei bulk)",
+        "送信の許可（renkei release）または一括提供の許可（renkei bulk）を申請してください",
+    ),
 }
 
 
@@ -58,6 +61,10 @@ def what_next(view: DeliveryView, language: Language) -> str:
     """One plain sentence: what happens next by itself, or who must act. The time stands in ``next_at``."""
     if view.state.final:
         return _pick(("nothing: this is final", "これで完了です"), language)
+    if view.waiting:
+        what = ", ".join(f"{each.command.value} ({each.request_id})" for each in view.waiting)
+        pair = (f"a second person decides on what was asked for: {what}", f"申請の承認を待っています：{what}")
+        return _pick(pair, language)
     if _waits_for_a_person(view):
         if view.hold is Hold.REJECTED and view.bears_update_number:
             pair = (

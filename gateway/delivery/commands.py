@@ -4,7 +4,7 @@ as functions of their own, so that a command can be shown as possible or not bef
 
 from __future__ import annotations
 
-from gateway.delivery.rows import DeliveryRow, KeyRow, PartyTraits, State
+from gateway.delivery.rows import DeliveryRow, Hold, KeyRow, PartyTraits, State
 from gateway.delivery.steps import advance, clear, deliver, fresh_start
 from gateway.delivery.transitions import Event, move
 
@@ -25,6 +25,15 @@ def retry(key: KeyRow, head: DeliveryRow, now: float) -> None:
     fresh_start(head)
     key.held = None
     key.due_at = now
+
+
+def release(key: KeyRow, head: DeliveryRow, now: float) -> None:
+    """Two persons let a delivery leave that is held for their approval (:attr:`Hold.APPROVAL`), or will be at its turn."""
+    head.approval = None
+    if key.held is Hold.APPROVAL and head.number == key.head:
+        head.reason = None
+        key.held = None
+        key.due_at = now
 
 
 def skip(key: KeyRow, head: DeliveryRow, reason: str, now: float) -> None:

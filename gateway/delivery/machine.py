@@ -105,6 +105,10 @@ def claim(key: KeyRow, head: DeliveryRow | None, worker: str, *, void: bool, fac
             move(head, Event.BARRED, State.SKIPPED, now)
             advance(key, now)
             return Claim.FINISHED
+    if head.approval is not None:
+        # last, so that it is asked for only when nothing else is in the way
+        hold(key, head, Hold.APPROVAL, f"needs-{head.approval}")
+        return Claim.HELD
     _commit_sending(key, head, worker, now, traits)
     return Claim.SEND
 

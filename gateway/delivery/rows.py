@@ -38,6 +38,8 @@ class Hold(enum.StrEnum):
     BUDGET = "budget"
     UNKNOWN = "unknown"
     CRASHES = "crashes"
+    APPROVAL = "approval"
+    """It may leave only when a second person has approved (four eyes)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +83,8 @@ class DeliveryRow:
     content_digest: bytes = b""
     payload_id: str = ""
     waits_for: str | None = None
+    approval: str | None = None
+    """``release`` or ``bulk-output``: held at its turn until a second person has approved; None: it may leave."""
     attempts: int = 0
     spent: int = 0
     losses: int = 0

@@ -14,6 +14,8 @@ Both doors end here: :mod:`gateway.intake.https` with one message at a time, :mo
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -74,6 +76,7 @@ class Answer:
     duplicate: bool = False
     refusal: InputRefused | None = None
     by_ledger: bool = False
+    message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,15 @@ class Intake:
         """:meth:`admit` for one."""
         return (await self.commit((await self.check(submission),)))[0]
 
+    async def admit_again(self, submission: Submission) -> Answer:
+        """One submission that was refused and kept, and that two persons let in again. Every check holds, but what they waived
+        (:attr:`Submission.waived`); what is refused once more is not kept once more.
+
+        :raises Unavailable: see :meth:`admit`.
+        """
+        items, admissions = await self._admit([await self.check(submission)], None)
+        return _merge(items, admissions)[0][0]
+
     async def commit(self, items: Sequence[Ready | Refused], *, epoch: tuple[str, str, int] | None = None) -> list[Answer]:
         """Commit what :meth:`prepare` made, in order.
 
@@ -137,16 +149,23 @@ class Intake:
         :raises Unavailable: see :meth:`admit`.
         :raises IntakeEpochLost: another consumer of this system's queue has become the active one.
         """
+        answers, refused = _merge(*await self._admit(items, epoch))
+        if refused:
+            await self.keep(refused, epoch=epoch)
+        return answers
+
+    async def _admit(
+        self, items: Sequence[Ready | Refused], epoch: tuple[str, str, int] | None
+    ) -> tuple[Sequence[Ready | Refused], Sequence[Admission]]:
+        """Commit what passed; what was decided by keys, policy or marks that count no longer is decided anew."""
         items = await self._refused_by_what_counts(items)
         for last in (*[False] * (_AGAIN - 1), True):
             ready = [each for each in items if isinstance(each, Ready)]
             if not ready:
-                admissions: Sequence[Admission] = ()
                 break
             bulk = all(delivery.lane == "bulk" for each in ready for delivery in each.prepared.deliveries)
             try:
-                admissions = await self._ledger.admit([each.prepared for each in ready], intake=epoch, bulk=bulk)
-                break
+                return items, await self._ledger.admit([each.prepared for each in ready], intake=epoch, bulk=bulk)
             except StaleKey:
                 if last:
                     raise
@@ -157,10 +176,7 @@ class Intake:
                     raise
                 await self._preparer.rights.refresh()
                 items = [self._anew(each, stale.marks) for each in items]
-        answers, refused = _merge(items, admissions)
-        if refused:
-            await self.keep(refused, epoch=epoch)
-        return answers
+        return items, ()
 
     async def _refused_by_what_counts(self, items: Sequence[Ready | Refused]) -> Sequence[Ready | Refused]:
         """A refusal by the policy is one by the version that counts now: this process may not have heard of a new one yet (I7)."""
@@ -207,6 +223,7 @@ class Intake:
             size_bytes=len(refused.body),
             sealed=sealed,
             intake=epoch,
+            attributes=_json(refused.submission),
             provision=_record(refused),
         )
 
@@ -227,6 +244,12 @@ def _record(refused: Refused) -> RefusedProvision | None:
     )
 
 
+def _json(submission: Submission | None) -> str | None:
+    """Attributes, to hand it in again should two persons want that. They hold no personal data: what did was refused before they became
+    some, and then there is no submission."""
+    return None if submission is None else json.dumps(dataclasses.asdict(submission.attributes), sort_keys=True)
+
+
 def _merge(items: Sequence[Ready | Refused], admissions: Sequence[Admission]) -> tuple[list[Answer], list[Refused]]:
     """Answers in the order of ``items``, and everything that was refused, by the checks or by the ledger."""
     answers: list[Answer] = []
@@ -239,7 +262,7 @@ def _merge(items: Sequence[Ready | Refused], admissions: Sequence[Admission]) ->
             continue
         admission = next(found)
         if admission.refusal is None:
-            answers.append(Answer(receipt=admission.receipt, duplicate=admission.duplicate))
+            answers.append(Answer(receipt=admission.receipt, duplicate=admission.duplicate, message_id=admission.message_id))
             continue
         prepared = item.prepared
         error = InputRefused(admission.refusal.code, admission.refusal.detail, rule=admission.refusal.rule)
@@ -251,6 +274,7 @@ def _merge(items: Sequence[Ready | Refused], admissions: Sequence[Admission]) ->
                 source_id=prepared.source_id,
                 type=prepared.type,
                 body=item.submission.data,
+                submission=item.submission,
             )
         )
         answers.append(Answer(refusal=error, by_ledger=True))

@@ -53,6 +53,8 @@ class PreparedDelivery:
     """The party of the same message that must have it first (R3)."""
     terms: Terms | None = None
     """What the policy permitted; None leaves no record of provision."""
+    approval: str | None = None
+    """``release`` or ``bulk-output``: it leaves only when a second person has approved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -447,6 +449,7 @@ class AdmissionWork:
             content_digest=d.content_digest,
             payload_id=d.sealed.key_id,
             waits_for=ids.get(d.waits_for) if d.waits_for is not None else None,
+            approval=d.approval,
             accepted_at=unit.now,
             updated_at=unit.now,
         )

@@ -1,10 +1,10 @@
 """Operators' commands on the key row under its lock (R13), with a second person where one is needed.
 
 A command names the state and the content digest that were seen; if either has changed it is refused. *retry* acts at once; *skip*,
-*correct* and *settle* are requested by one person and carried out when another approves, in the transaction that checks again. Whoever
-approves names the digest of what was approved: of the new content of a correction, else of the delivery's content. Every command is a row
-of the table ``command``, every refusal an entry of the record. A request that was overtaken (its delivery is no longer as it was seen) is
-closed as refused: whoever still wants it asks again.
+*correct*, *settle* and *release* are requested by one person and carried out when another approves, in the transaction that checks
+again. Whoever approves names the digest of what was approved: of the new content of a correction, else of the delivery's content. Every
+command is a row of the table ``command`` (:mod:`gateway.ledger.approvals`), every refusal an entry of the record. A request that was
+overtaken (its delivery is no longer as it was seen) is closed as refused: whoever still wants it asks again.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from gateway.delivery import commands as rules
-from gateway.delivery.rows import DeliveryRow, KeyRow, PartyTraits, State
+from gateway.delivery.rows import DeliveryRow, Hold, KeyRow, PartyTraits, State
 from gateway.delivery.status import describe
 from gateway.errors import CommandRefused
-from gateway.ids import new_id, random_id
+from gateway.ids import random_id
+from gateway.ledger import approvals
 from gateway.ledger import tables as t
 from gateway.ledger.admission import SealedPayload, add_delivery, add_sealed
+from gateway.ledger.approvals import REQUEST_EXPIRES_S
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.unit import Unit
 from gateway.policy.rights import Terms
-
-REQUEST_EXPIRES_S = 24 * 3600.0
-"""A request that nobody has decided by then is void; seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +54,8 @@ def why_not(kind: str, key: KeyRow, head: DeliveryRow, traits: PartyTraits, *, p
     if kind == "retry":
         if key.held is None:
             code, text = "not-held", "only what is held can be retried"
+        elif key.held is Hold.APPROVAL:
+            code, text = "needs-approval", "it leaves when a second person has approved: release it, or ask for the bulk output"
         elif not rules.retry_allowed(head, traits):
             code, text = (
                 "retry-unknown",
@@ -65,6 +66,9 @@ def why_not(kind: str, key: KeyRow, head: DeliveryRow, traits: PartyTraits, *, p
             code, text = "not-unknown", "only a held delivery whose outcome is unknown can be settled"
         elif head.open_at(now):
             code, text = "not-settled", "an attempt may still take effect: wait until all have settled (R13)"
+    elif kind == "release":
+        if head.approval != "release":
+            code, text = "no-approval-needed", "only what is held for a release can be released"
     elif kind == "skip" and party_counts:
         text = "the party counts this type (更新順番号): it is corrected, or replaced by the register, never skipped (R4)"
         return CommandRefused("skip-forbidden", text, rule="R4")
@@ -80,7 +84,7 @@ class Command:
     """One command, asked for by one person (``command_id`` is None) or approved by another."""
 
     kind: str
-    """retry | skip | correct | settle"""
+    """retry | skip | correct | settle | release"""
     actor: str
     seen: Seen | None = None
     reason: str = ""
@@ -93,6 +97,10 @@ class Command:
     approve: bool = True
     approved_digest: bytes | None = None
     """What the second person looked at."""
+    asker_entitled: bool = True
+    """The person who asked still holds the role that asking needs."""
+    why: str = ""
+    """Of a refusal."""
     request_s: float = REQUEST_EXPIRES_S
     """How long a request waits for a second person, in seconds."""
     bulk: bool = False
@@ -131,32 +139,25 @@ class Command:
             raise CommandRefused("reason-missing", "this command needs a reason")
         key, head = self._locked(unit, self.seen)
         self._check(unit, key, head)
-        request = new_id()
         at_once = self.kind == "retry"
-        expires = unit.now + self.request_s
         argument = None if self.took_effect is None else ("took-effect" if self.took_effect else "no-effect")
-        unit.add(
-            t.command,
-            {
-                "id": request,
-                "kind": self.kind,
-                "delivery_id": head.id,
-                "seen_state": self.seen.state,
-                "seen_digest": self.seen.content_digest,
-                "seen_epoch": key.claim_epoch,
-                "argument": argument,
-                "party_key": self.correction.party_key if self.correction else None,
-                "content_digest": self.correction.content_digest if self.correction else None,
-                "payload_id": self.correction.sealed.key_id if self.correction else None,
-                "terms": unit.note_terms(self.correction.terms) if self.correction and self.correction.terms else None,
-                "reason": self.reason,
-                "requested_by": self.actor,
-                "requested_at": unit.now,
-                "expires_at": expires,
-                "status": "done" if at_once else "waiting",
-                "decided_by": self.actor if at_once else None,
-                "decided_at": unit.now if at_once else None,
-            },
+        request = approvals.add_request(
+            unit,
+            self.kind,
+            self.actor,
+            expires_at=unit.now + self.request_s,
+            delivery_id=head.id,
+            party=head.party,
+            seen_state=self.seen.state,
+            seen_digest=self.seen.content_digest,
+            seen_epoch=key.claim_epoch,
+            argument=argument,
+            party_key=self.correction.party_key if self.correction else None,
+            content_digest=self.correction.content_digest if self.correction else None,
+            payload_id=self.correction.sealed.key_id if self.correction else None,
+            terms=unit.note_terms(self.correction.terms) if self.correction and self.correction.terms else None,
+            reason=self.reason,
+            **({"status": "done", "decided_by": self.actor, "decided_at": unit.now} if at_once else {}),
         )
         if at_once:
             rules.retry(key, head, unit.now)
@@ -173,24 +174,17 @@ class Command:
     # ---- deciding ----------------------------------------------------------------------------------------------------------------
 
     def _decide(self, unit: Unit) -> dict[str, Any]:
-        query = select(t.command).where(t.command.c.id == self.command_id)
-        row = unit.conn.execute(query.with_for_update() if unit.postgresql else query).mappings().first()
-        if row is None:
-            raise CommandRefused("request-unknown", "there is no such request")
-        if row["status"] != "waiting":
-            raise CommandRefused("request-decided", f"this request is already {row['status']}")
-        if row["expires_at"] <= unit.now:
-            self._close(unit, "expired")
-            raise CommandRefused("request-expired", "this request has expired; ask again")
+        assert self.command_id is not None
+        row = approvals.load(unit, self.command_id)
+        approvals.require_waiting(unit, row, self.actor)
         if not self.approve:
-            self._close(unit, "withdrawn" if row["requested_by"] == self.actor else "refused")
+            approvals.decline(unit, row, self.actor, self.why)
             delivery = unit.deliveries.get(row["delivery_id"])
-            unit.audit("command-declined", self.actor, delivery=delivery, request=self.command_id, command=row["kind"])
+            unit.audit(
+                "command-declined", self.actor, delivery=delivery, request=self.command_id, command=row["kind"], why=self.why or None
+            )
             return {"status": "declined", "request": self.command_id}
-        if row["requested_by"] == self.actor:
-            raise CommandRefused("same-person", "the person who asked cannot approve: a second person must", rule="R13")
-        if self.approved_digest != bytes(row["content_digest"] or row["seen_digest"]):
-            raise CommandRefused("digest-changed", "what was approved is not what was asked for: look again", rule="R13")
+        approvals.require_second_person(unit, row, self.actor, self.approved_digest, self.asker_entitled)
         self.kind = row["kind"]
         self.took_effect = None if row["argument"] is None else row["argument"] == "took-effect"
         seen = Seen(delivery_id=row["delivery_id"], state=row["seen_state"], content_digest=bytes(row["seen_digest"]))
@@ -200,18 +194,20 @@ class Command:
                 # it was attempted again meanwhile, and may be held again in the same state: what the first person knew is out of date
                 raise CommandRefused("changed-meanwhile", "it was attempted again after the request: look again", rule="R13")
         except CommandRefused:
-            self._close(unit, "refused")
+            approvals.close(unit, self.command_id, "refused", self.actor)
             raise
         if self.kind == "correct":
             self._correct(unit, key, head, row)
         else:
             self._check(unit, key, head)
-            if self.kind == "skip":
+            if self.kind == "release":
+                rules.release(key, head, unit.now)
+            elif self.kind == "skip":
                 rules.skip(key, head, "skipped-by-operator", unit.now)
             else:
                 rules.settle(key, head, bool(self.took_effect), "settled-by-operator", unit.now)
             self._changed(unit, key, head)
-        self._close(unit, "done")
+        approvals.close(unit, self.command_id, "done", self.actor)
         unit.audit(
             "command", self.actor, delivery=head, command=self.kind, request=self.command_id, requested_by=row["requested_by"],
             reason=row["reason"], argument=row["argument"],
@@ -225,7 +221,7 @@ class Command:
         new = DeliveryRow(
             id=random_id(), message_id=head.message_id, party=head.party, key_id=head.key_id, number=head.number, lane=head.lane,
             state=State.QUEUED, party_key=row["party_key"], content_digest=bytes(row["content_digest"]), payload_id=row["payload_id"],
-            waits_for=head.waits_for, accepted_at=unit.now, updated_at=unit.now,
+            waits_for=head.waits_for, approval=head.approval, accepted_at=unit.now, updated_at=unit.now,
         )  # fmt: skip
         rules.replace(key, head, new, unit.now)
         unit.move_dependents(head, new)
@@ -278,8 +274,3 @@ class Command:
             self.bells.extend(bell_of(woken, unit.now) for woken in unit.wake_dependents(head))
         if key.due_at is not None and key.due_at <= unit.now:
             self.bells.append(bell_of(key, unit.now))
-
-    def _close(self, unit: Unit, status: str) -> None:
-        unit.conn.execute(
-            update(t.command).where(t.command.c.id == self.command_id).values(status=status, decided_by=self.actor, decided_at=unit.now)
-        )

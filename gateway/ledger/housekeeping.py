@@ -190,6 +190,8 @@ class Quarantine:
     source_id: str | None = None
     type: str | None = None
     content_type: str = "application/octet-stream"
+    attributes: str | None = None
+    """Of the event, as JSON."""
     intake: tuple[str, str, int] | None = None
     provision: RefusedProvision | None = None
     bulk: bool = False
@@ -211,6 +213,7 @@ class Quarantine:
                 "id": self.quarantine_id, "system": self.system, "door": self.door, "source_id": self.source_id, "type": self.type,
                 "code": self.code, "rule": self.rule, "place": self.place, "size_bytes": self.size_bytes,
                 "payload_id": self.sealed.key_id if self.sealed is not None else None, "at": unit.now,
+                "attributes": self.attributes,
             },
         )  # fmt: skip
         if self.sealed is not None:

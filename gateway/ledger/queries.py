@@ -6,7 +6,7 @@ Words of state come from :func:`gateway.delivery.status.describe` alone, so that
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,7 +178,7 @@ def own_message(conn: Connection, system: str, source_id: str) -> dict[str, Any]
 # ---- what is held --------------------------------------------------------------------------------------------------------------------
 
 
-def held(conn: Connection, *, party: str | None, limit: int, after: tuple[float, str] | None) -> list[FoundDelivery]:
+def held(conn: Connection, *, parties: Collection[str] | None, limit: int, after: tuple[float, str] | None) -> list[FoundDelivery]:
     """Heads that hold their key, longest held first, behind ``after`` (when it was last changed, id)."""
     at, identity = t.delivery.c.updated_at, t.delivery.c.id
     query = (
@@ -188,8 +188,8 @@ def held(conn: Connection, *, party: str | None, limit: int, after: tuple[float,
         .order_by(at, identity)
         .limit(limit)
     )
-    if party is not None:
-        query = query.where(t.key_row.c.party == party)
+    if parties is not None:
+        query = query.where(t.key_row.c.party.in_(sorted(parties)))
     if after is not None:
         query = query.where(or_(at > after[0], and_(at == after[0], identity > after[1])))
     ids = conn.execute(query).scalars().all()
@@ -214,7 +214,9 @@ class FoundRequest:
 
     id: str
     kind: str
-    delivery_id: str
+    delivery_id: str | None
+    subject: str | None
+    party: str | None
     seen_state: str
     seen_digest: bytes
     argument: str | None
@@ -227,9 +229,27 @@ class FoundRequest:
     status: str
     decided_by: str | None
     decided_at: float | None
+    used_at: float | None
+    outcome: str | None
 
 
 _REQUEST = list(FoundRequest.__dataclass_fields__)
+
+
+Waiting = Mapping[str, Sequence[tuple[str, str]]]
+"""Delivery → requests about it that wait for a second person: (id, kind)."""
+
+
+def waiting_requests(conn: Connection, delivery_ids: Iterable[str]) -> Waiting:
+    """For each of these deliveries what waits; a mere look into it does not count."""
+    c = t.command.c
+    query = select(c.delivery_id, c.id, c.kind).where(
+        c.delivery_id.in_(list(delivery_ids)), c.status == "waiting", c.expires_at > ledger_time(conn), c.kind != "reveal"
+    )
+    found: dict[str, list[tuple[str, str]]] = {}
+    for delivery_id, request_id, kind in conn.execute(query.order_by(c.id)):
+        found.setdefault(delivery_id, []).append((request_id, kind))
+    return found
 
 
 def requests(conn: Connection, *, waiting_only: bool, limit: int = 1000) -> list[FoundRequest]:
@@ -273,6 +293,12 @@ def sealed_content(conn: Connection, payload_id: str) -> SealedContent | None:
         sealed=bytes(row.sealed), wrapped=bytes(row.wrapped), kek_id=row.kek_id, message_id=row.message_id, message_type=row.type,
         party=row.party,
     )  # fmt: skip
+
+
+def delivery_content(conn: Connection, delivery_id: str) -> SealedContent | None:
+    """What is sealed for the party of a delivery, as long as its data key exists."""
+    payload_id = conn.execute(select(t.delivery.c.payload_id).where(t.delivery.c.id == delivery_id)).scalar()
+    return None if payload_id is None else sealed_content(conn, payload_id)
 
 
 def subjects_of(conn: Connection, kind: str, blinds: Sequence[bytes]) -> set[str]:
@@ -388,6 +414,6 @@ def _request(row: Any, now: float) -> FoundRequest:
     values = dict(row._mapping)
     values["seen_digest"] = bytes(values["seen_digest"])
     values["content_digest"] = None if values["content_digest"] is None else bytes(values["content_digest"])
-    if values["status"] == "waiting" and values["expires_at"] <= now:
+    if values["status"] in ("waiting", "approved") and values["expires_at"] <= now:
         values["status"] = "expired"
     return FoundRequest(**values)

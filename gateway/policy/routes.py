@@ -20,6 +20,7 @@ import yaml
 from gateway.errors import ConfigurationError, InputRefused
 
 LANES = frozenset({"live", "bulk"})
+APPROVALS = frozenset({None, "bulk-output", "release"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,8 @@ class Route:
     stream: str
     lane: str
     waits_for: str | None = None
+    approval: str | None = None
+    """``bulk-output`` or ``release``: it leaves only when a second person has approved (C-1-3-28, C-2-3-14, C-3-3-7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,10 @@ def tables() -> PolicyTables:
 def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: frozenset[tuple[str, str, str]]) -> tuple[Route, ...]:
     result: list[Route] = []
     for row in rows:
-        route = Route(party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"))
+        route = Route(
+            party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval")
+        )
+        _demand(route.approval in APPROVALS, f"route {message_type} to {route.party}: approval must be bulk-output or release")
         _demand(route.lane in LANES, f"route {message_type} to {route.party}: lane must be live or bulk")
         _demand(
             any(t == message_type and receiver == route.party for t, _, receiver in allowed),

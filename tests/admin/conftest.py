@@ -19,7 +19,7 @@ from gateway.admin.app import create_app, serve
 from gateway.admin.identity import Operators
 from gateway.admin.service import State
 from gateway.config import Config, load
-from tests.admin.memory import MemoryService, delivery
+from tests.admin.memory import MemoryAccounts, MemoryService, delivery
 
 OPERATORS = """
 admin:
@@ -29,6 +29,15 @@ admin:
     operator-b: {{roles: [viewer, approver]}}
     operator-c: {{roles: [viewer, operator, approver]}}
     operator-d: {{roles: [viewer]}}
+    administrator: {{roles: [administrator]}}
+    auditor: {{roles: [auditor]}}
+    elsewhere: {{roles: [viewer, operator, approver], parties: [prefecture-server]}}
+    contractor:
+      roles: [viewer, operator, approver]
+      contractor: true
+      valid_from: 2020-01-01
+      valid_until: 2099-03-31
+      networks: [127.0.0.1]
     monitor: {{roles: [viewer]}}
 data_dir: {directory}
 """
@@ -39,6 +48,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> TestAuthority:
     made = ensure(tmp_path_factory.mktemp("admin") / "certs")
     made.issue("operator-c", Profile.CLIENT)
     made.issue("operator-d", Profile.CLIENT)
+    for name in ("administrator", "auditor", "elsewhere", "contractor"):
+        made.issue(name, Profile.CLIENT)
     return made
 
 
@@ -48,6 +59,8 @@ class Api:
 
     config: Config
     service: MemoryService
+    accounts: MemoryAccounts
+    operators: Operators
     port: int
 
     @asynccontextmanager
@@ -81,8 +94,11 @@ async def api(authority: TestAuthority, service: MemoryService, tmp_path: Path) 
     file.write_text(OPERATORS.format(port=1, directory=authority.directory.parent), encoding="utf-8")
     config = load(file, environment={})
     context: ssl.SSLContext = server_context(*config.certificate(), config.ca_file, config.crl_file)
-    runner = await serve(create_app(service, Operators.of(config)), host="127.0.0.1", port=0, tls=context)
+    accounts = MemoryAccounts()
+    operators = Operators.of(config, accounts)
+    accounts.configured = operators.configured
+    runner = await serve(create_app(service, service, operators), host="127.0.0.1", port=0, tls=context)
     port = runner.addresses[0][1]
     file.write_text(OPERATORS.format(port=port, directory=authority.directory.parent), encoding="utf-8")
-    yield Api(config=load(file, environment={}), service=service, port=port)
+    yield Api(config=load(file, environment={}), service=service, accounts=accounts, operators=operators, port=port)
     await runner.cleanup()

@@ -6,10 +6,10 @@ import dataclasses
 import datetime as dt
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from gateway.admin.desk import BulkView, OperatorView, QuarantineView, Revealed
 from gateway.admin.service import (
-    Command,
     DeliveryView,
     HeldPage,
     Hold,
@@ -23,7 +23,10 @@ from gateway.admin.service import (
     State,
     StatusView,
     TimelineEntry,
+    WaitingRequest,
 )
+from gateway.approvals.kinds import Kind
+from gateway.approvals.rights import Account, Rights
 from gateway.errors import CommandRefused, InputRefused
 
 T0 = dt.datetime(2026, 11, 2, 9, 0, tzinfo=dt.UTC)
@@ -60,6 +63,82 @@ def delivery(
         "outcome_code": None,
     }
     return DeliveryView(**{**values, **more})  # type: ignore[arg-type]
+
+
+KEPT = QuarantineView(
+    quarantine_id="q-1",
+    system="resident-record-system",
+    door="https",
+    source_id="day-1-18",
+    type="identity-information-update",
+    code="malformed-xml",
+    rule="xml",
+    place="line 3 column 7",
+    size_bytes=12,
+    at=T0,
+    status="kept",
+    has_body=True,
+    releasable=True,
+    digest=digest("q-1"),
+    decided_at=None,
+    request_id=None,
+    message_id=None,
+)
+
+
+class MemoryAccounts:
+    """Everybody has what the configuration gives, unless a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.configured: dict[str, Rights] = {}
+        self.approved: dict[str, Rights | None] = {}
+        self.released_until: dict[str, float] = {}
+        self.refusals: list[tuple[str, str, str]] = []
+        self.looks: list[tuple[str, str]] = []
+        self.sessions: set[str] = set()
+
+    async def account(self, name: str) -> Account | None:
+        rights = self.approved.get(name, self.configured.get(name))
+        if rights is None:
+            return None
+        until = self.released_until.get(name)
+        return Account(
+            name=name, rights=rights, granted_at=0.0, requested_by="x", approved_by="y", reviewed_at=0.0, reviewed_by="y", seen_at=None,
+            released_until=until, released_by=None,
+        )  # fmt: skip
+
+    async def sighted(self, account: Account, address: str | None) -> None:
+        self.sessions.add(account.name)
+
+    async def refused(self, name: str, code: str, operation: str, address: str | None) -> None:
+        self.refusals.append((name, code, operation))
+
+    async def looked(self, name: str, operation: str, *, message_id: str) -> None:
+        self.looks.append((name, message_id))
+
+    async def operators(self) -> Sequence[OperatorView]:
+        return [self._view(name) for name in sorted(self.configured)]
+
+    async def review(self, actor: str, name: str, result: str) -> OperatorView:
+        return self._view(name)
+
+    async def release(self, actor: str, name: str, hours: float, reason: str) -> OperatorView:
+        self.released_until[name] = dt.datetime.now(dt.UTC).timestamp() + hours * 3600
+        return self._view(name)
+
+    async def ask_rights(self, actor: str, name: str, seen_digest: bytes, reason: str) -> RequestView:
+        raise CommandRefused("changed-meanwhile", "the configured rights are not what was seen: look again", rule="R13")
+
+    def _view(self, name: str) -> OperatorView:
+        if name not in self.configured:
+            raise NotFound("no-such-operator", "nobody of this name has rights in force")
+        rights, until = self.configured[name], self.released_until.get(name)
+        return OperatorView(
+            name=name, configured={"roles": sorted(rights.roles), "parties": None}, approved=None, roles=tuple(sorted(rights.roles)),
+            parties=None, contractor=rights.contractor, pending_digest=None, granted_at=T0, requested_by="x", approved_by="y",
+            reviewed_at=T0, reviewed_by="y", review_due=dt.date(2027, 4, 30), overdue=False, expired=False, seen_at=None, unused=False,
+            released_until=dt.datetime.fromtimestamp(until, dt.UTC) if until else None, released_by=None,
+        )  # fmt: skip
 
 
 class MemoryService:
@@ -104,8 +183,9 @@ class MemoryService:
             for lane in ("live", "bulk")
         ]
 
-    async def held(self, *, party: str | None, limit: int, after: str | None) -> HeldPage:
-        found = [each for each in self.deliveries.values() if each.state is State.HELD and party in (None, each.party)]
+    async def held(self, *, parties: Collection[str] | None, limit: int, after: str | None) -> HeldPage:
+        found = [self._shown(each) for each in self.deliveries.values() if each.state is State.HELD]
+        found = [each for each in found if parties is None or each.party in parties]
         found = [each for each in sorted(found, key=lambda each: each.delivery_id) if after is None or each.delivery_id > after]
         return HeldPage(items=tuple(found[:limit]), next_after=found[limit - 1].delivery_id if len(found) > limit else None)
 
@@ -123,31 +203,35 @@ class MemoryService:
             corrects=None,
             operator=None,
             terminal=None,
-            deliveries=tuple(found),
+            deliveries=tuple(self._shown(each) for each in found),
             timeline=(TimelineEntry(at=T0, kind="accepted", actor="resident-record-system", detail={"door": "https"}),),
         )
 
     async def retry(self, actor: str, delivery_id: str, seen: Seen, reason: str) -> RequestView:
         view = self._seen(delivery_id, seen)
         self.deliveries[delivery_id] = dataclasses.replace(view, state=State.QUEUED, hold=None, reason=None)
-        return self._record(actor, Command.RETRY, delivery_id, seen, reason, status=RequestStatus.DONE)
+        return self._record(actor, Kind.RETRY, delivery_id, seen, reason, status=RequestStatus.DONE)
+
+    async def release(self, actor: str, delivery_id: str, seen: Seen, reason: str) -> RequestView:
+        self._seen(delivery_id, seen)
+        return self._record(actor, Kind.RELEASE, delivery_id, seen, reason)
 
     async def correct(self, actor: str, delivery_id: str, seen: Seen, reason: str, content: bytes) -> RequestView:
         self._seen(delivery_id, seen)
         if not content.startswith(b"<"):
             raise InputRefused("not-xml", "the content is not XML", place="/", rule="xml")
-        asked = self._record(actor, Command.CORRECT, delivery_id, seen, reason, content_digest=hashlib.sha256(content).digest())
+        asked = self._record(actor, Kind.CORRECT, delivery_id, seen, reason, content_digest=hashlib.sha256(content).digest())
         self.contents[asked.request_id] = content
         return asked
 
     async def skip(self, actor: str, delivery_id: str, seen: Seen, reason: str) -> RequestView:
         if self._seen(delivery_id, seen).bears_update_number:
             raise CommandRefused("skip-forbidden", "its type bears 更新順番号: the register replaces it, nobody skips it", rule="R4")
-        return self._record(actor, Command.SKIP, delivery_id, seen, reason)
+        return self._record(actor, Kind.SKIP, delivery_id, seen, reason)
 
     async def settle(self, actor: str, delivery_id: str, seen: Seen, reason: str, took_effect: bool) -> RequestView:
         self._seen(delivery_id, seen)
-        return self._record(actor, Command.SETTLE, delivery_id, seen, reason, took_effect=took_effect)
+        return self._record(actor, Kind.SETTLE, delivery_id, seen, reason, took_effect=took_effect)
 
     async def requests(self, *, waiting_only: bool) -> Sequence[RequestView]:
         return [each for each in reversed(self.asked.values()) if not waiting_only or each.status is RequestStatus.WAITING]
@@ -157,7 +241,7 @@ class MemoryService:
             raise NotFound("no-such-request", "there is no request of this id")
         return self.asked[request_id]
 
-    async def request_content(self, actor: str, request_id: str) -> bytes:
+    async def content(self, actor: str, request_id: str) -> bytes:
         if request_id not in self.contents:
             raise NotFound("no-content", "this request has no content")
         self.log.append((actor, "read-content", request_id))
@@ -169,10 +253,43 @@ class MemoryService:
             raise CommandRefused("same-person", "who asked cannot approve")
         if seen_digest != asked.approval_digest:
             raise CommandRefused("digest-changed", "what was seen is not what would be done", rule="R13")
-        return self._decide(actor, asked, RequestStatus.DONE)
+        return self._decide(actor, asked, RequestStatus.APPROVED if asked.command is Kind.REVEAL else RequestStatus.DONE)
+
+    async def refuse(self, actor: str, request_id: str, reason: str) -> RequestView:
+        return self._decide(actor, await self.request(request_id), RequestStatus.REFUSED)
 
     async def withdraw(self, actor: str, request_id: str) -> RequestView:
         return self._decide(actor, await self.request(request_id), RequestStatus.WITHDRAWN)
+
+    async def ask_reveal(self, actor: str, reference: str, seen_digest: bytes, reason: str, *, clear: bool) -> RequestView:
+        return self._other(actor, Kind.REVEAL, reference, seen_digest, reason, argument={"clear": clear})
+
+    async def reveal(self, actor: str, request_id: str) -> Revealed:
+        asked = await self.request(request_id)
+        if asked.status is not RequestStatus.APPROVED or asked.requested_by != actor:
+            raise CommandRefused("not-approved", "an approval is needed, and serves once")
+        self.asked[request_id] = dataclasses.replace(asked, status=RequestStatus.DONE, used_at=T0)
+        return Revealed(content=b"<masked/>", content_type="application/xml", masked=True)
+
+    async def quarantine(self, *, kept_only: bool, limit: int, before: str | None) -> Sequence[QuarantineView]:
+        return [KEPT][:limit]
+
+    async def quarantined(self, quarantine_id: str) -> QuarantineView:
+        if quarantine_id != KEPT.quarantine_id:
+            raise NotFound("no-such-refusal", "nothing of this id is there")
+        return KEPT
+
+    async def ask_release(self, actor: str, quarantine_id: str, seen_digest: bytes, reason: str) -> RequestView:
+        return self._other(actor, Kind.QUARANTINE_RELEASE, quarantine_id, seen_digest, reason)
+
+    async def ask_discard(self, actor: str, quarantine_id: str, seen_digest: bytes, reason: str) -> RequestView:
+        return self._other(actor, Kind.QUARANTINE_DISCARD, quarantine_id, seen_digest, reason)
+
+    async def bulk(self) -> Sequence[BulkView]:
+        return [BulkView(party="city-cs", type="reconciliation", count=3, oldest_at=T0, newest_at=T0, digest=digest("bulk"))]
+
+    async def ask_bulk_output(self, actor: str, party: str, message_type: str, seen_digest: bytes, reason: str) -> RequestView:
+        return self._other(actor, Kind.BULK_OUTPUT, f"{party}/{message_type}", seen_digest, reason, party=party)
 
     async def pause(self, actor: str, party: str, reason: str) -> PartyView:
         self.log.append((actor, "pause", party))
@@ -210,13 +327,28 @@ class MemoryService:
             raise CommandRefused("state-changed", f"it is {view.state.value} now", rule="R13")
         return view
 
-    def _record(self, actor: str, command: Command, delivery_id: str, seen: Seen, reason: str, **more: object) -> RequestView:
-        values: dict[str, object] = {"status": RequestStatus.WAITING, "took_effect": None, "content_digest": None}
+    def _shown(self, view: DeliveryView) -> DeliveryView:
+        waiting = [
+            WaitingRequest(request_id=each.request_id, command=each.command)
+            for each in self.asked.values()
+            if each.delivery_id == view.delivery_id and each.status is RequestStatus.WAITING
+        ]
+        return dataclasses.replace(view, waiting=tuple(waiting))
+
+    def _other(self, actor: str, kind: Kind, subject: str, seen_digest: bytes, reason: str, **more: object) -> RequestView:
+        seen = Seen(state=State.HELD, digest=seen_digest)
+        return self._record(actor, kind, None, seen, reason, **{"subject": subject, "party": None, **more})
+
+    def _record(self, actor: str, command: Kind, delivery_id: str | None, seen: Seen, reason: str, **more: object) -> RequestView:
+        party = self.deliveries[delivery_id].party if delivery_id in self.deliveries else None
+        values: dict[str, object] = {
+            "status": RequestStatus.WAITING, "took_effect": None, "content_digest": None, "delivery_id": delivery_id, "subject": None,
+            "party": party, "argument": None,
+        }  # fmt: skip
         asked = RequestView(
             request_id=f"r-{next(self._numbers)}",
             command=command,
-            delivery_id=delivery_id,
-            seen_state=seen.state,
+            seen_state=seen.state.value,
             seen_digest=seen.digest,
             reason=reason,
             requested_by=actor,
@@ -225,7 +357,7 @@ class MemoryService:
             **{**values, **more},  # type: ignore[arg-type]
         )
         self.asked[asked.request_id] = asked
-        self.log.append((actor, command.value, delivery_id))
+        self.log.append((actor, command.value, delivery_id or asked.subject or ""))
         return asked
 
     def _decide(self, actor: str, asked: RequestView, status: RequestStatus) -> RequestView:
@@ -233,5 +365,5 @@ class MemoryService:
             raise CommandRefused("not-waiting", f"the request is {asked.status.value} already")
         done = dataclasses.replace(asked, status=status, decided_by=actor, decided_at=T0)
         self.asked[asked.request_id] = done
-        self.log.append((actor, f"{status.value}:{asked.command.value}", asked.delivery_id))
+        self.log.append((actor, f"{status.value}:{asked.command.value}", asked.delivery_id or asked.subject or ""))
         return done

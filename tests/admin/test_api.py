@@ -13,15 +13,16 @@ import yaml
 
 from certs.authority import TestAuthority
 from certs.peer import Authority
-from gateway.admin import bodies, policy_api, service, words
+from gateway.admin import bodies, desk, policy_api, service, words
 from gateway.admin.app import create_app
 from gateway.admin.identity import Operators
 from gateway.admin.service import RequestStatus, State
+from gateway.approvals import kinds
 from gateway.delivery import status
 from gateway.delivery.rows import Hold
 from gateway.errors import LedgerUnavailable
 from tests.admin.conftest import Api
-from tests.admin.memory import MemoryService, delivery, digest
+from tests.admin.memory import MemoryAccounts, MemoryService, delivery, digest
 
 SEEN = {"seen_state": "held", "seen_digest": digest("d-held").hex(), "reason": "the cause is gone"}
 
@@ -107,11 +108,12 @@ async def test_an_author_withdraws_and_another_refuses(api: Api) -> None:
         one = (await first("POST", "/deliveries/d-held/skip", SEEN))[1]["request_id"]
         two = (await first("POST", "/deliveries/d-held/skip", SEEN))[1]["request_id"]
         assert (await first("POST", f"/requests/{one}/withdraw", {}))[0] == 200
-        assert (await second("POST", f"/requests/{two}/withdraw", {}))[0] == 200
-        async with api.as_("monitor") as other:
-            assert (await other("POST", f"/requests/{two}/withdraw", {}))[0] == 403
+        assert (await second("POST", f"/requests/{two}/refuse", {"reason": "it is not needed"}))[0] == 200
+        async with api.as_("operator-c") as other:
+            status, problem = await other("POST", f"/requests/{two}/withdraw", {})
+            assert (status, problem["code"]) == (403, "not-the-requester")
         assert (await first("POST", f"/requests/{one}/withdraw", {}))[0] == 409
-    assert {each.status for each in api.service.asked.values()} == {RequestStatus.WITHDRAWN}
+    assert [each.status for each in api.service.asked.values()] == [RequestStatus.WITHDRAWN, RequestStatus.REFUSED]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +222,7 @@ def test_the_document_has_every_route_and_every_value(repository: Path) -> None:
     text = (repository / "gateway" / "admin" / "openapi.yaml").read_text(encoding="utf-8")
     assert (repository / "docs" / "admin-api.yaml").read_text(encoding="utf-8") == text
     document = yaml.safe_load(text)
-    app = create_app(MemoryService(), Operators({}, None))  # type: ignore[arg-type]
+    app = create_app(MemoryService(), MemoryService(), Operators({}, None, MemoryAccounts()))  # type: ignore[arg-type]
     routes = {(route.resource.canonical, route.method.lower()) for route in app.router.routes() if route.method != "HEAD"}
     assert routes == {(path, method) for path, methods in document["paths"].items() for method in methods}
     schemas = document["components"]["schemas"]
@@ -240,13 +242,27 @@ def test_the_document_has_every_route_and_every_value(repository: Path) -> None:
         "PolicyRequest": policy_api.PolicyRequestView,
         "Provision": policy_api.ProvisionView,
         "ProvisionPage": policy_api.ProvisionPage,
+        "WaitingRequest": service.WaitingRequest,
+        "Quarantined": desk.QuarantineView,
+        "BulkSet": desk.BulkView,
+        "OperatorAccount": desk.OperatorView,
     }.items():
         assert set(schemas[name]["properties"]) == {each.name for each in dataclasses.fields(kind)} | extra.get(name, set())
-    for kind in (service.State, service.Hold, service.Command, service.RequestStatus):
+    for kind in (service.State, service.Hold, service.Command, service.RequestStatus, kinds.Kind, kinds.Role):
         assert schemas[kind.__name__]["enum"] == [each.value for each in kind]
-    for name in ("CommandBody", "CorrectBody", "SettleBody", "ApproveBody", "ReasonBody", "SearchBody"):
+    for name in (
+        "CommandBody",
+        "CorrectBody",
+        "SettleBody",
+        "ApproveBody",
+        "ReasonBody",
+        "AskBody",
+        "RevealBody",
+        "ReleaseBody",
+        "SearchBody",
+    ):
         assert set(schemas[name]["properties"]) == set(getattr(bodies, name).model_fields)
-    for body in (policy_api.AskBody, policy_api.PolicyApproveBody, policy_api.ProvisionsBody):
+    for body in (policy_api.PolicyAskBody, policy_api.PolicyApproveBody, policy_api.ProvisionsBody):
         assert set(schemas[body.__name__]["properties"]) == set(body.model_fields)
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from certs.authority import TestAuthority
+from gateway.admin.ledger_desk import LedgerDesk
 from gateway.admin.ledger_service import LedgerAdminService
-from gateway.admin.service import AdminService, Command, DeliveryView, Hold, NotFound, RequestStatus, Seen, State
+from gateway.admin.service import Command, DeliveryView, Hold, NotFound, RequestStatus, Seen, State
+from gateway.approvals.kinds import Kind as RequestKind
 from gateway.config import Config, Party
 from gateway.contract import Adapter, Delivered, Limits, Receipt, Rejected, Unknown
 from gateway.delivery.rows import PartyTraits
@@ -54,11 +56,16 @@ class City:
         self.config = Config(data_dir=folder, parties={PARTY: party})
         bound = BoundParty(party=PARTY, adapter=Adapter, settings={}, limits=Limits(), config=party)
         self.broker = Broker()
-        self.service: AdminService = LedgerAdminService(
+        self.service = LedgerAdminService(
             self.config, ledger, self.keys, {PARTY: bound}, lambda _: TRAITS, broker=self.broker, depth=self.broker.depth
         )
         self.intake = Intake(preparer=kit.preparer(self.keys), ledger=ledger)
+        self.entitled = True
+        self.desk = LedgerDesk(ledger, Sealer(self.keys), self.service.traits_of, entitled=self._entitled, hand_in=self.intake.admit_again)
         self.worker = ""
+
+    async def _entitled(self, _name: str, _kind: RequestKind) -> bool:
+        return self.entitled
 
     async def submit(self, source_id: str, serial: int = 1, **changes: str | None) -> None:
         data = kit.xml(serial, request_control_number=f"R{source_id}".ljust(10, "0"), **changes)
@@ -176,16 +183,16 @@ async def test_held_comes_in_pages_longest_held_first(city: City) -> None:
     found: list[str] = []
     after = None
     for _ in range(3):
-        page = await city.service.held(party=PARTY, limit=2, after=after)
+        page = await city.service.held(parties=[PARTY], limit=2, after=after)
         found += [each.delivery_id for each in page.items]
         after = page.next_after
     assert after is None
     assert found == [(await city.view(f"m{i}")).delivery_id for i in range(5)]
-    assert len((await city.service.held(party=None, limit=5, after=None)).items) == 5
+    assert len((await city.service.held(parties=None, limit=5, after=None)).items) == 5
     with pytest.raises(NotFound):
-        await city.service.held(party="nobody", limit=5, after=None)
+        await city.service.held(parties=["nobody"], limit=5, after=None)
     with pytest.raises(InputRefused):
-        await city.service.held(party=None, limit=5, after="from elsewhere")
+        await city.service.held(parties=None, limit=5, after="from elsewhere")
 
 
 @pytest.mark.rule("R13")
@@ -220,18 +227,18 @@ async def test_a_correction_from_request_to_delivery(city: City) -> None:
     content = kit.xml(1, request_control_number="R999999999")
     asked = await city.service.correct("operator-a", view.delivery_id, seen(view), "wrong town code", content)
     assert asked.status is RequestStatus.WAITING
-    assert [each.request_id for each in await city.service.requests(waiting_only=True)] == [asked.request_id]
+    assert [each.request_id for each in await city.desk.requests(waiting_only=True)] == [asked.request_id]
     assert (await city.service.status()).requests_waiting == 1
-    shown = await city.service.request_content("operator-b", asked.request_id)
+    shown = await city.desk.content("operator-b", asked.request_id)
     assert b"R999999999" in shown
     assert asked.approval_digest != view.digest
     with pytest.raises(CommandRefused) as error:
-        await city.service.approve("operator-b", asked.request_id, view.digest)
+        await city.desk.approve("operator-b", asked.request_id, view.digest)
     assert error.value.code == "digest-changed"
     with pytest.raises(CommandRefused) as error:
-        await city.service.approve("operator-a", asked.request_id, asked.approval_digest)
+        await city.desk.approve("operator-a", asked.request_id, asked.approval_digest)
     assert error.value.code == "same-person"
-    done = await city.service.approve("operator-b", asked.request_id, asked.approval_digest)
+    done = await city.desk.approve("operator-b", asked.request_id, asked.approval_digest)
     assert (done.status, done.decided_by) == (RequestStatus.DONE, "operator-b")
     new = await city.view("m1")
     assert new.delivery_id != view.delivery_id
@@ -279,7 +286,7 @@ async def test_what_a_correction_may_not_be(city: City, case: str, code: str) ->
     with pytest.raises((InputRefused, CommandRefused)) as error:
         await city.service.correct("operator-a", view.delivery_id, seen(view), "a reason", contents[case])
     assert error.value.code == code
-    assert not await city.service.requests(waiting_only=False)
+    assert not await city.desk.requests(waiting_only=False)
 
 
 async def test_a_correction_is_recognised_after_the_hmac_key_has_rotated(city: City) -> None:
@@ -303,15 +310,15 @@ async def test_settle_and_withdraw(city: City) -> None:
     assert error.value.code == "retry-unknown"
     first = await city.service.settle("operator-a", view.delivery_id, seen(view), "the centre says that it is not there", False)
     assert first.took_effect is False
-    assert (await city.service.withdraw("operator-a", first.request_id)).status is RequestStatus.WITHDRAWN
+    assert (await city.desk.withdraw("operator-a", first.request_id)).status is RequestStatus.WITHDRAWN
     second = await city.service.settle("operator-a", view.delivery_id, seen(view), "the centre has found it", True)
-    await city.service.approve("operator-b", second.request_id, second.approval_digest)
+    await city.desk.approve("operator-b", second.request_id, second.approval_digest)
     assert (await city.view("m1")).state is State.DELIVERED
-    assert [each.request_id for each in await city.service.requests(waiting_only=False)] == [second.request_id, first.request_id]
+    assert [each.request_id for each in await city.desk.requests(waiting_only=False)] == [second.request_id, first.request_id]
     with pytest.raises(NotFound):
-        await city.service.request_content("operator-b", second.request_id)
+        await city.desk.content("operator-b", second.request_id)
     with pytest.raises(NotFound):
-        await city.service.request("none")
+        await city.desk.request("none")
 
 
 async def test_what_a_sender_is_told_of_its_own_message(city: City) -> None:

@@ -21,7 +21,7 @@ from gateway.contract import Delivered, Receipt, Rejected
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Learned
 from tests.admin.conftest import authority
-from tests.admin.memory import MemoryService
+from tests.admin.memory import MemoryAccounts, MemoryService
 from tests.audit.kit import Record
 from tests.cli.conftest import points, renkei
 from tests.ledger.kit import TRAITS, prepared, to
@@ -72,7 +72,10 @@ async def town(authority: TestAuthority, small: Record, tmp_path: Path) -> Async
     file.write_text(TEXT.format(port=1, **places), encoding="utf-8")
     config = load(file, environment={})
     context = server_context(*config.certificate(), config.ca_file, config.crl_file)
-    app = create_app(MemoryService(), Operators.of(config), audit=LedgerAuditRecord(small.ledger, {"p", "q"}))
+    service, accounts = MemoryService(), MemoryAccounts()
+    operators = Operators.of(config, accounts)
+    accounts.configured = operators.configured
+    app = create_app(service, service, operators, audit=LedgerAuditRecord(small.ledger, {"p", "q"}))
     runner = await serve(app, host="127.0.0.1", port=0, tls=context)
     file.write_text(TEXT.format(port=runner.addresses[0][1], **places), encoding="utf-8")
     yield Town(small, load(file, environment={}))

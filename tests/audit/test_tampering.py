@@ -165,7 +165,7 @@ async def test_a_chain_made_anew_from_the_middle_is_a_fork_of_what_was_signed(re
 async def test_a_chain_made_anew_and_signed_by_another_key(record: Record) -> None:
     await record.fill(5)
     await rewrite(record, 3)
-    stranger = Signer("x", record.keys.get(Kind.AUDIT, record.keys.rotate(Kind.AUDIT).id).secret)
+    stranger = Signer("x", record.keys.get(Kind.AUDIT, record.keys.rotate(Kind.AUDIT)).secret)
     state = await record.state()
     assert state.head is not None
     forged = stranger.sign(
@@ -201,7 +201,16 @@ def test_no_other_row_gives_the_same_line(data: st.DataObject) -> None:
     pieces = ['{"a":1}', ',"id":"x"', ',"kind":"y"', ',"message":null', ',"party":null', "}", "{", '"', "\\"]
     details = st.lists(st.sampled_from(pieces), max_size=5).map("".join)
     rows = st.builds(
-        Row, id=texts, at=st.just(1.5), kind=texts, actor=texts, message_id=maybe, delivery_id=maybe, party=maybe, detail=details
+        Row,
+        id=texts,
+        at=st.just(1.5),
+        kind=texts,
+        actor=texts,
+        message_id=maybe,
+        delivery_id=maybe,
+        party=maybe,
+        detail=details,
+        block=st.none(),
     )
     one, other = data.draw(rows), data.draw(rows)
     assert (one == other) == (line(one) == line(other))

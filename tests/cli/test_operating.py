@@ -20,7 +20,9 @@ def at(api: Api) -> tuple[str, str]:
     return ("--config", str(api.config.file))
 
 
-@pytest.mark.parametrize("command", [("status",), ("queues",), ("held",), ("message", "d-held"), ("requests",)])
+@pytest.mark.parametrize(
+    "command", [("status",), ("queues",), ("held",), ("message", "d-held"), ("approvals", "list"), ("quarantine", "list"), ("bulk",)]
+)
 async def test_each_look_works_for_people_and_for_machines(api: Api, renkei, command: tuple[str, ...]) -> None:
     people = await renkei(*command, *WHO, *at(api))
     assert (people.code, people.err) == (0, "")
@@ -63,19 +65,19 @@ async def test_without_a_yes_nothing_is_done(api: Api, renkei, monkeypatch: pyte
 async def test_skip_waits_and_the_second_person_approves(api: Api, renkei) -> None:
     asked = await renkei("skip", "d-held", *YES, *WHO, *at(api))
     assert asked.code == ExitCode.WAITS
-    assert "renkei approve r-1" in asked.out
-    own = await renkei("approve", "r-1", "--yes", "--as", "operator-c", *at(api))
+    assert "renkei approvals approve r-1" in asked.out
+    own = await renkei("approvals", "approve", "r-1", "--yes", "--as", "operator-c", *at(api))
     assert own.code == ExitCode.OK
-    again = await renkei("approve", "r-1", "--yes", "--as", "operator-c", *at(api))
+    again = await renkei("approvals", "approve", "r-1", "--yes", "--as", "operator-c", *at(api))
     assert (again.code, "not-waiting" in again.err) == (ExitCode.REFUSED, True)
 
 
 async def test_who_asked_cannot_approve(api: Api, renkei) -> None:
     await renkei("skip", "d-held", *YES, "--as", "operator-c", *at(api))
-    own = await renkei("approve", "r-1", "--yes", "--as", "operator-c", *at(api))
+    own = await renkei("approvals", "approve", "r-1", "--yes", "--as", "operator-c", *at(api))
     assert own.code == ExitCode.REFUSED
     assert "[same-person]" in own.err
-    taken = await renkei("withdraw", "r-1", "--as", "operator-c", *at(api), "--json")
+    taken = await renkei("approvals", "withdraw", "r-1", "--as", "operator-c", *at(api), "--json")
     assert (taken.code, taken.json["status"]) == (ExitCode.OK, "withdrawn")
 
 
@@ -90,10 +92,10 @@ async def test_a_correction_goes_through_and_its_content_comes_out_for_one_reade
     new.write_bytes(b"<fictitious/>")
     assert (await renkei("correct", "d-held", new, *YES, *WHO, *at(api))).code == ExitCode.WAITS
     out = tmp_path / "look.xml"
-    assert (await renkei("requests", "r-1", "--content", out, "--as", "operator-b", *at(api))).code == ExitCode.OK
+    assert (await renkei("approvals", "show", "r-1", "--content", out, "--as", "operator-b", *at(api))).code == ExitCode.OK
     assert out.read_bytes() == b"<fictitious/>"
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
-    assert (await renkei("approve", "r-1", "--yes", "--as", "operator-b", *at(api))).code == ExitCode.OK
+    assert (await renkei("approvals", "approve", "r-1", "--yes", "--as", "operator-b", *at(api))).code == ExitCode.OK
 
 
 async def test_settle_says_what_the_party_said(api: Api, renkei) -> None:

@@ -56,6 +56,23 @@ def test_declarations_must_agree() -> None:
     assert refused(('<?xml version="1.0" encoding="UTF-8"?>' + GOOD.decode()).encode("utf-16")).code == "encoding"
 
 
+@pytest.mark.invariant("I10")
+@pytest.mark.parametrize("uri", ["relative", "urn:%%", "http://[x", "1:x", "&#114;elative"])
+def test_a_namespace_without_a_canonical_form_is_refused_at_the_door(uri: str) -> None:
+    end = GOOD.index(b">")
+    error = refused(GOOD[:end] + f" xmlns:odd='{uri}'".encode() + GOOD[end:])
+    assert error.code in {"namespace-forbidden", "not-xml"}  # the parser itself refuses some
+    assert error.place.startswith("line 1")
+
+
+def test_other_namespaces_and_texts_about_them_are_read() -> None:
+    end = GOOD.index(b">")
+    for more in (" xmlns:odd='&#117;rn:odd'", " xmlns:odd = 'http://odd.example/a#b' xmlns:more='urn:a:b-c.d'"):
+        assert reading.read(GOOD[:end] + more.encode() + GOOD[end:]).canonical()
+    text = GOOD.replace("例子".encode(), b"xmlns=a")
+    assert reading.parse(text) is not None
+
+
 def test_cdata_is_text() -> None:
     data = GOOD.replace("見本葛".encode(), "<![CDATA[見本葛]]>".encode())
     assert reading.read(data).items["name_kanji"] == "見本葛\U000e0102　例子"

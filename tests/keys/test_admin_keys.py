@@ -27,7 +27,7 @@ from gateway.security.keys import Kind
 from message_formats import samples
 from message_formats.identifiers import KINDS
 from message_formats.plans import IDENTIFYING
-from tests.admin.memory import MemoryService
+from tests.admin.memory import MemoryAccounts, MemoryService
 from tests.keys.kit import Safe
 
 pytestmark = pytest.mark.invariant("I5")
@@ -117,7 +117,10 @@ async def api(safe: Safe, authority: TestAuthority, tmp_path: Path) -> AsyncIter
     file.write_text(CONFIGURATION.format(port=1, folder=authority.directory.parent))
     config = load(file, environment={})
     context = server_context(*config.certificate(), config.ca_file, config.crl_file)
-    app = create_app(MemoryService(), Operators.of(config), keys=admin(safe))
+    service, accounts = MemoryService(), MemoryAccounts()
+    operators = Operators.of(config, accounts)
+    accounts.configured = operators.configured
+    app = create_app(service, service, operators, keys=admin(safe))
     runner = await serve(app, host="127.0.0.1", port=0, tls=context)
     file.write_text(CONFIGURATION.format(port=runner.addresses[0][1], folder=authority.directory.parent))
     yield file

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, event
 
 from gateway.contract import Delivered, Pending, Receipt, Rejected
 from gateway.delivery.rows import PartyTraits
-from gateway.ledger import counts, lookup, queries
+from gateway.ledger import bulk, counts, lookup, quarantine, queries
 from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.housekeeping import ClaimIntake, RecordReply
 from gateway.ledger.unit import run_group
-from tests.ledger.kit import REGISTER, Book, person, prepared, to
+from tests.ledger.kit import REGISTER, TYPE, Book, person, prepared, to
 
 OK = Delivered(receipt=Receipt(code="ok", body=b""))
 AT_Q = PartyTraits(party="q")
@@ -108,12 +108,16 @@ def reads() -> dict[str, Any]:
         "own_message": lambda c: queries.own_message(c, REGISTER, "m1"),
         "by the sender's id": lambda c: queries.find_messages(c, "m1"),
         "message": lambda c: queries.message(c, queries.find_messages(c, "m1")[0]),
-        "held": lambda c: queries.held(c, party="p", limit=10, after=None),
-        "held from all": lambda c: queries.held(c, party=None, limit=10, after=(1.0, "a")),
+        "held": lambda c: queries.held(c, parties=["p"], limit=10, after=None),
+        "held from all": lambda c: queries.held(c, parties=None, limit=10, after=(1.0, "a")),
         "counts": lambda c: counts.counts(c, ["p", "q"]),
         "backlog": queries.backlog,
         "aliases": lambda c: queries.subjects_of(c, "resident-record-code", [person(1)[0][1]]),
         "requests": lambda c: queries.requests(c, waiting_only=True),
+        "requests about deliveries": lambda c: queries.waiting_requests(c, ["a", "b"]),
+        "kept refusals": lambda c: quarantine.entries(c, kept_only=True, limit=10, before="z"),
+        "a kept refusal": lambda c: quarantine.sealed_body(c, "a"),
+        "bulk": lambda c: bulk.find(c, "p", TYPE) or bulk._digest(c, "p", TYPE, 1.0),
     }
 
 

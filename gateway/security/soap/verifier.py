@@ -85,8 +85,8 @@ def verify(
     signed_info, method, references, value = _signature(signature)
     expected = _expected([*parts, timestamp])
     covered = _covered(references, expected)
-    certificate = _signed_by(signer, token, method, value, canonical(signed_info))
-    forms = {identifier: canonical(element) for identifier, element in expected.items()}
+    certificate = _signed_by(signer, token, method, value, _form(signed_info))
+    forms = {identifier: _form(element) for identifier, element in expected.items()}
     for identifier, digest in covered.items():
         if not hmac.compare_digest(hashlib.sha256(forms[identifier]).digest(), digest):
             raise MessageRefused("digest-mismatch", etree.QName(expected[identifier]).localname)
@@ -103,6 +103,13 @@ def verify(
         acceptable_until=until,
         signer_sha256=hashlib.sha256(certificate.der).hexdigest(),
     )
+
+
+def _form(element: etree._Element) -> bytes:
+    try:
+        return canonical(element)
+    except etree.C14NError as error:  # a namespace that libxml2 has no canonical form for
+        raise MessageRefused("message-malformed") from error
 
 
 def _envelope(data: bytes, limits: reading.Limits) -> tuple[etree._Element, etree._Element]:

@@ -64,14 +64,21 @@ def upgrade() -> None:
     op.create_table(
         "command",
         sa.Column("id", sa.String(length=36), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False, comment="retry | correct | skip | settle"),
-        sa.Column("delivery_id", sa.String(length=36), nullable=False),
+        sa.Column("kind", sa.String(length=24), nullable=False, comment="see gateway/approvals/kinds.py"),
+        sa.Column("delivery_id", sa.String(length=36), nullable=True),
+        sa.Column(
+            "subject",
+            sa.String(length=200),
+            nullable=True,
+            comment="what it is about where that is no delivery: a kept refusal, an operator, ...",
+        ),
+        sa.Column("party", sa.String(length=64), nullable=True, comment="whose rights it touches"),
         sa.Column("seen_state", sa.String(length=16), nullable=False),
         sa.Column("seen_digest", sa.LargeBinary(), nullable=False),
         sa.Column(
             "seen_epoch", sa.Integer(), nullable=False, comment="of the key's claims: an attempt after the request overtakes it (R13)"
         ),
-        sa.Column("argument", sa.String(), nullable=True, comment="settle: took-effect | no-effect"),
+        sa.Column("argument", sa.String(), nullable=True, comment="settle: took-effect | no-effect; other kinds: canonical JSON"),
         sa.Column("party_key", sa.String(length=64), nullable=True, comment="correct: of the new content"),
         sa.Column("content_digest", sa.LargeBinary(), nullable=True, comment="correct: of the new content"),
         sa.Column("payload_id", sa.String(length=36), nullable=True, comment="correct: the new content, sealed"),
@@ -80,10 +87,13 @@ def upgrade() -> None:
         sa.Column("requested_by", sa.String(length=128), nullable=False),
         sa.Column("requested_at", sa.Double(), nullable=False),
         sa.Column("expires_at", sa.Double(), nullable=False),
-        sa.Column("status", sa.String(length=16), nullable=False, comment="waiting | done | refused | expired | withdrawn"),
+        sa.Column("status", sa.String(length=16), nullable=False, comment="waiting | approved | done | refused | expired | withdrawn"),
         sa.Column("decided_by", sa.String(length=128), nullable=True),
         sa.Column("decided_at", sa.Double(), nullable=True),
+        sa.Column("used_at", sa.Double(), nullable=True, comment="when what was approved for later was carried out"),
+        sa.Column("outcome", sa.String(length=200), nullable=True, comment="what came of it, as a code"),
         sa.PrimaryKeyConstraint("id"),
+        comment="what one person asked for and another decided (R13, four eyes)",
     )
     op.create_index(op.f("ix_command_delivery_id"), "command", ["delivery_id"], unique=False)
     op.create_table(
@@ -120,7 +130,7 @@ def upgrade() -> None:
         sa.Column("next_number", sa.Integer(), nullable=False),
         sa.Column("head", sa.Integer(), nullable=False, comment="the lowest number that is not final"),
         sa.Column("lane", sa.String(length=4), nullable=False, comment="where its bell is rung"),
-        sa.Column("held", sa.String(length=16), nullable=True, comment="rejected | unknown | budget | crashes | correction"),
+        sa.Column("held", sa.String(length=16), nullable=True, comment="rejected | unknown | budget | crashes | approval"),
         sa.Column("due_at", sa.Double(), nullable=True, comment="the only promise of a wake-up"),
         sa.Column("claim_worker", sa.String(length=36), nullable=True),
         sa.Column("claim_epoch", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -202,6 +212,21 @@ def upgrade() -> None:
         sa.Column("value", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
         comment="incarnation of the ledger, offset of the business clock (R21), schema facts",
+    )
+    op.create_table(
+        "operator_account",
+        sa.Column("name", sa.String(length=200), nullable=False, comment="as in the personal certificate"),
+        sa.Column("rights", sa.String(), nullable=False, comment="approved by a second person; canonical JSON"),
+        sa.Column("granted_at", sa.Double(), nullable=False),
+        sa.Column("requested_by", sa.String(length=200), nullable=False),
+        sa.Column("approved_by", sa.String(length=200), nullable=False),
+        sa.Column("reviewed_at", sa.Double(), nullable=False),
+        sa.Column("reviewed_by", sa.String(length=200), nullable=False),
+        sa.Column("seen_at", sa.Double(), nullable=True, comment="last use, to a quarter of an hour"),
+        sa.Column("released_until", sa.Double(), nullable=True, comment="a contractor may act until then"),
+        sa.Column("released_by", sa.String(length=200), nullable=True),
+        sa.PrimaryKeyConstraint("name"),
+        comment="what of the configured rights of operators is in force (C-1-3-16, C-1-3-20)",
     )
     op.create_table(
         "party_state",
@@ -306,6 +331,11 @@ def upgrade() -> None:
         sa.Column("size_bytes", sa.Integer(), nullable=False),
         sa.Column("payload_id", sa.String(length=36), nullable=True, comment="the body, sealed; none where it was too large to keep"),
         sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("attributes", sa.String(), nullable=True, comment="of the event, as JSON: needed to hand it in again"),
+        sa.Column("status", sa.String(length=10), server_default=sa.text("'kept'"), nullable=False, comment="kept | released | discarded"),
+        sa.Column("decided_at", sa.Double(), nullable=True),
+        sa.Column("request_id", sa.String(length=36), nullable=True, comment="the command by which two persons released or discarded it"),
+        sa.Column("message_id", sa.String(length=36), nullable=True, comment="what it was accepted as, once released"),
         sa.PrimaryKeyConstraint("id"),
         comment="what was refused at a door, kept for the operator (I10); the body is in payload, sealed",
     )
@@ -367,6 +397,9 @@ def upgrade() -> None:
         sa.Column("content_digest", sa.LargeBinary(), nullable=False, comment="keyed digest of what is sealed for this party (R13)"),
         sa.Column("payload_id", sa.String(length=36), nullable=False, comment="the sealed body, and its data key"),
         sa.Column("waits_for", sa.String(length=36), nullable=True, comment="the delivery that must be delivered first (R3)"),
+        sa.Column(
+            "approval", sa.String(length=16), nullable=True, comment="release | bulk-output: held until a second person has approved it"
+        ),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("spent", sa.Integer(), server_default=sa.text("0"), nullable=False, comment="of the retry budget"),
         sa.Column(
@@ -396,6 +429,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("party", "party_key", name="party_key_once"),
         sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "delivery_approval",
+        "delivery",
+        ["approval", "party"],
+        unique=False,
+        sqlite_where=sa.text("approval IS NOT NULL"),
+        postgresql_where=sa.text("approval IS NOT NULL"),
     )
     op.create_index(
         "delivery_correlation",

@@ -1,0 +1,132 @@
+"""What ``renkei check`` finds, in Japanese. The English text is the key; ``{}`` stands for what differs from time to time.
+
+Findings are made in English where the look is, also by adapters; here they are put into the language of whoever reads. What is not in the
+table stays English: texts of errors, which name their stable code.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+
+JAPANESE: Mapping[str, str] = {
+    # names
+    "configuration": "設定",
+    "certificates": "証明書",
+    "certificate {}": "証明書 {}",
+    "revocation list": "失効リスト",
+    "keys": "鍵",
+    "operators": "操作者",
+    "operators: review": "操作者：点検",
+    "operators: ended": "操作者：期限切れ",
+    "operators: approval": "操作者：承認",
+    "operators: rights": "操作者：権限",
+    "accounts": "操作者の登録",
+    "disk": "ディスク",
+    "broker": "ブローカー",
+    "broker {}": "ブローカー {}",
+    "broker topology": "ブローカーのキュー",
+    "ledger": "台帳",
+    "clock": "時計",
+    "parties": "相手先",
+    "party {}": "相手先 {}",
+    "party {}: {}": "相手先 {}：{}",
+    "audit chain": "証跡の連鎖",
+    "audit checkpoints": "証跡のチェックポイント",
+    "revocation list{}": "失効リスト{}",
+    # details and remedies
+    "bring back {}": "{} を元に戻してください",
+    "bring {} back as it was; keys that are lost cannot be made again": "{} を元どおりに戻してください。失われた鍵は作り直せません",
+    "destroy them: shred -u in {}": "破棄してください：{} で shred -u",
+    "fetch the current one and: renkei certs import crl FILE{}; {}": "最新のものを取得し、renkei certs import crl FILE{} を実行してください。{}",
+    "look for audit- in the log": "ログの audit- を確認してください",
+    "no longer in use, but still there: {} (a destruction was interrupted)": "使われていないのに残っています：{}（破棄が中断されました）",
+    "nothing on record yet": "まだ記録がありません",
+    "private, and they work; current since: {}": "所有者だけが読め、機能しています。現行の鍵の開始：{}",
+    "put NAME.pem and NAME.key into {} (renkei certs request and import; init: fictitious ones)": (
+        "NAME.pem と NAME.key を {} に置いてください（renkei certs の request と import。init は架空のものを作ります）"
+    ),
+    "renkei audit verify says what; {} is the one to believe": "renkei audit verify が内容を示します。信じるべきは {} です",
+    "renkei certs renew {}": "renkei certs renew {} を実行してください",
+    "renkei up: what a crash left over is chained then": "renkei up：異常終了で残ったものはそのとき連鎖に入ります",
+    "replace it before then: renkei certs renew NAME": "期限までに更新してください：renkei certs renew NAME",
+    "replace it now: renkei certs renew NAME": "直ちに更新してください：renkei certs renew NAME",
+    "until {} UTC, {}": "{} UTC まで、{}",
+    "{} in {}, number {} is the last": "{} 件（{}）、最後は {} 番",
+    "{}/ is gone, but the ledger is there: what is in it cannot be opened": "{}/ がありませんが台帳はあります。台帳の中身は開けません",
+    "{} is valid": "{} は有効です",
+    "put NAME.pem and NAME.key into {} (renkei demo makes fictitious ones)": "NAME.pem と NAME.key を {} に置いてください（renkei demo は架空のものを作ります）",
+    "begins only on {} UTC": "有効期間の開始前です（{} UTC から）",
+    "look at the clock of this machine": "この機器の時計を確認してください",
+    "ended on {}": "{} に期限が切れました",
+    "replace it now": "直ちに更新してください",
+    "replace it before then": "期限までに更新してください",
+    "until {} ({} days)": "{} まで有効（残り {} 日）",
+    "fetch it from the authority: without it no peer is accepted": "認証局から取得してください。ないと相手を一切受け入れません",
+    "until {} UTC": "{} UTC まで有効",
+    "names no end": "有効期限の記載がありません",
+    "fetch the current one: no peer is accepted": "最新のものを取得してください。相手を一切受け入れていません",
+    "none yet; the first start makes them": "まだありません。最初の起動時に作られます",
+    "others may touch {}": "所有者以外が触れられます：{}",
+    "readable by their owner only": "所有者だけが読めます",
+    "chmod -R go-rwx {}": "chmod -R go-rwx {} を実行してください",
+    "{} known, {} may approve": "登録 {} 名、承認できる者 {} 名",
+    "give the role operator to one person and approver to another (admin.operators)": (
+        "operator と approver の役割を別々の人に与えてください（admin.operators）"
+    ),
+    "the yearly review is overdue: {}": "年次点検の期限を過ぎています：{}",
+    "renkei operators review NAME, by another person": "別の担当者が renkei operators review NAME を実行してください",
+    "the rights have ended: {}": "権限の期限が切れています：{}",
+    "take them out of admin.operators": "admin.operators から削除してください",
+    "not approved by a second person yet: {}": "別の担当者の承認がまだありません：{}",
+    "renkei operators grant NAME, then an approval": "renkei operators grant NAME で申請し、承認を受けてください",
+    "approved, in force and reviewed": "承認済み・有効・点検済みです",
+    "RabbitMQ {} is installed; a node answers on port {}": "RabbitMQ {} を導入済み。ポート {} で応答があります",
+    "RabbitMQ {} is installed; not running now": "RabbitMQ {} を導入済み。現在は停止しています",
+    "set broker.embedded.port to a free port, or end what listens there": "broker.embedded.port を空きポートにするか、使用中のものを止めてください",
+    "port {} is taken by something that is not ours": "ポート {} は別のものが使用しています",
+    "{} is not there yet; the first start makes it": "{} はまだありません。最初の起動時に作られます",
+    "{}, schema {}": "{}、スキーマ {}",
+    "none is configured": "設定されていません",
+    "add one below parties: in the configuration": "設定の parties: に追加してください",
+    "make room, or put data_dir onto a larger disk: the doors close before the disk is full": (
+        "空きを作るか data_dir を大きいディスクに移してください。満杯になる前に受付を止めます"
+    ),
+    "{} MiB free where data_dir is, {} MiB wanted": "data_dir の空き {} MiB、必要 {} MiB",
+    "does it run, is a firewall between, does its certificate bear broker.external.peer?": (
+        "起動しているか、間にファイアウォールがないか、証明書が broker.external.peer の名前を持つか確認してください"
+    ),
+    "answers over TLS": "TLS で応答しました",
+    "does not answer over TLS": "TLS で応答しません",
+    "restart the gateway: it declares them": "ゲートウェイを再起動すると作られます",
+    "missing: {}": "不足：{}",
+    "{} queues are there": "キュー {} 個を確認しました",
+    "put its certificate in order": "証明書を確認してください",
+    "set both clocks by the same time server": "両方の時計を同じ時刻サーバーに合わせてください",
+    "{} s from the ledger's": "台帳の時計との差 {} 秒",
+    "put NAME.pem and NAME.key of a signing certificate into {}": "署名用証明書の NAME.pem と NAME.key を {} に置いてください",
+    "get the party's signing certificate and put it into {}": "相手先の署名用証明書を入手し {} に置いてください",
+    # of the adapters
+    "signatures": "署名",
+    "reachable, certificates accepted": "到達可能、証明書も受け入れられました",
+    "our signing key and the party's certificate can be used": "当方の署名鍵と相手先の証明書は使用できます",
+}
+
+
+def japanese(text: str) -> str:
+    """``text`` in Japanese, where the table has it; part by part for names that are put together with a colon."""
+    if text in JAPANESE:
+        return JAPANESE[text]
+    for pattern, template in _patterns():
+        match = pattern.fullmatch(text)
+        if match is not None:
+            return template.format(*(JAPANESE.get(each, each) for each in match.groups()))
+    return text
+
+
+@functools.cache
+def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """The more is fixed, the sooner it is tried."""
+    wanted = sorted((key for key in JAPANESE if "{}" in key), key=lambda key: -len(key.replace("{}", "")))
+    return tuple((re.compile("(.+?)".join(re.escape(part) for part in key.split("{}")), re.DOTALL), JAPANESE[key]) for key in wanted)

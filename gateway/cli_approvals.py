@@ -1,0 +1,117 @@
+"""renkei approvals: what waits for a second person, and that person's decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli_client import AdminClient
+from gateway.cli_options import As, ConfigFile, Json, Reason, Yes
+from gateway.cli_people import recorded, sure, write_private
+from gateway.cli_support import ExitCode, load_config, local_time, say, show_json, show_table
+from gateway.cli_text import t
+
+approvals = typer.Typer(help=t("command.approvals"), no_args_is_help=True)
+RequestId = Annotated[str, typer.Argument(metavar="REQUEST")]
+
+
+@approvals.command("list")
+def approvals_list(
+    everything: Annotated[bool, typer.Option("--all")] = False,
+    config: ConfigFile = None,
+    operator: As = None,
+    as_json: Json = False,
+) -> None:
+    """Requests that wait for a second person (--all: every request)."""
+    with AdminClient(load_config(config), operator) as client:
+        found = client.get("requests", query=None if everything else {"status": "waiting"})["items"]
+    if as_json:
+        show_json(found)
+        return
+    if not found:
+        say(t("nothing.requested" if everything else "nothing.waiting"))
+    for each in found:
+        _show(each)
+
+
+@approvals.command("show")
+def approvals_show(
+    request: RequestId,
+    content: Annotated[Path | None, typer.Option("--content", dir_okay=False)] = None,
+    config: ConfigFile = None,
+    operator: As = None,
+    as_json: Json = False,
+) -> None:
+    """One request; --content FILE takes out the new content of a correction, on record, for whoever is to approve it."""
+    with AdminClient(load_config(config), operator) as client:
+        found = client.get("requests", request)
+        if content is not None:
+            write_private(content, client.get_bytes("requests", request, "content"))
+            say(t("content.written", file=content))
+    if as_json:
+        show_json(found)
+    else:
+        _show(found)
+
+
+@approvals.command("approve")
+def approvals_approve(
+    request: RequestId,
+    yes: Yes = False,
+    digest: Annotated[str | None, typer.Option("--digest")] = None,
+    config: ConfigFile = None,
+    operator: As = None,
+    as_json: Json = False,
+) -> int:
+    """Approve another person's request: it is carried out if everything is still as it was seen."""
+    with AdminClient(load_config(config), operator) as client:
+        asked = client.get("requests", request)
+        question = t("confirm.approve", command=asked["command"], id=_about(asked), by=asked["requested_by"], reason=asked["reason"])
+        if not sure(question, yes or as_json):
+            return int(ExitCode.OK)
+        done = client.post("requests", request, "approve", body={"seen_digest": digest or asked["approval_digest"]})
+    return recorded(done, as_json)
+
+
+@approvals.command("refuse")
+def approvals_refuse(request: RequestId, reason: Reason, config: ConfigFile = None, operator: As = None, as_json: Json = False) -> int:
+    """Refuse another person's request."""
+    with AdminClient(load_config(config), operator) as client:
+        done = client.post("requests", request, "refuse", body={"reason": reason})
+    return _ended(done, as_json)
+
+
+@approvals.command("withdraw")
+def approvals_withdraw(request: RequestId, config: ConfigFile = None, operator: As = None, as_json: Json = False) -> int:
+    """Take back your own request."""
+    with AdminClient(load_config(config), operator) as client:
+        done = client.post("requests", request, "withdraw", body={})
+    return _ended(done, as_json)
+
+
+def _ended(done: dict[str, Any], as_json: bool) -> int:
+    if as_json:
+        show_json(done)
+    else:
+        say(t("withdrawn", id=done["request_id"], status=done["status"]))
+    return int(ExitCode.OK)
+
+
+def _about(each: dict[str, Any]) -> str:
+    return str(each["delivery_id"] or each["subject"])
+
+
+def _show(each: dict[str, Any]) -> None:
+    say(f"{each['request_id']}: {each['command']} → {each['status']}")
+    about = t("label.delivery") if each["delivery_id"] else t("label.about")
+    rows: list[tuple[str, object]] = [(about, _about(each)), (t("label.by"), f"{each['requested_by']}: {each['reason']}")]
+    rows += [(t("label.detail"), ", ".join(f"{name}: {value}" for name, value in each["argument"].items()))] if each["argument"] else []
+    if each["decided_by"]:
+        rows.append((t("label.decided"), f"{each['decided_by']}  {local_time(each['decided_at'])}"))
+    if each["status"] in ("waiting", "approved"):
+        rows.append((t("label.until"), local_time(each["expires_at"])))
+    if each["outcome"]:
+        rows.append((t("label.outcome"), each["outcome"]))
+    show_table(["", "", ""], [["  ", *row] for row in rows])
