@@ -2,6 +2,7 @@
 #   need_python runtime|dev   the virtual environment .venv with the locked requirements and this project in it
 #   need_broker               Debian's RabbitMQ (its programs only: no service of the machine is used or started)
 #   need_database             Debian's PostgreSQL, and openssl: for the tests (programs only, as above)
+#   need_token                SoftHSM2, a PKCS#11 token in software, with OpenSSL's engine for it and stunnel: for the tests
 #   need_tests                all of these
 # Variables that change it:
 #   RENKEI_PYTHON             the Python (3.11 or newer) to make .venv with
@@ -188,9 +189,19 @@ need_font() {
     setup_end
 }
 
+need_token() {
+    if [ -e /usr/lib/softhsm/libsofthsm2.so ] && command -v stunnel >/dev/null 2>&1 && ls /usr/lib/*/engines-3/pkcs11.so >/dev/null 2>&1; then
+        return 0
+    fi
+    setup_begin
+    apt_install softhsm2 stunnel4 libengine-pkcs11-openssl
+    setup_end
+}
+
 need_tests() {
     need_python dev
     need_broker
     need_database
     need_font
+    need_token
 }

@@ -32,6 +32,7 @@ from gateway.delivery.rows import PartyTraits, RetryPolicy
 from gateway.delivery.transport import Endpoint, PartyHttp
 from gateway.delivery.worker import Worker, ringer
 from gateway.errors import ConfigurationError, GatewayError, Unavailable
+from gateway.keyring import day_keys, key_store, require_keys, sealer
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.queries import backlog, own_message
 from gateway.monitoring import Monitoring, process_index
@@ -42,7 +43,7 @@ from gateway.ready import mark_ready
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.jwe import JweKeys
 from gateway.security.keys import KeyStore
-from gateway.security.sealing import Sealer
+from gateway.startup import require_sound
 
 if TYPE_CHECKING:
     from gateway.intake.amqp import AmqpDoor
@@ -112,13 +113,15 @@ def topology_of(config: Config) -> topology.Topology:
 async def base(config: Config, role: str) -> AsyncIterator[Base]:
     """Open what every process needs; closes it again in order."""
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    require_sound(config)
     parties = bind_parties(config)
-    keys = KeyStore(config.keys_directory).ensure()
+    keys = key_store(config).ensure()
     facts = FactsReader(lambda fn: ledger.read(fn))  # noqa: PLW0108 the ledger is opened below, with a place to count its groups
     metrics = Metrics(facts=facts)
     ledger = await asyncio.to_thread(Ledger.open, config.ledger_url(), profile=config.profile, on_group=metrics.group)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(ledger.close)
+        await ledger.read(functools.partial(require_keys, keys=keys))
         endpoint = broker_endpoint(config)
         publisher = Publisher(endpoint, name=f"renkei {role} publish")
         consumer = Consumer(endpoint, name=f"renkei {role} consume")
@@ -202,13 +205,13 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
     """Deliver until ``stop`` is set; then end what is under way."""
     async with base(config, "worker") as common, contextlib.AsyncExitStack() as stack:
         await topology.declare(common.endpoint, topology_of(config))
-        sealer = Sealer(common.keys)
+        seals = sealer(config, common.keys)
         runners: list[PartyRunner] = []
         for party in common.parties.values():
             http = party_http(config, party)
             stack.push_async_callback(http.close)
             adapter = party.adapter(AdapterHost(settings=party.settings, http=http))
-            caller = Caller(adapter, sealer, common.liveness, calls=party.limits.calls, call_s=party.limits.call_s)
+            caller = Caller(adapter, seals, common.liveness, calls=party.limits.calls, call_s=party.limits.call_s)
             shape = Shape(calls=party.limits.calls, records_per_call=party.limits.records_per_call, share=config.workers.share)
             runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics))
 
@@ -231,6 +234,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.app import create_app
     from gateway.admin.app import serve as serve_admin
     from gateway.admin.identity import Operators
+    from gateway.admin.keys import KeyAdmin
     from gateway.admin.ledger_service import LedgerAdminService
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
@@ -238,6 +242,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.intake.peers import PeerDirectory
     from gateway.intake.prepare import Preparer, Sender
     from gateway.intake.pressure import Pressure, PressureLimits
+    from gateway.operations.key_custodian import KeyCustodian
     from gateway.policy.routes import tables
 
     async with base(config, "gateway") as common, contextlib.AsyncExitStack() as stack:
@@ -247,13 +252,19 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             name: Sender(system=name, peer=system.peer, doors=frozenset(system.doors), types=frozenset(system.types))
             for name, system in config.intake.systems.items()
         }
+        seals = sealer(config, common.keys)
+        custodian = KeyCustodian(ledger, common.keys, seals, day_keys(config), queue_age_s=config.keys.queue_age_days * 86_400)
+        await custodian.adopt()
+        await custodian.start()
+        stack.push_async_callback(custodian.stop)
         preparer = Preparer(
             senders=senders,
             parties=frozenset(config.parties),
             policy=tables(),
-            sealer=Sealer(common.keys),
-            blind=BlindIndex.current(common.keys),
-            mac=ContentMac.current(common.keys),
+            sealer=seals,
+            blind=BlindIndex.following(common.keys),
+            mac=ContentMac.following(common.keys),
+            refresh_keys=common.keys.refresh,
             message_bytes=limits.message_bytes,
         )
         intake = Intake(preparer=preparer, ledger=ledger)
@@ -302,10 +313,10 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 stack.push_async_callback(amqp.stop)
                 monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
         service = LedgerAdminService(
-            config, ledger, common.keys, common.parties, traits_of, broker=common.publisher, depth=common.consumer.depth
+            config, ledger, common.keys, common.parties, traits_of, broker=common.publisher, depth=common.consumer.depth, sealer=seals
         )
         admin = config.admin
-        app = create_app(service, Operators.of(config))
+        app = create_app(service, Operators.of(config), KeyAdmin(ledger, common.keys, custodian, tables()))
         tls = listener_context(config, admin.certificate)
         stack.push_async_callback((await serve_admin(app, host=admin.host, port=admin.port, tls=tls)).cleanup)
         memory.settle()

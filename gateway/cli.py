@@ -27,7 +27,7 @@ from gateway.errors import ConfigurationError, GatewayError
 GROUP = "renkei.commands"
 _ORDER = (
     *("up", "check", "config", "submit", "status", "message", "queues", "held", "retry", "correct", "skip", "settle"),
-    *("requests", "approve", "withdraw", "pause", "resume", "format", "simulate", "demo", "chaos", "bench"),
+    *("requests", "approve", "withdraw", "pause", "resume", "keys", "format", "simulate", "demo", "chaos", "bench"),
 )
 
 

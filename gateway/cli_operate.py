@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -87,12 +88,19 @@ def held(
 
 
 def message(
-    reference: Annotated[str, typer.Argument(metavar="ID")],
+    reference: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="KIND", help=t("message.by"))] = None,
     config: ConfigFile = None,
     operator: As = None,
     as_json: Json = False,
 ) -> None:
-    """One message by its id, by the sender's id of it, or by the id of one of its deliveries."""
+    """One message by its id, by the sender's id of it, or by the id of one of its deliveries; or those about a resident, with --by."""
+    if (reference is None) == (by is None):
+        raise typer.BadParameter(t("message.choose"))
+    if by is not None:
+        _about_resident(by, config, operator, as_json)
+        return
+    assert reference is not None
     with AdminClient(load_config(config), operator) as client:
         found = client.get("messages", reference)
     if as_json:
@@ -113,6 +121,21 @@ def message(
         [t("label.when"), "", t("label.by")],
         [[_clock(entry["at"]), entry["kind"], f"{entry['actor']}  {_detail(entry['detail'])}"] for entry in found["timeline"]],
     )
+
+
+def _about_resident(by: str, config: ConfigFile, operator: As, as_json: bool) -> None:
+    """The number must not end up in a shell's history or in the list of processes: it is typed unseen, or read from standard input."""
+    with AdminClient(load_config(config), operator) as client:
+        value = typer.prompt(t("message.value", by=by), hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+        found = client.post("search", body={"by": by, "value": value.strip()})["items"]
+    if as_json:
+        show_json(found)
+    elif not found:
+        say(t("message.none"))
+    else:
+        headings = [t(f"label.{name}") for name in ("id", "accepted", "sender", "party")]
+        rows = [[each["message_id"], local_time(each["accepted_at"]), each["system"], ", ".join(each["parties"])] for each in found]
+        show_table(headings, rows)
 
 
 def _delivery_rows(view: dict[str, Any]) -> list[tuple[str, object]]:

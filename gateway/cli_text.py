@@ -74,6 +74,7 @@ TEXT: dict[str, tuple[str, str]] = {
     ),
     "command.pause": ("Start no more calls to a party; what is accepted waits.", "相手先への送信を止めます（受け付けは続きます）。"),
     "command.resume": ("Take a pause back.", "相手先への送信を再開します。"),
+    "command.keys": ("The gateway's own keys: list, check, rotate.", "ゲートウェイ自身の鍵：一覧、点検、更新。"),
     "command.format": ("What the message types look like; check a file.", "電文種別の書式を表示し、ファイルを検査します。"),
     "command.simulate": ("Run a simulated party.", "相手先のシミュレーターを動かします。"),
     "command.demo": ("One day of a synthetic city, from register to party, reconciled.", "架空の市の一日分を流し、突き合わせます。"),
@@ -166,6 +167,28 @@ TEXT: dict[str, tuple[str, str]] = {
     # -- check
     "check.well": ("all well", "すべて正常です"),
     "check.found": ("{count} thing(s) to put right", "{count} 件の対処が必要です"),
+    # -- keys
+    "keys.kind": (
+        "kek seals payloads, blind indexes identifiers, content knows messages again, jwe opens what comes by AMQP.",
+        "kek は電文の封印、blind は識別番号の索引、content は同一電文の判定、jwe は AMQP 受信の復号に使います。",
+    ),
+    "keys.wait": ("Wait until nothing hangs on an older key.", "旧い鍵に依存するデータがなくなるまで待ちます。"),
+    "keys.rotated": ("{kind}: {id} is the current key now", "{kind}：現在の鍵は {id} です"),
+    "keys.left": ("{count} left to renew", "残り {count} 件"),
+    "keys.renewed": ("all is renewed", "すべて更新しました"),
+    "label.kind": ("kind", "種類"),
+    "label.since": ("since", "開始"),
+    "label.uses": ("in use", "使用数"),
+    # -- look-up by an identifier
+    "message.by": (
+        "Look for messages about a resident by resident-code, individual-number, atena-number, card-number or residence-card-number. "
+        "The number is asked for, or read from standard input; it is never an argument.",
+        "住民の番号で電文を探します（resident-code、individual-number、atena-number、card-number、residence-card-number）。"
+        "番号は入力を求められるか標準入力から読みます。引数には書けません。",
+    ),
+    "message.value": ("{by} (not shown)", "{by}（表示されません）"),
+    "message.choose": ("give an ID, or --by and a number when asked", "ID、または --by を指定してください"),
+    "message.none": ("no message about this resident", "この住民の電文はありません"),
     # -- submit
     "submit.progress": ("submitting", "提出中"),
     "submit.files": ("XML files, or JSON Lines (.jsonl) of CloudEvents.", "XML ファイル、または CloudEvents の JSON Lines（.jsonl）。"),

@@ -196,6 +196,34 @@ class Certificates(Section):
     warn_days: int = Field(default=30, ge=1, description="renkei check warns when a certificate ends within so many days.")
 
 
+class Token(Section):
+    """A PKCS#11 token (HSM, smart card) for keys that must not lie on a disk."""
+
+    library: FilePath = Field(description="The vendor's PKCS#11 library (a shared object), writable by root only.")
+    label: str = Field(min_length=1, max_length=32, description="Label of the token.")
+    pin: Secret | None = None
+    pin_file: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _one_pin(self) -> Self:
+        if (self.pin is None) == (self.pin_file is None):
+            raise ValueError("give the PIN by pin_file, or by pin: ${NAME}")
+        return self
+
+
+class Keys(Section):
+    """The gateway's own secret keys."""
+
+    directory: FilePath | None = Field(default=None, description="Default: keys/ below data_dir.")
+    kek: Literal["file", "token"] = Field(
+        default="file", description="Where new key-encryption keys are made. After a change: renkei keys rotate kek."
+    )
+    day_directory: FilePath | None = Field(default=None, description="Day keys: outside every backup. Default: day-keys/ below data_dir.")
+    queue_age_days: Annotated[float, Field(gt=0, le=366)] = Field(
+        default=14.0, description="The longest that a message lies in a queue: so long an older JWE key still opens, then it is destroyed."
+    )
+
+
 class HttpsIntake(Section):
     """POST /v1/messages for the city's own systems."""
 
@@ -325,12 +353,20 @@ class Config(Section):
     ledger: Ledger = Ledger()
     broker: Broker = Broker()
     certificates: Certificates = Certificates()
+    keys: Keys = Keys()
+    token: Token | None = Field(default=None, description="Needed where keys.kek is token, or a party's key is in one.")
     intake: Intake = Intake()
     parties: dict[SpecId, Party] = {}
     workers: Workers = Workers()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()
     log: Log = Log()
+
+    @model_validator(mode="after")
+    def _has_token(self) -> Self:
+        if self.keys.kek == "token" and self.token is None:
+            raise ValueError("keys.kek is token, so the section token is needed")
+        return self
 
     _file: Path | None = PrivateAttr(default=None)
     _document: Document | None = PrivateAttr(default=None)
@@ -355,7 +391,12 @@ class Config(Section):
     @property
     def keys_directory(self) -> Path:
         """Where the keys are that seal payloads and open JWE."""
-        return self.data_dir / "keys"
+        return self.keys.directory or self.data_dir / "keys"
+
+    @property
+    def day_keys_directory(self) -> Path:
+        """Where the day keys are, which no backup may have."""
+        return self.keys.day_directory or self.data_dir / "day-keys"
 
     @property
     def broker_directory(self) -> Path:

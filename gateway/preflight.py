@@ -12,16 +12,18 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from shutil import disk_usage
+from typing import Any
 
 from certs.errors import CertificateError
 from certs.files import require_private
-from certs.path import load_certificates, load_crls
+from certs.path import Purpose, load_certificates, load_crls
 from certs.peer import Authority
 from certs.tls import client_context, server_context
 from gateway.config import Config
 from gateway.contract import AdapterHost, Finding
 from gateway.errors import GatewayError
 from gateway.plugins import BoundParty, bind_parties
+from gateway.startup import certificates_in_use
 
 CONNECT_S = 5.0
 SKEW_S = 2.0
@@ -49,13 +51,13 @@ async def look_at_certificates(config: Config) -> list[Finding]:
     """Every certificate that the configuration names: there, with its key, in force, and not about to end."""
     remedy = f"put NAME.pem and NAME.key into {config.certificates_directory} (renkei demo makes fictitious ones)"
     findings = []
-    for name, uses in sorted(_certificates_in_use(config).items()):
+    for name, uses in sorted(certificates_in_use(config).items()):
         certificate, key = config.certificate(name)
         label = f"certificate {name}"
         try:
             require_private(key)
             # As both sides would load it: a key that does not belong to it, or a missing authority, fails here.
-            (server_context if "server" in uses else client_context)(certificate, key, config.ca_file, config.crl_file)
+            (server_context if Purpose.SERVER in uses else client_context)(certificate, key, config.ca_file, config.crl_file)
             chain = load_certificates(certificate)
         except CertificateError as error:
             findings.append(Finding(name=label, ok=False, detail=error.safe_detail, remedy=remedy))
@@ -66,19 +68,56 @@ async def look_at_certificates(config: Config) -> list[Finding]:
 
 
 async def look_at_keys(config: Config) -> list[Finding]:
-    """The keys that seal payloads: theirs alone to read who runs the gateway."""
-    folder = config.keys_directory
+    """The gateway's own keys: private, whole, in use; and the ledger has all that it needs."""
+    from gateway.keyring import key_store, require_keys
+    from gateway.security.day_keys import DayKeys
+    from gateway.security.keys import Kind
+
+    folder, ledger = config.keys_directory, sqlite_file(config)
+    remedy = f"bring {folder} back as it was; keys that are lost cannot be made again"
     if not folder.exists():
+        if ledger is not None and ledger.exists() and await asyncio.to_thread(_has_keys, config):
+            detail = f"{folder.name}/ is gone, but the ledger is there: what is in it cannot be opened"
+            return [Finding(name="keys", ok=False, detail=detail, remedy=f"bring back {folder}")]
         return [Finding(name="keys", ok=True, detail="none yet; the first start makes them")]
-    loose = []
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.stat().st_mode & 0o077:
-            loose.append(file.name)
-    if folder.stat().st_mode & 0o077:
-        loose.append(f"{folder.name}/")
-    remedy = f"chmod -R go-rwx {folder}"
-    detail = f"others may touch {', '.join(loose)}" if loose else "readable by their owner only"
-    return [Finding(name="keys", ok=not loose, detail=detail, remedy=remedy if loose else "")]
+    loose = [file.name for file in sorted(folder.rglob("*")) if file.is_file() and file.stat().st_mode & 0o077]
+    if loose or folder.stat().st_mode & 0o077:
+        detail = f"others may touch {', '.join(loose) or folder.name + '/'}"
+        return [Finding(name="keys", ok=False, detail=detail, remedy=f"chmod -R go-rwx {folder}")]
+    try:
+        store = key_store(config)
+        await asyncio.to_thread(store.check)
+        if config.day_keys_directory.exists():
+            await asyncio.to_thread(DayKeys(config.day_keys_directory).ensure)
+        if ledger is None or ledger.exists():
+            await asyncio.to_thread(_with_ledger, config, lambda conn: require_keys(conn, store))
+    except GatewayError as error:
+        if error.code != "ledger-schema":  # a ledger that was never used needs no key
+            return [Finding(name="keys", ok=False, detail=error.safe_detail, remedy=remedy)]
+    ages = [f"{kind.value} {(dt.datetime.now().timestamp() - store.since(store.ids(kind)[-1])) / 86_400:.0f} days" for kind in Kind]
+    return [Finding(name="keys", ok=True, detail=f"private, and they work; current since: {', '.join(ages)}")]
+
+
+def sqlite_file(config: Config) -> Path | None:
+    """The file of an SQLite ledger; None: it is on PostgreSQL."""
+    url = config.ledger_url()
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:") else None
+
+
+def _with_ledger(config: Config, look: Callable[[Any], Any]) -> Any:
+    from gateway.ledger.engine import open_engine
+
+    engine = open_engine(config.ledger_url(), readers=1)
+    try:
+        return engine.read_here(look)
+    finally:
+        engine.close_here()
+
+
+def _has_keys(config: Config) -> bool:
+    from gateway.ledger.keys import key_paths
+
+    return bool(_with_ledger(config, key_paths))
 
 
 async def look_at_operators(config: Config) -> list[Finding]:
@@ -162,20 +201,6 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     ("ledger", look_at_ledger),
     ("parties", look_at_parties),
 )
-
-
-def _certificates_in_use(config: Config) -> dict[str, set[str]]:
-    own = config.certificates.gateway
-    uses: dict[str, set[str]] = {own: {"server", "client"}}
-    for name in (config.intake.https.certificate, config.admin.certificate, config.metrics.certificate):
-        uses.setdefault(name or own, set()).add("server")
-    if config.broker.mode == "embedded" and config.broker.embedded.listener is not None:
-        uses.setdefault(config.broker.embedded.listener.certificate, set()).add("server")
-    if config.broker.external is not None and config.broker.mode == "external":
-        uses.setdefault(config.broker.external.certificate, set()).add("client")
-    for party in config.parties.values():
-        uses.setdefault(party.certificate or own, set()).add("client")
-    return uses
 
 
 def _in_force(label: str, begins: dt.datetime, ends: dt.datetime, warn_days: int) -> Finding:

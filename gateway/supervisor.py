@@ -31,6 +31,7 @@ from gateway.ledger.ledger import Ledger, host_name
 from gateway.ledger.lookup import last_renewal, party_row
 from gateway.monitoring import INDEX_VARIABLE
 from gateway.ready import run_directory, write_json
+from gateway.startup import require_sound
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 """Before an ended process is started again; grows while it ends within :data:`GOOD_AFTER_S` of its start."""
@@ -191,6 +192,7 @@ def _silence(conn: Any, pid: int) -> float | None:
 async def supervise(config: Config, stop: asyncio.Event) -> None:
     """Run everything until ``stop`` is set."""
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    require_sound(config)
     ledger = await asyncio.to_thread(Ledger.open, config.ledger_url(), profile=config.profile)
     try:
         await Supervisor(config, ledger).run(stop)

@@ -17,7 +17,7 @@ from aiohttp.typedefs import Middleware
 from gateway.admin import bodies
 from gateway.admin.identity import Actor, Operators, require
 from gateway.admin.problems import problem
-from gateway.admin.service import AdminService, RequestStatus, RequestView, Role, Seen
+from gateway.admin.service import AdminService, KeyService, NotFound, RequestStatus, RequestView, Role, Seen
 from gateway.admin.words import Language
 from gateway.errors import GatewayError, InputRefused
 
@@ -28,9 +28,10 @@ _ACTOR = web.RequestKey("actor", Actor)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def create_app(service: AdminService, operators: Operators) -> web.Application:
+def create_app(service: AdminService, operators: Operators, keys: KeyService | None = None) -> web.Application:
     """The application; serve it with a context from :func:`certs.tls.server_context` only (see :func:`serve`)."""
     api = _Api(service)
+    key_api = _KeyApi(keys)
     viewer, operator, approver = Role.VIEWER, Role.OPERATOR, Role.APPROVER
     app = web.Application(middlewares=[_edge(operators)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes(
@@ -42,6 +43,9 @@ def create_app(service: AdminService, operators: Operators) -> web.Application:
             web.get(f"{BASE}/queues", _for(viewer, api.queues)),
             web.get(f"{BASE}/held", _for(viewer, api.held)),
             web.get(f"{BASE}/messages/{{reference}}", _for(viewer, api.message)),
+            web.post(f"{BASE}/search", _for(viewer, key_api.search)),
+            web.get(f"{BASE}/keys", _for(viewer, key_api.keys)),
+            web.post(f"{BASE}/keys/{{kind}}/rotate", _for(operator, key_api.rotate)),
             web.get(f"{BASE}/requests", _for(viewer, api.requests)),
             web.get(f"{BASE}/requests/{{request_id}}", _for(viewer, api.request)),
             web.get(f"{BASE}/requests/{{request_id}}/content", _for(approver, api.request_content)),
@@ -188,6 +192,31 @@ class _Api:
     async def resume(self, request: web.Request) -> web.StreamResponse:
         body = await bodies.read_body(request, bodies.ReasonBody)
         return bodies.answer(bodies.plain(await self._service.resume(request[_ACTOR].name, request.match_info["party"], body.reason)))
+
+
+class _KeyApi:
+    """The handlers that need the key directory."""
+
+    def __init__(self, service: KeyService | None) -> None:
+        self._given = service
+
+    @property
+    def _service(self) -> KeyService:
+        if self._given is None:
+            raise NotFound("no-such-path", "this gateway has no keys to show")
+        return self._given
+
+    async def keys(self, _request: web.Request) -> web.StreamResponse:
+        return bodies.answer({"items": bodies.plain(list(await self._service.keys()))})
+
+    async def rotate(self, request: web.Request) -> web.StreamResponse:
+        body = await bodies.read_body(request, bodies.ReasonBody)
+        return bodies.answer(bodies.plain(await self._service.rotate(request[_ACTOR].name, request.match_info["kind"], body.reason)))
+
+    async def search(self, request: web.Request) -> web.StreamResponse:
+        body = await bodies.read_body(request, bodies.SearchBody)
+        found = await self._service.find(request[_ACTOR].name, body.by, body.value.get_secret_value())
+        return bodies.answer({"items": bodies.plain(list(found))})
 
 
 def _order(request: web.Request, body: bodies.CommandBody) -> tuple[str, str, Seen]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, StringConstraints, ValidationError
 
 from gateway.admin.service import DeliveryView, HeldPage, MessageView, RequestView, Seen, State
 from gateway.admin.words import Language, what_next, why
@@ -53,6 +53,13 @@ class CommandBody(Body):
         except ValueError as error:
             raise InputRefused("body-malformed", "not a status word", place="seen_state") from error
         return Seen(state=state, digest=bytes.fromhex(self.seen_digest))
+
+
+class SearchBody(Body):
+    """Whom to look for. In a body, since addresses end up in logs."""
+
+    by: str
+    value: SecretStr
 
 
 class CorrectBody(CommandBody):

@@ -42,7 +42,7 @@ from gateway.ledger import commands, counts, queries
 from gateway.ledger.ledger import Ledger
 from gateway.plugins import BoundParty
 from gateway.security.blind import BlindIndex, ContentMac
-from gateway.security.keys import KeyStore, Kind
+from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
 from message_formats import catalogue, reading
 from message_formats.errors import FormatError
@@ -88,13 +88,14 @@ class LedgerAdminService:
         broker: BrokerState,
         depth: Callable[[str], Awaitable[Depth]],
         item_filter: ItemFilter = all_items,
+        sealer: Sealer | None = None,
     ) -> None:
         self._config = config
         self._ledger = ledger
         self._keys = keys
         self._parties = parties
         self._traits = {name: traits_of(party) for name, party in parties.items()}
-        self._sealer = Sealer(keys)
+        self._sealer = sealer or Sealer(keys)
         self._broker = broker
         self._depth = depth
         self._filter = item_filter
@@ -358,8 +359,7 @@ class LedgerAdminService:
         named: set[str] = set()
         if message.identifiers:
             what, value = message.identifiers[0]
-            ids = self._keys.ids(Kind.BLIND)
-            blinds = [BlindIndex(self._keys.get(Kind.BLIND, key_id).secret, key_id).of(what, value) for key_id in ids]
+            blinds = BlindIndex.every(self._keys, what, value)
             named = await self._ledger.read(lambda conn: queries.subjects_of(conn, what, blinds))
         if subject is None or named != {subject}:
             raise InputRefused(

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from gateway.contract import Adapter, Effect, Envelope, Outcome, QueryAnswer, RetryLater, Unknown
@@ -52,8 +52,10 @@ class Caller:
                 try:
                     pairs.append((claim, self._open(claim)))
                 except GatewayError as error:
-                    # not the party's doing: nothing was sent, and somebody must look at the keys
-                    learned.append(Learned(claim=claim, answer=RetryLater(code=error.code)))
+                    # Not the party's doing: nothing was sent. What passes (a token that does not answer) spends nothing either; what does
+                    # not is held in the end, for somebody must look at the keys.
+                    _log.error("unseal-failed", extra={"code": error.code, "party": claim.party, "message_id": claim.message_id})
+                    learned.append(Learned(claim=claim, answer=RetryLater(code=error.code), ours=True, spends=not error.retry))
             if not pairs:
                 return Called(learned=tuple(learned), unsent=())
             if not self._may_start(registration, claims):
@@ -71,6 +73,12 @@ class Caller:
                 return Called(learned=(), unsent=(claim,))
             try:
                 envelope = self._open(claim)
+            except GatewayError as error:
+                _log.error("unseal-failed", extra={"code": error.code, "party": claim.party, "message_id": claim.message_id})
+                return Called(
+                    learned=(Learned(claim=claim, answer=QueryAnswer(effect=Effect.NOT_KNOWN, code=error.code), ours=True),), unsent=()
+                )
+            try:
                 async with asyncio.timeout(self._query_s):
                     answer = await self.adapter.query(envelope)
             except GatewayError as error:
@@ -81,6 +89,10 @@ class Caller:
                 answer = QueryAnswer(effect=Effect.NOT_KNOWN, code="query-failed")
                 _escaped("query", error)
         return Called(learned=(self._learned(claim, answer),), unsent=())
+
+    def seal_again(self, learned: Sequence[Learned]) -> tuple[Learned, ...]:
+        """The same with receipts sealed under the keys that count now."""
+        return tuple(replace(self._learned(each.claim, each.answer), ours=each.ours, spends=each.spends) for each in learned)
 
     def _may_start(self, registration: str, claims: Sequence[Claimed]) -> bool:
         """The last look before the first byte (R5, R6)."""

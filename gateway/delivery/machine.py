@@ -184,10 +184,12 @@ def take_back(key: KeyRow, head: DeliveryRow, now: float) -> None:
     key.due_at = now
 
 
-def outcome(key: KeyRow, head: DeliveryRow, answer: Outcome, members: int, *, facts: Facts, traits: PartyTraits) -> None:
+def outcome(
+    key: KeyRow, head: DeliveryRow, answer: Outcome, members: int, *, facts: Facts, traits: PartyTraits, spends: bool = True
+) -> None:
     """Write what a call learned, and the key's next step, under a claim that is still the caller's own (R7, R9, R11, R12, R14).
 
-    ``members``: how many records were in the call.
+    ``members``: how many records were in the call; ``spends``: a passing failure counts against the record's budget (not so if it is ours).
     """
     now = facts.now
     key.claim_worker = None
@@ -220,7 +222,7 @@ def outcome(key: KeyRow, head: DeliveryRow, answer: Outcome, members: int, *, fa
         case RetryLater():
             _fail(key, head, now)
             head.reason = answer.code
-            head.spent += 1
+            head.spent += spends
             _back_off(key, head, now, answer.after_s, traits)
         case PartyDown():
             # the party's failure, not this record's: nothing is spent (R12)
@@ -290,7 +292,7 @@ def _back_off(key: KeyRow, head: DeliveryRow, now: float, after_s: float | None,
         else:
             hold(key, head, Hold.BUDGET, head.reason or "budget-spent")
         return
-    wait = traits.retry.wait_s(head.spent, head.id)
+    wait = traits.retry.wait_s(max(head.spent, 1), head.id)
     head.not_before = now + min(max(wait, after_s or 0.0), traits.retry.longest_s)
     key.due_at = head.not_before
 

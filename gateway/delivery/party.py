@@ -22,7 +22,8 @@ from gateway.delivery.rows import PartyTraits
 from gateway.errors import LedgerUnavailable
 from gateway.ledger.claims import Claimed
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.outcomes import Learned
+from gateway.ledger.outcomes import Learned, OutcomeResult
+from gateway.ledger.unit import StaleKey
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -289,9 +290,16 @@ class PartyRunner:
 
     async def _write(self, registration: str, learned: tuple[Learned, ...], go_on: bool) -> tuple[Claimed, ...]:
         """The outcome must not be lost: it is written as soon as the ledger can, under a claim that may have run out by then (R7)."""
-        result = await self._until_written(
-            registration, lambda: self._ledger.write_outcomes(registration, self.party, learned, self.traits, go_on=go_on)
-        )
+
+        async def write() -> OutcomeResult:
+            nonlocal learned
+            try:
+                return await self._ledger.write_outcomes(registration, self.party, learned, self.traits, go_on=go_on)
+            except StaleKey:
+                learned = self._caller.seal_again(learned)
+                raise
+
+        result = await self._until_written(registration, write)
         if result.lost and self._meter is not None:
             self._meter.late(self.party, result.lost)
         return result.next

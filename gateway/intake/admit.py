@@ -24,6 +24,7 @@ from gateway.intake.cloudevents import EventAttributes
 from gateway.intake.prepare import Preparer, Submission
 from gateway.ledger.admission import Admission, PreparedMessage
 from gateway.ledger.housekeeping import Quarantine
+from gateway.ledger.unit import StaleKey
 
 QUARANTINE = "quarantine"
 """Stands for the party in the sealing of what was refused: it is for the operators only."""
@@ -68,8 +69,8 @@ class Ready:
     """A submission that passed the checks and was sealed."""
 
     prepared: PreparedMessage
-    body: bytes = field(repr=False)
-    """What came, to be kept if the ledger refuses it."""
+    submission: Submission = field(repr=False)
+    """What came: kept if the ledger refuses it, prepared anew if a key was rotated meanwhile."""
 
 
 class Intake:
@@ -83,7 +84,7 @@ class Intake:
     def prepare(self, submission: Submission) -> Ready | Refused:
         """Check and seal one submission, without waiting. Takes about 0.2 ms for 3 KB: a caller with many lets the loop run in between."""
         try:
-            return Ready(prepared=self._preparer.prepare(submission), body=submission.data)
+            return Ready(prepared=self._preparer.prepare(submission), submission=submission)
         except InputRefused as e:
             attributes = submission.attributes
             return Refused(
@@ -122,7 +123,12 @@ class Intake:
         admissions: Sequence[Admission] = ()
         if ready:
             bulk = all(delivery.lane == "bulk" for each in ready for delivery in each.prepared.deliveries)
-            admissions = await self._ledger.admit([each.prepared for each in ready], intake=epoch, bulk=bulk)
+            try:
+                admissions = await self._ledger.admit([each.prepared for each in ready], intake=epoch, bulk=bulk)
+            except StaleKey:
+                self._preparer.refresh_keys()
+                prepared = [self._preparer.prepare(each.submission) for each in ready]
+                admissions = await self._ledger.admit(prepared, intake=epoch, bulk=bulk)
         answers, refused = _merge(items, admissions)
         if refused:
             await self.keep(refused, epoch=epoch)
@@ -173,7 +179,12 @@ def _merge(items: Sequence[Ready | Refused], admissions: Sequence[Admission]) ->
         error = InputRefused(admission.refusal.code, admission.refusal.detail, rule=admission.refusal.rule)
         refused.append(
             Refused(
-                system=prepared.system, door=prepared.door, error=error, source_id=prepared.source_id, type=prepared.type, body=item.body
+                system=prepared.system,
+                door=prepared.door,
+                error=error,
+                source_id=prepared.source_id,
+                type=prepared.type,
+                body=item.submission.data,
             )
         )
         answers.append(Answer(refusal=error, by_ledger=True))

@@ -12,6 +12,7 @@ Nothing here waits: no socket, no database, no clock. About 0.15 ms for a messag
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -91,12 +92,17 @@ class Preparer:
         parties: frozenset[str],
         policy: PolicyTables,
         sealer: Seals,
-        blind: BlindIndex,
-        mac: ContentMac,
+        blind: Callable[[], BlindIndex],
+        mac: Callable[[], ContentMac],
         message_bytes: int = 1_048_576,
         item_filter: ItemFilter = all_items,
         make_id: Callable[[], str] = new_id,
+        refresh_keys: Callable[[], None] = lambda: None,
     ) -> None:
+        """:param blind: gives the blind indexes that count now, and :param mac: the digests of contents.
+        :param refresh_keys: looks at once whether a key was rotated.
+        """
+        self.refresh_keys = refresh_keys
         self.message_bytes = message_bytes
         self._senders = senders
         self._parties = parties
@@ -128,6 +134,9 @@ class Preparer:
         kind, routes = self.permitted(system, submission.door, attributes)
         message = self._read(data, kind)
         message_id = self._make_id()
+        blind, mac = self._blind(), self._mac()
+        indexes = [(name, *blind.both(name, value)) for name, value in message.identifiers]
+        former = tuple((name, index) for name, _, index in indexes if index is not None)
         deliveries = []
         for route in routes:
             content = self._filter(message, party=route.party)
@@ -137,7 +146,7 @@ class Preparer:
                     stream=route.stream,
                     lane=route.lane,
                     party_key=message.party_key,
-                    content_digest=self._mac.of(content),
+                    content_digest=mac.of(content),
                     sealed=self.sealer.seal(content, message_id=message_id, message_type=kind.name, party=route.party),
                     waits_for=route.waits_for,
                 )
@@ -148,10 +157,13 @@ class Preparer:
             source_id=attributes.id,
             type=kind.name,
             schema=kind.schema,
-            content_mac=self.content_mac(kind, data),
+            content_mac=mac.of(kind.name, kind.schema, data),
+            earlier_macs=functools.partial(mac.earlier, kind.name, kind.schema, data),
             door=submission.door,
-            identifiers=tuple((name, self._blind.of(name, value)) for name, value in message.identifiers),
-            hmac_key_id=self._blind.key_id,
+            identifiers=tuple((name, index) for name, index, _ in indexes),
+            hmac_key_id=blind.key_id,
+            former_identifiers=former,
+            former_hmac_key_id=blind.former_id,
             deliveries=tuple(deliveries),
             corrects=attributes.corrects,
             operator=attributes.operator,
@@ -205,7 +217,7 @@ class Preparer:
 
     def content_mac(self, kind: MessageType, data: bytes) -> bytes:
         """Identity of the content: a keyed digest of type, schema and data, not of the time or any other attribute (R17)."""
-        return self._mac.of(kind.name, kind.schema, data)
+        return self._mac().of(kind.name, kind.schema, data)
 
     def _check_source(self, system: str, source: str) -> None:
         """A source that names a system must name the one that the message really comes from."""

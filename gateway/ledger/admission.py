@@ -6,8 +6,8 @@ party's keys, key rows, then message, deliveries with their numbers, sealed payl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from sqlalchemy import bindparam, select
@@ -21,7 +21,7 @@ from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.receipts import accepted
-from gateway.ledger.unit import Unit
+from gateway.ledger.unit import StaleKey, Unit
 
 
 class SealedPayload(Protocol):
@@ -69,6 +69,11 @@ class PreparedMessage:
     corrects: str | None = None
     operator: str | None = None
     terminal: str | None = None
+    former_identifiers: tuple[tuple[str, bytes], ...] = ()
+    """The same identifiers in the generation of blind indexes before, whose id is ``former_hmac_key_id``, while there is one."""
+    former_hmac_key_id: str | None = None
+    earlier_macs: Callable[[], tuple[bytes, ...]] = field(default=tuple, repr=False)
+    """``content_mac`` under the content keys of before; asked only if another message of this id is there (R17)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +114,10 @@ class Admit:
     results: list[Admission] = field(default_factory=list)
     bells: list[Bell] = field(default_factory=list)
     epoch_lost: bool = False
+    stale: bool = False
 
     def plan(self, unit: Unit) -> None:
-        self.results, self.bells, self.epoch_lost = [], [], False
+        self.results, self.bells, self.epoch_lost, self.stale = [], [], False, False
         if unit.admissions is None:
             unit.admissions = AdmissionWork()
         unit.admissions.operations.append(self)
@@ -122,6 +128,8 @@ class Admit:
         if self.intake is not None and not unit.holds_epoch(self.intake):
             self.epoch_lost = True
             return
+        if self.stale:
+            return
         for message in self.messages:
             self.results.append(unit.admissions.admit(unit, message, self.bells))
 
@@ -129,7 +137,19 @@ class Admit:
         if self.epoch_lost:
             assert self.intake is not None
             return IntakeEpochLost(self.intake[0])
-        return self.results, self.bells
+        return StaleKey() if self.stale else (self.results, self.bells)
+
+    def fit(self, generation: str | None) -> None:
+        """Identify everybody in the generation of blind indexes that counts; a message that does not bring it is stale."""
+        if generation is None or all(m.hmac_key_id == generation for m in self.messages):
+            return
+        self.stale = any(generation not in (m.hmac_key_id, m.former_hmac_key_id) for m in self.messages)
+        self.messages = [
+            m
+            if m.hmac_key_id == generation
+            else replace(m, identifiers=m.former_identifiers, hmac_key_id=generation, former_identifiers=(), former_hmac_key_id=None)
+            for m in self.messages
+        ]
 
 
 _OF_MESSAGES = select(t.delivery.c.id, t.delivery.c.message_id, t.delivery.c.key_id).where(
@@ -160,6 +180,8 @@ class AdmissionWork:
         self._subject_of: dict[str, str] = {}
         self._new_aliases: set[tuple[str, bytes]] = set()
         self._party_keys: set[tuple[str, str]] = set()
+        self._renewing: str | None = None
+        """The former generation of blind indexes, while there may be rows of it."""
         self._of_message: dict[str, list[str]] = {}
         self._key_at: dict[str, str] = {}
 
@@ -168,6 +190,10 @@ class AdmissionWork:
     def load(self, unit: Unit) -> None:
         # what a consumer without the epoch brought must leave no trace (R16)
         operations = [o for o in self.operations if o.intake is None or unit.holds_epoch(o.intake)]
+        self._renewing = unit.key_guard.get("key.blind.former")
+        for operation in operations:
+            operation.fit(unit.key_guard.get("key.blind"))
+        operations = [o for o in operations if not o.stale]
         messages = [m for operation in operations for m in operation.messages]
         self._load_subjects(unit, messages)
         self._load_seen(unit, messages)
@@ -203,6 +229,9 @@ class AdmissionWork:
         wanted = {identifier for m in messages for identifier in m.identifiers}
         if not wanted:
             return
+        if self._renewing is not None:
+            # in the same statement: a row that is being renewed is seen in one form or the other
+            wanted.update(identifier for m in messages for identifier in self._former(m))
         self._read_aliases(unit, wanted)
         new: list[dict[str, Any]] = []
         for message in messages:
@@ -216,6 +245,9 @@ class AdmissionWork:
                 for message in messages:
                     if message.identifiers:
                         self._subject_of[message.message_id] = self._subjects[message.identifiers[0]]
+
+    def _former(self, message: PreparedMessage) -> tuple[tuple[str, bytes], ...]:
+        return message.former_identifiers if self._renewing is not None and message.former_hmac_key_id == self._renewing else ()
 
     def _insert_aliases(self, unit: Unit, rows: Sequence[dict[str, Any]]) -> set[tuple[str, bytes]]:
         """The aliases that were not there yet. On SQLite nobody else writes meanwhile."""
@@ -240,7 +272,8 @@ class AdmissionWork:
         """
         if not message.identifiers:
             return
-        subject = next((s for i in message.identifiers if (s := self._subjects.get(i)) is not None), None) or random_id()
+        known = (*message.identifiers, *self._former(message))
+        subject = next((s for i in known if (s := self._subjects.get(i)) is not None), None) or random_id()
         self._subject_of[message.message_id] = subject
         for kind, blind in message.identifiers:
             if (kind, blind) not in self._subjects:
@@ -302,7 +335,7 @@ class AdmissionWork:
         place = (message.system, message.source_id)
         seen = self._seen.get(place)
         if seen is not None:
-            if seen.content_mac == message.content_mac:
+            if seen.content_mac == message.content_mac or seen.content_mac in message.earlier_macs():
                 return Admission(message_id=seen.message_id, receipt=seen.receipt, duplicate=True)
             return self._refuse(unit, message, "same-id-other-content", "this id was accepted with other content", "R17", kept=True)
         for d in message.deliveries:

@@ -166,19 +166,20 @@ class TakeBack:
             else:
                 machine.take_back(key, head, unit.now)
             unit.touch(key, head)
-            self._give_up_probe(unit, key.party)
+            give_up_probe(unit, key.party, self.worker)
             self.bells.append(bell_of(key, unit.now))
-
-    def _give_up_probe(self, unit: Unit, party: str) -> None:
-        """If this claim was the probe of an open breaker, the next one need not wait until the probe would have timed out (R12)."""
-        row = unit.party(party)
-        if row.breaker == "probing" and row.probe_worker == self.worker:
-            row = unit.party(party, lock=True)
-            if breaker.give_up_probe(row, self.worker, unit.now):
-                unit.touch(party=row)
 
     def finish(self, unit: Unit) -> tuple[Bell, ...]:
         return tuple(self.bells)
+
+
+def give_up_probe(unit: Unit, party: str, worker: str) -> None:
+    """If this claim was the probe of an open breaker, the next one need not wait until the probe would have timed out (R12)."""
+    row = unit.party(party)
+    if row.breaker == "probing" and row.probe_worker == worker:
+        row = unit.party(party, lock=True)
+        if breaker.give_up_probe(row, worker, unit.now):
+            unit.touch(party=row)
 
 
 Traits = Mapping[str, PartyTraits]

@@ -81,6 +81,14 @@ class LedgerEngine:
                 raise failure.error() from error
         raise AssertionError("unreachable")
 
+    def files(self) -> tuple[Path, ...]:
+        """The files of the database on this disk; none on PostgreSQL."""
+        return self._backend.files() if isinstance(self._backend, SqliteBackend) else ()
+
+    def checkpoint(self) -> bool:
+        """Copy SQLite's log into the database and truncate it; False if a reader or another process was in the way. Blocks."""
+        return self._backend.checkpoint() if isinstance(self._backend, SqliteBackend) else True
+
     async def close(self) -> None:
         """Close readers and files. Close the writer first."""
         self._closed = True

@@ -161,6 +161,10 @@ class Ledger:
         """Stop deliveries to a party, or let them go on."""
         await self._submit(hk.PauseParty(party=party, actor=actor, paused=paused, reason=reason))
 
+    async def submit(self, operation: Any) -> Any:
+        """Any other operation, by the one writer: work on keys, erasure. Rings nothing."""
+        return await self._submit(operation)
+
     async def _submit(self, operation: Any) -> Any:
         return await self.writer.submit(operation)
 

@@ -25,7 +25,7 @@ from gateway.ids import new_id
 from gateway.ledger import tables as t
 from gateway.ledger.admission import SealedPayload, add_sealed
 from gateway.ledger.bells import Bell, bell_of
-from gateway.ledger.claims import Claimed, claim_key, with_payload
+from gateway.ledger.claims import Claimed, claim_key, give_up_probe, with_payload
 from gateway.ledger.unit import Unit
 
 
@@ -37,6 +37,10 @@ class Learned:
     answer: Outcome | QueryAnswer
     sealed: SealedPayload | None = None
     content_type: str = "application/xml"
+    ours: bool = False
+    """The party was not asked, since we failed (a payload that does not open, say): neither an answer of the party nor a failure of it."""
+    spends: bool = True
+    """The failure counts against the record's budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,9 @@ class WriteOutcomes:
 
     def _note_party(self, unit: Unit) -> None:
         """The breaker takes the call as one event: it was answered, or it was not."""
-        answers = [a for i in self.learned if (a := self._for_breaker(unit, i.answer)) is not None]
+        answers = [a for i in self.learned if not i.ours and (a := self._for_breaker(unit, i.answer)) is not None]
+        if not answers and any(i.ours for i in self.learned):
+            give_up_probe(unit, self.party, self.worker)
         if answers:
             seen = next((a for a in answers if not isinstance(a, breaker.FAILURES)), answers[0])
             if breaker.would_note(unit.party(self.party), seen, unit.now):
@@ -125,7 +131,7 @@ class WriteOutcomes:
             effect = {Effect.TOOK_EFFECT: True, Effect.NO_EFFECT: False, Effect.NOT_KNOWN: None}[item.answer.effect]
             machine.queried(key, head, effect, item.answer.code, facts=facts, traits=self.traits)
         else:
-            machine.outcome(key, head, item.answer, members, facts=facts, traits=self.traits)
+            machine.outcome(key, head, item.answer, members, facts=facts, traits=self.traits, spends=item.spends)
         unit.touch(key, head)
         self._record(unit, key, head, item)
         if head.state.final:
@@ -147,6 +153,8 @@ class WriteOutcomes:
             detail["code"] = code
         if isinstance(item.answer, Rejected) and item.answer.fields:
             detail["fields"] = list(item.answer.fields)
+        if item.ours:
+            detail["ours"] = True
         if key.held is not None:
             detail["held"] = key.held.value
         if item.sealed is not None:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 from gateway.delivery.breaker import PartyRow
 from gateway.delivery.rows import DeliveryRow, Hold, KeyRow, State
 from gateway.delivery.status import Status, describe
+from gateway.ids import key_place
 from gateway.ledger import tables as t
 from gateway.ledger.clock import ledger_time
 from gateway.ledger.lookup import party_row
@@ -278,6 +279,41 @@ def subjects_of(conn: Connection, kind: str, blinds: Sequence[bytes]) -> set[str
     """The subjects that an identifier belongs to, given its blind index under each key that is in use."""
     query = select(t.subject_alias.c.subject).where(t.subject_alias.c.blind.in_(list(blinds)), t.subject_alias.c.kind == kind)
     return set(conn.execute(query).scalars())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageOfSubject:
+    """A message about somebody, as a line of a list."""
+
+    message_id: str
+    source_id: str
+    system: str
+    type: str
+    accepted_at: float
+    parties: tuple[str, ...]
+
+
+def messages_of(conn: Connection, subject: str, places: Iterable[tuple[str, str]], limit: int) -> list[MessageOfSubject]:
+    """The newest messages about a subject, at the places (party, stream) where there can be some."""
+    wanted = [key_place(party, stream, subject) for party, stream in places]
+    query = (
+        select(t.message.c.id, t.message.c.source_id, t.message.c.system, t.message.c.type, t.message.c.accepted_at, t.delivery.c.party)
+        .join(t.delivery, t.delivery.c.message_id == t.message.c.id)
+        .join(t.key_row, t.key_row.c.id == t.delivery.c.key_id)
+        .where(t.key_row.c.place.in_(wanted), t.delivery.c.replaced_by.is_(None))
+        .order_by(t.message.c.accepted_at.desc(), t.message.c.id.desc())
+        .limit(limit)
+    )
+    rows: dict[str, list[Any]] = {}
+    for row in conn.execute(query):
+        rows.setdefault(row.id, []).append(row)
+    return [
+        MessageOfSubject(
+            message_id=first.id, source_id=first.source_id, system=first.system, type=first.type, accepted_at=first.accepted_at,
+            parties=tuple(sorted(row.party for row in (first, *rest))),
+        )
+        for first, *rest in rows.values()
+    ]  # fmt: skip
 
 
 def message_subject(conn: Connection, message_id: str) -> str | None:

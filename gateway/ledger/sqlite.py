@@ -223,6 +223,10 @@ class SqliteBackend:
         """Copy the log into the database and truncate it now; False if a reader or another process was in the way. Blocks."""
         return self._checkpointer.run(truncate=True)
 
+    def files(self) -> tuple[Path, ...]:
+        """Database, log and its index."""
+        return self._path, Path(f"{self._path}-wal"), Path(f"{self._path}-shm")
+
     @contextlib.contextmanager
     def migration_lock(self) -> Iterator[None]:
         descriptor = os.open(beside(self._path, "migration"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -176,9 +176,11 @@ data_key = Table(
     Column("id", String(36), primary_key=True),
     Column("message_id", String(36), nullable=False),
     Column("party", String(64), nullable=False),
-    Column("kek_id", String(64), nullable=False),
+    Column("kek_id", String(64), nullable=False, comment="key path: what it is wrapped under, <key-encryption key>[/<day key>]"),
     Column("wrapped", LargeBinary, nullable=False),
     Column("created_at", Double, nullable=False),
+    Index("data_key_kek", "kek_id", "id"),
+    Index("data_key_message", "message_id", "party"),
     sqlite_with_rowid=False,
     comment="the only place of wrapped data keys: destroying a row makes every copy of the ciphertext unreadable",
 )
@@ -188,8 +190,9 @@ subject_alias = Table(
     metadata,
     Column("blind", LargeBinary, primary_key=True, comment="HMAC of the identifier; first in the index, as it is looked up by it alone"),
     Column("kind", String(32), primary_key=True, comment="resident-record-code | individual-number | atena-number | ..."),
-    Column("hmac_key_id", String(64), nullable=False),
+    Column("hmac_key_id", String(64), nullable=False, comment="generation of the blind indexes"),
     Column("subject", String(36), nullable=False),
+    Index("subject_alias_generation", "hmac_key_id"),
     sqlite_with_rowid=False,
 )
 

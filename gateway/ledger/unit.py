@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Table, bindparam, func, select
 from gateway.delivery.breaker import PartyRow
 from gateway.delivery.machine import Facts
 from gateway.delivery.rows import LIVENESS_S, DeliveryRow, Hold, KeyRow, LateReceipt, State
+from gateway.errors import LedgerUnavailable
 from gateway.ids import new_id
 from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
@@ -36,7 +37,15 @@ _TABLES = t.metadata.sorted_tables
 _KEY_CHANGES = [c for c in _KEY_COLUMNS if c not in _KEY_FIXED]
 _DELIVERY_CHANGES = [c for c in _DELIVERY_COLUMNS if c not in _DELIVERY_FIXED]
 _PARTY_CHANGES = [c for c in _PARTY_COLUMNS if c != "party"]
+_GUARD = "SELECT name, value FROM meta WHERE name BETWEEN 'key.' AND 'key/'"
 _json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+class StaleKey(LedgerUnavailable):
+    """This was made with a key that no longer counts: make it anew with the present ones (``gateway/ledger/keys.py``). Nothing was done."""
+
+    def __init__(self) -> None:
+        super().__init__("key-stale", "a key was rotated meanwhile: what was sealed with it is sealed anew", retry_after_s=0.1)
 
 
 class LedgerOperation(Protocol):
@@ -91,6 +100,7 @@ class Unit:
         self._dirty_parties: set[str] = set()
         self._inserts: dict[str, list[dict[str, Any]]] = {}
         self._payloads: dict[str, tuple[bytes, bytes, str, str]] = {}
+        self._guard: dict[str, str] | None = None
         self.want_payloads: set[str] = set()
         self.admissions: Any = None
         """The shared admission work of the group (:mod:`gateway.ledger.admission`)."""
@@ -240,6 +250,13 @@ class Unit:
             self._locked_parties.add(party)
         return self._parties[party]
 
+    @property
+    def key_guard(self) -> dict[str, str]:
+        """Which keys count (:mod:`gateway.ledger.keys`), read once in this transaction."""
+        if self._guard is None:
+            self._guard = {str(name): str(value) for name, value in sql.rows(self.conn, _GUARD)}
+        return self._guard
+
     def payload(self, payload_id: str) -> tuple[bytes, bytes, str, str]:
         """Sealed body, wrapped data key, the id of its key-encryption key, and the message type; read with the claim."""
         return self._payloads[payload_id]
@@ -322,6 +339,10 @@ class Unit:
         """Write everything, and read the payloads of what was claimed."""
         if self.admissions is not None:
             self.admissions.close(self)
+        if t.data_key.name in self._inserts:
+            barred = [name.removeprefix("key.barred.") for name in self.key_guard if name.startswith("key.barred.")]
+            if barred and any(row["kek_id"].partition("/")[0] in barred for row in self._inserts[t.data_key.name]):
+                raise StaleKey
         with pipelined(self.conn):  # one round trip for all of it (R21)
             for table in _TABLES:
                 if table.name in self._inserts:

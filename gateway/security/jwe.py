@@ -75,15 +75,17 @@ class JweKeys:
             raise _refused("jwe-not-authentic", f"message does not open with key {kid}: altered, or made for another key") from error
 
     def public_jwks(self) -> dict[str, list[dict[str, str]]]:
-        """The key that senders must use now, as a JWK set (RFC 7517)."""
-        kid = self._keys.current(Kind.JWE).id
+        """The public keys as a JWK set (RFC 7517): first the one that senders must use now, then those that still open."""
+        return {"keys": [self._public(kid) for kid in reversed(self.kids())]}
+
+    def _public(self, kid: str) -> dict[str, str]:
         numbers = self._private(kid).public_key().public_numbers()
         x, y = (_encode(each.to_bytes(_COORDINATE)) for each in (numbers.x, numbers.y))
-        return {"keys": [{"kty": "EC", "crv": "P-256", "use": "enc", "alg": ALGORITHM, "kid": kid, "x": x, "y": y}]}
+        return {"kty": "EC", "crv": "P-256", "use": "enc", "alg": ALGORITHM, "kid": kid, "x": x, "y": y}
 
     def rotate(self) -> str:
         """Make a new current key and return its id; older ones still open."""
-        return self._keys.rotate(Kind.JWE).id
+        return self._keys.rotate(Kind.JWE)
 
     def destroy(self, kid: str) -> None:
         """Destroy an older key: what was encrypted for it can never be read again.

@@ -234,11 +234,13 @@ def test_the_document_has_every_route_and_every_value(repository: Path) -> None:
         "Request": service.RequestView,
         "TimelineEntry": service.TimelineEntry,
         "HeldPage": service.HeldPage,
+        "Key": service.KeyView,
+        "FoundMessage": service.FoundMessage,
     }.items():
         assert set(schemas[name]["properties"]) == {each.name for each in dataclasses.fields(kind)} | extra.get(name, set())
     for kind in (service.State, service.Hold, service.Command, service.RequestStatus):
         assert schemas[kind.__name__]["enum"] == [each.value for each in kind]
-    for name in ("CommandBody", "CorrectBody", "SettleBody", "ApproveBody", "ReasonBody"):
+    for name in ("CommandBody", "CorrectBody", "SettleBody", "ApproveBody", "ReasonBody", "SearchBody"):
         assert set(schemas[name]["properties"]) == set(getattr(bodies, name).model_fields)
 
 

@@ -14,6 +14,7 @@ from certs.setup import ensure
 from gateway import preflight
 from gateway.config import Config, load
 from gateway.contract import Finding
+from gateway.security.keys import KeyStore
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +76,16 @@ async def test_a_revocation_list_that_has_ended_is_found(home: Path) -> None:
 
 
 async def test_keys_that_others_may_touch_are_found(home: Path) -> None:
-    keys = home / "var" / "keys"
-    keys.mkdir(mode=0o700)
-    (keys / "kek").write_bytes(b"fictitious")
-    (keys / "kek").chmod(0o640)
-    assert "kek" in wrong(await preflight.look_at_keys(configured(home)))["keys"]
-    (keys / "kek").chmod(0o600)
+    keys = KeyStore(home / "var" / "keys").ensure()
+    [file] = keys.directory.glob("kek-*.key")
+    file.chmod(0o640)
+    assert file.name in wrong(await preflight.look_at_keys(configured(home)))["keys"]
+    file.chmod(0o600)
     assert wrong(await preflight.look_at_keys(configured(home))) == {}
+    file.write_text("half a key")
+    assert file.name in wrong(await preflight.look_at_keys(configured(home)))["keys"]
+    file.unlink()
+    assert file.name in wrong(await preflight.look_at_keys(configured(home)))["keys"]
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,8 @@ def preparer(keys: KeyStore, **changes: Any) -> Preparer:
         "parties": frozenset({"city-cs"}),
         "policy": tables(),
         "sealer": Sealer(keys),
-        "blind": BlindIndex.current(keys),
-        "mac": ContentMac.current(keys),
+        "blind": BlindIndex.following(keys),
+        "mac": ContentMac.following(keys),
         "message_bytes": 65_536,
         **changes,
     }

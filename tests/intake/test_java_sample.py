@@ -49,7 +49,7 @@ def public_key_of_nobody(directory: Path) -> JweKeys:
     index = json.loads((store.directory / "index.json").read_text())
     (store.directory / f"jwe-{KID}.key").touch(mode=0o600)
     (store.directory / f"jwe-{KID}.key").write_bytes(pem)
-    index["jwe"].append(KID)
+    index["keys"]["jwe"].append(KID)
     (store.directory / "index.json").write_text(json.dumps(index))
     return JweKeys(KeyStore(directory))
 

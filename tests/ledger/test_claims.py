@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.contract import Delivered, Effect, PartyDown, QueryAnswer, Receipt, Unknown
+from gateway.contract import Delivered, Effect, PartyDown, QueryAnswer, Receipt, RetryLater, Unknown
 from gateway.delivery.rows import Hold, PartyTraits, State
 from gateway.ledger import tables as t
 from gateway.ledger.claims import TakeBack
 from gateway.ledger.housekeeping import EndProcess, MarkRung, PauseParty, RenewProcess
 from gateway.ledger.lookup import due_keys, process_lives, void_keys
+from gateway.ledger.outcomes import Learned, WriteOutcomes
 from tests.ledger.kit import TRAITS, Book, prepared, to
 
 OK = Delivered(receipt=Receipt(code="ok", body=b""))
@@ -281,3 +282,35 @@ def test_how_often_a_key_was_rung_counts_from_its_last_claim(book: Book) -> None
         claim = book.claim_one(worker, key)
         assert book.key(key).rings == 0
         book.write(worker, (claim, OK))
+
+
+@pytest.mark.rule("R12")
+@pytest.mark.parametrize(("spends", "spent"), [(False, 0), (True, 1)])
+def test_a_failure_of_our_own_says_nothing_of_the_party(book: Book, spends: bool, spent: int) -> None:
+    book.admit(prepared("m1"), prepared("m2", who=2))
+    worker = opened(book)
+    row = book.row(t.party_state, t.party_state.c.party == "p")
+    [claim] = book.claim(worker, book.key_of("m2"), probe=True).claimed
+    ours = Learned(claim=claim, answer=RetryLater(code="token-unreachable"), ours=True, spends=spends)
+    book.do(WriteOutcomes(worker=worker, party="p", learned=[ours], traits=TRAITS, go_on=False))
+    after = book.row(t.party_state, t.party_state.c.party == "p")
+    assert after["breaker"] == "open", "no answer of the party: its breaker does not close"
+    assert (after["failures"], after["answered_at"]) == (row["failures"], row["answered_at"]), "and no failure of it either"
+    found = book.delivery("m2")
+    assert (found.state, found.spent, found.reason) == (State.QUEUED, spent, "token-unreachable")
+    assert book.claim(worker, book.key_of("m1"), probe=True).claimed, "the next one may probe at once"
+
+
+@pytest.mark.rule("R12")
+def test_a_payload_that_never_opens_is_held_in_the_end_while_the_party_is_well(book: Book) -> None:
+    book.admit(prepared("m1"))
+    worker = book.worker()
+    for _ in range(TRAITS.retry.budget):
+        claim = book.claim_one(worker, book.key_of("m1"))
+        broken = Learned(claim=claim, answer=RetryLater(code="seal-broken"), ours=True)
+        book.do(WriteOutcomes(worker=worker, party="p", learned=[broken], traits=TRAITS, go_on=False))
+        book.now += TRAITS.retry.longest_s
+        book.renew(worker)
+    assert book.key(book.key_of("m1")).held is not None
+    assert not book.rows(t.party_state, t.party_state.c.failures > 0)
+    assert not book.rows(t.party_state, t.party_state.c.answered_at.is_not(None))

@@ -22,10 +22,10 @@ from typing import Annotated, Any
 import typer
 
 from simulators.harness.town import Plan, Town
-from tests.performance import bells, cost, ledger
+from tests.performance import bells, cost, ledger, sealing
 from tests.performance.workload import POPULATION, SEED
 
-PARTS = ("rates", "cost", "batches", "bells", "ledger", "memory", "formats")
+PARTS = ("rates", "cost", "batches", "bells", "ledger", "memory", "formats", "sealing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,7 @@ def bench(
         "ledger": ledger_ceilings,
         "memory": lambda: memory(memory_messages),
         "formats": formats,
+        "sealing": sealing_costs,
     }
     results: list[Result] = []
     for part in PARTS:
@@ -195,6 +196,13 @@ async def formats() -> list[Result]:
         )
         for each in found
     ]
+
+
+async def sealing_costs() -> list[Result]:
+    """What sealing adds to a message, with keys in files and in a token (``tests/performance/sealing.py``)."""
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        found = await asyncio.to_thread(sealing.measure, Path(folder))
+    return [at_most(name, cost, "µs", 30) if "file" in name else told(name, cost, "µs") for name, cost in found.items()]
 
 
 # ---- steps ---------------------------------------------------------------------------------------------------------------------

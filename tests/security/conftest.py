@@ -10,6 +10,9 @@ import pytest
 import uvloop
 
 from gateway.security.keys import KeyStore
+from tests.support.token import soft_token, token_settings
+
+__all__ = ["keys", "soft_token", "token_settings"]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

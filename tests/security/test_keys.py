@@ -56,7 +56,7 @@ def test_no_key_in_an_error_or_a_repr(keys: KeyStore) -> None:
 def test_rotation_and_destruction_are_followed_by_another_process(keys: KeyStore) -> None:
     other = KeyStore(keys.directory)
     old = other.current(Kind.KEK)
-    new = keys.rotate(Kind.KEK)
+    new = keys.get(Kind.KEK, keys.rotate(Kind.KEK))
     assert other.current(Kind.KEK) == new
     assert other.get(Kind.KEK, old.id) == old, "what was wrapped before still opens"
     keys.destroy(Kind.KEK, old.id)
@@ -69,7 +69,7 @@ def test_a_new_id_is_found_before_the_next_look(keys: KeyStore, monkeypatch: pyt
     other = KeyStore(keys.directory)
     other.ids(Kind.KEK)
     monkeypatch.setattr(module, "FOLLOW_S", 3600.0)
-    made = keys.rotate(Kind.KEK)
+    made = keys.get(Kind.KEK, keys.rotate(Kind.KEK))
     assert other.get(Kind.KEK, made.id) == made
 
 

@@ -57,13 +57,17 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("message_id", sa.String(length=36), nullable=False),
         sa.Column("party", sa.String(length=64), nullable=False),
-        sa.Column("kek_id", sa.String(length=64), nullable=False),
+        sa.Column(
+            "kek_id", sa.String(length=64), nullable=False, comment="key path: what it is wrapped under, <key-encryption key>[/<day key>]"
+        ),
         sa.Column("wrapped", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         comment="the only place of wrapped data keys: destroying a row makes every copy of the ciphertext unreadable",
         sqlite_with_rowid=False,
     )
+    op.create_index("data_key_kek", "data_key", ["kek_id", "id"], unique=False)
+    op.create_index("data_key_message", "data_key", ["message_id", "party"], unique=False)
     op.create_table(
         "intake_epoch",
         sa.Column("system", sa.String(length=64), nullable=False),
@@ -211,11 +215,12 @@ def upgrade() -> None:
             "blind", sa.LargeBinary(), nullable=False, comment="HMAC of the identifier; first in the index, as it is looked up by it alone"
         ),
         sa.Column("kind", sa.String(length=32), nullable=False, comment="resident-record-code | individual-number | atena-number | ..."),
-        sa.Column("hmac_key_id", sa.String(length=64), nullable=False),
+        sa.Column("hmac_key_id", sa.String(length=64), nullable=False, comment="generation of the blind indexes"),
         sa.Column("subject", sa.String(length=36), nullable=False),
         sa.PrimaryKeyConstraint("blind", "kind"),
         sqlite_with_rowid=False,
     )
+    op.create_index("subject_alias_generation", "subject_alias", ["hmac_key_id"], unique=False)
     op.create_table(
         "worker",
         sa.Column("id", sa.String(length=36), nullable=False, comment="fresh for each registration, never reused (R6)"),
