@@ -300,6 +300,18 @@ class Party(Section):
     retry: Retry = Retry()
 
 
+class Retention(Section):
+    """What is erased when; the table itself is packaged."""
+
+    policy: FilePath | None = Field(default=None, description="A retention table of the city's own, instead of the packaged one.")
+    holidays: FilePath | None = Field(default=None, description="YAML with lists of dates, holidays: and business-days:, beside the law's.")
+    every_s: Seconds = Field(default=600.0, description="How often it is looked for what is past its time.")
+    erasures: FilePath | None = Field(
+        default=None,
+        description="Every erasure is appended to this file first; put it onto another disk. Default: audit/erasures.jsonl below data_dir.",
+    )
+
+
 class Workers(Section):
     """The processes that carry messages to the parties."""
 
@@ -358,6 +370,7 @@ class Config(Section):
     intake: Intake = Intake()
     parties: dict[SpecId, Party] = {}
     workers: Workers = Workers()
+    retention: Retention = Retention()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()
     log: Log = Log()
@@ -397,6 +410,11 @@ class Config(Section):
     def day_keys_directory(self) -> Path:
         """Where the day keys are, which no backup may have."""
         return self.keys.day_directory or self.data_dir / "day-keys"
+
+    @property
+    def erasures_file(self) -> Path:
+        """The list of erasures outside the ledger."""
+        return self.retention.erasures or self.data_dir / "audit" / "erasures.jsonl"
 
     @property
     def broker_directory(self) -> Path:

@@ -28,6 +28,7 @@ from gateway.errors import BrokerUnavailable, LedgerUnavailable, Unavailable
 from gateway.ledger.ledger import Ledger
 from gateway.operations.health import Check, Health, Monitors, create_app, serve
 from gateway.operations.metrics import FactsReader, Metrics
+from gateway.retention.keeper import Keeper
 
 INDEX_VARIABLE: Final = "RENKEI_PROCESS_INDEX"
 """Which of the processes of one machine this is (0: the gateway, 1…: the workers), set by the supervisor: each has its own port."""
@@ -125,6 +126,19 @@ class Monitoring:
                 raise BrokerUnavailable("queue-not-consumed", f"the broker does not let this process consume {', '.join(silent)}")
 
         self.checks["broker"] = check
+
+    def watch_retention(self, keeper: Keeper) -> None:
+        """Ready only while what is past its time is erased (I9)."""
+        self.metrics.watch(
+            "renkei_retention_erased", "Erased since the start.", lambda: [({"rule": r}, n) for r, n in keeper.erased.items()]
+        )
+        self.metrics.watch("renkei_retention_expired", "Deliveries that expired since the start.", lambda: [({}, keeper.expired)])
+        self.metrics.watch(
+            "renkei_retention_overdue",
+            "Deliveries past their time that are being sent or of unknown outcome: to be settled (R23).",
+            lambda: [({}, keeper.overdue)],
+        )
+        self.checks["retention"] = keeper.check
 
     def watch_door(self, name: str, why_closed: Callable[[], Unavailable | None]) -> None:
         """Ready only while ``why_closed`` says None."""
