@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import os
+import resource
 import signal
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -405,6 +406,7 @@ def _run(main: Callable[[Config, asyncio.Event], Coroutine[Any, Any, None]], con
         _log.info("process-stopped", extra={"pid": os.getpid()})
 
     os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold messages and keys in clear (I5); children inherit it
     try:
         import uvloop
     except ImportError:

@@ -94,6 +94,9 @@ async def look_at_keys(config: Config) -> list[Finding]:
     except GatewayError as error:
         if error.code != "ledger-schema":  # a ledger that was never used needs no key
             return [Finding(name="keys", ok=False, detail=error.safe_detail, remedy=remedy)]
+    if strays := store.strays():
+        detail = f"no longer in use, but still there: {', '.join(strays)} (a destruction was interrupted)"
+        return [Finding(name="keys", ok=False, detail=detail, remedy=f"destroy them: shred -u in {folder}")]
     ages = [f"{kind.value} {(dt.datetime.now().timestamp() - store.since(store.ids(kind)[-1])) / 86_400:.0f} days" for kind in Kind]
     return [Finding(name="keys", ok=True, detail=f"private, and they work; current since: {', '.join(ages)}")]
 

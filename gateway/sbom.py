@@ -96,10 +96,10 @@ def _licence_of(name: str) -> str:
 
 def licence(package: Distribution) -> str:
     """The licence that a package declares: the expression, else its classifiers, else the free field if it is short."""
-    metadata = package.metadata
+    metadata: Any = package.metadata  # a message of the email package, which the stubs do not say
     expression = metadata.get("License-Expression")
     if expression:
-        return expression.strip()
+        return str(expression).strip()
     prefix = "License :: "
     classified = [
         each.rsplit(" :: ", 1)[1] for each in metadata.get_all("Classifier") or [] if each.startswith(prefix) and each.count("::") > 1

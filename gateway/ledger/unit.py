@@ -340,9 +340,7 @@ class Unit:
         if self.admissions is not None:
             self.admissions.close(self)
         if t.data_key.name in self._inserts:
-            barred = [name.removeprefix("key.barred.") for name in self.key_guard if name.startswith("key.barred.")]
-            if barred and any(row["kek_id"].partition("/")[0] in barred for row in self._inserts[t.data_key.name]):
-                raise StaleKey
+            self._refuse_barred(self._inserts[t.data_key.name])
         with pipelined(self.conn):  # one round trip for all of it (R21)
             for table in _TABLES:
                 if table.name in self._inserts:
@@ -355,6 +353,12 @@ class Unit:
         if self.want_payloads:
             for payload_id, sealed, wrapped, kek_id, message_type in sql.rows(self.conn, sql.PAYLOADS, ids=sorted(self.want_payloads)):
                 self._payloads[payload_id] = (sealed, wrapped, kek_id, message_type)
+
+    def _refuse_barred(self, data_keys: Sequence[dict[str, Any]]) -> None:
+        """Nothing is taken that was sealed under a key which is about to be destroyed (:mod:`gateway.ledger.keys`)."""
+        barred = {name.removeprefix("key.barred.") for name in self.key_guard if name.startswith("key.barred.")}
+        if barred and any(row["kek_id"].partition("/")[0] in barred for row in data_keys):
+            raise StaleKey
 
     def _insert(self, table: Table, new: Sequence[dict[str, Any]], *, ignore: bool = False) -> None:
         if new:

@@ -169,13 +169,14 @@ class KeyCustodian:
     # ---- one step ------------------------------------------------------------------------------------------------------------------
 
     async def adopt(self) -> None:
-        """Tell a ledger that has never heard of them which generation of blind indexes counts; go on where a rotation was interrupted."""
-        if (await self._ledger.read(lk.guard)).blind is None:
-            ids, there = self._keys.ids(Kind.BLIND), await self._ledger.read(lk.generations)
+        """Tell a ledger that knows of no key of ours which generation of blind indexes counts; go on where a rotation was interrupted."""
+        known = (await self._ledger.read(lk.guard)).blind
+        ids, there = self._keys.ids(Kind.BLIND), await self._ledger.read(lk.generations)
+        if known is None or (known not in ids and not there):
             current = next((each for each in ids if each in there), ids[-1])
-            values: dict[str, str | None] = {lk.BLIND: current}
+            values: dict[str, str | None] = {lk.BLIND: current, lk.FORMER: None}
             await self._ledger.submit(
-                lk.SetGuard(kind="keys-adopted", actor=ACTOR, values=values, detail={"blind": current}, expected=(lk.BLIND, None))
+                lk.SetGuard(kind="keys-adopted", actor=ACTOR, values=values, detail={"blind": current}, expected=(lk.BLIND, known))
             )
         await self._start_renewal()
 

@@ -43,7 +43,7 @@ class ErasureProof:
 
 
 class Eraser:
-    """Destroys contents. For one event loop; ``files``: of the SQLite ledger, none on PostgreSQL."""
+    """Destroys contents. For one event loop."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

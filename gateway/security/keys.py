@@ -144,6 +144,11 @@ class KeyStore:
                 else:
                     self.get(kind, key_id)
 
+    def strays(self) -> list[str]:
+        """Names of key files that the index does not name: remains of a destruction or a rotation that was interrupted."""
+        named = {self._path(kind, key_id).name for kind in Kind for key_id in self.ids(kind)}
+        return sorted(path.name for path in self.directory.glob("*.key") if path.name not in named)
+
     # ---- wrapping ------------------------------------------------------------------------------------------------------------------
 
     def wrap(self, secret: bytes) -> tuple[str, bytes]:

@@ -154,3 +154,23 @@ def test_a_file_that_is_not_there_is_said_plainly(tmp_path: Path) -> None:
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Config().workers.share = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("keys: {kek: token}\n", "the section token is needed"),
+        ("token: {library: /l.so, label: renkei}\n", "give the PIN by pin_file"),
+        ("token: {library: /l.so, label: renkei, pin_file: pin, pin: '${PIN}'}\n", "give the PIN by pin_file"),
+        ("token: {library: /l.so, label: renkei, pin: in-clear}\n", "a secret does not belong into this file"),
+        ("keys: {kek: usb}\n", "keys.kek"),
+        ("keys: {queue_age_days: 0}\n", "queue_age_days"),
+    ],
+)
+def test_keys_and_token(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, environment={"PIN": "8451"})
+    assert said in caught.value.safe_detail
+    assert "in-clear" not in str(caught.value)

@@ -82,6 +82,10 @@ async def test_keys_that_others_may_touch_are_found(home: Path) -> None:
     assert file.name in wrong(await preflight.look_at_keys(configured(home)))["keys"]
     file.chmod(0o600)
     assert wrong(await preflight.look_at_keys(configured(home))) == {}
+    stray = keys.directory / "kek-20260101-0badcafe.key"
+    stray.touch(mode=0o600)
+    assert stray.name in wrong(await preflight.look_at_keys(configured(home)))["keys"]
+    stray.unlink()
     file.write_text("half a key")
     assert file.name in wrong(await preflight.look_at_keys(configured(home)))["keys"]
     file.unlink()

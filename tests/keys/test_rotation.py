@@ -318,6 +318,14 @@ async def test_a_ledger_whose_keys_are_gone_is_not_served(safe: Safe, tmp_path: 
         await safe.ledger.read(lambda conn: require_keys(conn, fresh))
 
 
+async def test_new_keys_for_a_ledger_that_holds_nothing_are_taken(safe: Safe, tmp_path: Path) -> None:
+    keys = KeyStore(tmp_path / "other").ensure()
+    await safe.ledger.read(lambda conn: require_keys(conn, keys))
+    custodian = KeyCustodian(safe.ledger, keys, Sealer(keys), safe.day_keys, queue_age_s=QUEUE_AGE_S)
+    await custodian.adopt()
+    assert (await safe.submit(1, intake=process(keys, safe.ledger))).receipt
+
+
 @pytest.mark.slow
 async def test_every_key_under_traffic(safe: Safe) -> None:
     """Two processes submit without a pause while every key is rotated twice; all is accepted, opens, and residents stay who they are."""

@@ -47,6 +47,7 @@ class Day:
     found_by_number: list[Any] = field(default_factory=list)
     processes: dict[int, bytes] = field(default_factory=dict)
     """Environment and command line of each."""
+    core_limits: dict[str, str] = field(default_factory=dict)
     pages: dict[int, bytes] = field(default_factory=dict)
     """Metrics by port."""
     identifiers: set[str] = field(default_factory=set)
@@ -93,11 +94,17 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Day]:
         await at_rest(town, register)
         for pid in [*town.supervised().values(), town["renkei"].pid, town["city-cs"].pid]:
             made.processes[pid] = Path(f"/proc/{pid}/environ").read_bytes() + b"\0" + Path(f"/proc/{pid}/cmdline").read_bytes()
+        made.core_limits = {name: core_limit(pid) for name, pid in town.supervised().items()}
         made.pages = {port: await asyncio.to_thread(page, town, port) for port in range(town.ports.metrics, town.ports.metrics + 3)}
         await asyncio.sleep(max(0.0, 11.0 - (time.time() - made.rotated["kek"]["at"])))  # every process has noticed by then
         await until_one_kek(town)
         yield made
         tempfile.tempdir = before
+
+
+def core_limit(pid: int) -> str:
+    [line] = [line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if line.startswith("Max core file size")]
+    return line.split()[4]
 
 
 async def renkei(town: Town, *arguments: str, stdin: str = "", fails: bool = False) -> Any:
@@ -180,6 +187,12 @@ async def test_nothing_that_was_left_names_anybody(day: Day, tmp_path: Path) -> 
     for port, content in day.pages.items():
         assert content
         assert not in_bytes(content, wanted), port
+
+
+@pytest.mark.invariant("I5")
+async def test_no_process_can_leave_its_memory_on_the_disk(day: Day) -> None:
+    assert len(day.core_limits) >= 4
+    assert set(day.core_limits.values()) == {"0"}
 
 
 @pytest.mark.invariant("I5")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from certs.authority import TestAuthority
 from certs.setup import ensure
 from gateway.config import Config, load

@@ -60,7 +60,7 @@ class RawServer:
 
 
 @contextlib.asynccontextmanager
-async def raw_server(script: Script, context: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
+async def raw_server(script: Script, context: ssl.SSLContext | None = None, *, port: int = 0) -> AsyncIterator[RawServer]:
     """A server on the loopback; with ``context`` over TLS, else plain TCP."""
     seen = RawServer()
     tasks: set[asyncio.Task[None]] = set()
@@ -77,7 +77,7 @@ async def raw_server(script: Script, context: ssl.SSLContext | None = None) -> A
             finally:
                 writer.close()
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(accept, "127.0.0.1", port, ssl=context)
     seen.port = server.sockets[0].getsockname()[1]
     try:
         yield seen

@@ -5,8 +5,11 @@ SoftHSM2 reads where its tokens are from the environment when the library is set
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,15 +35,18 @@ def make_token(folder: Path, label: str = LABEL) -> Path:
     return configuration
 
 
+@functools.cache
+def _shared() -> TokenSettings:
+    """One for this process, however many folders of tests ask: the library looks once where its tokens are."""
+    folder = tempfile.TemporaryDirectory(prefix="renkei-softhsm-")
+    atexit.register(folder.cleanup)
+    os.environ["SOFTHSM2_CONF"] = str(make_token(Path(folder.name)))
+    return TokenSettings(library=LIBRARY, label=LABEL, pin=lambda: PIN)
+
+
 @pytest.fixture(scope="session")
-def token_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenSettings]:
-    before = os.environ.get("SOFTHSM2_CONF")
-    os.environ["SOFTHSM2_CONF"] = str(make_token(tmp_path_factory.mktemp("softhsm")))
-    yield TokenSettings(library=LIBRARY, label=LABEL, pin=lambda: PIN)
-    if before is None:
-        del os.environ["SOFTHSM2_CONF"]
-    else:
-        os.environ["SOFTHSM2_CONF"] = before
+def token_settings() -> TokenSettings:
+    return _shared()
 
 
 @pytest.fixture
