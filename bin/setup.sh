@@ -198,10 +198,21 @@ need_token() {
     setup_end
 }
 
+# The program that judges our signatures and encryption in the tests.
+need_xmlsec() {
+    if command -v xmlsec1 >/dev/null 2>&1; then
+        return 0
+    fi
+    setup_begin
+    command -v xmlsec1 >/dev/null 2>&1 || apt_install xmlsec1
+    setup_end
+}
+
 need_tests() {
     need_python dev
     need_broker
     need_database
     need_font
     need_token
+    need_xmlsec
 }

@@ -20,7 +20,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs.errors import CertificateError
@@ -35,12 +35,16 @@ SKEW = dt.timedelta(hours=1)
 
 
 class Profile(enum.Enum):
-    """What a leaf certificate may be used for (its extended key usage)."""
+    """What a leaf certificate may be used for (its key usage and extended key usage)."""
 
     SERVER = "server"
     CLIENT = "client"
     PEER = "peer"
     """Server and client."""
+    SIGNING = "signing"
+    """Signs messages; not for TLS."""
+    ENCRYPTION = "encryption"
+    """Content keys are encrypted for it (RSA, since XML Encryption has no other key transport here); not for TLS."""
 
 
 _USAGES = {
@@ -108,20 +112,24 @@ class TestAuthority:
         *,
         not_before: dt.datetime | None = None,
         not_after: dt.datetime | None = None,
+        rsa_bits: int | None = None,
     ) -> IssuedFiles:
         """Issue a certificate with CN ``name`` and ``name`` as first DNS name; an older one of that name is replaced on disk.
 
-        ``not_before`` and ``not_after`` are for tests of certificates that are out of date.
+        The key is P-256, or RSA of ``rsa_bits`` (encryption: RSA-3072 unless told otherwise). ``not_before`` and ``not_after`` are for
+        tests of certificates that are out of date.
         """
         with self._locked():
             issuing_key, issuing = self._authority("issuing")
             now = dt.datetime.now(dt.UTC)
-            key = ec.generate_private_key(ec.SECP256R1())
+            profile = Profile(profile)
+            bits = rsa_bits or (3072 if profile is Profile.ENCRYPTION else None)
+            key = rsa.generate_private_key(65537, bits) if bits else ec.generate_private_key(ec.SECP256R1())
             alternative: list[x509.GeneralName] = [x509.DNSName(each) for each in dict.fromkeys([name, *dns])]
             alternative += [x509.IPAddress(ipaddress.ip_address(each)) for each in ips]
             if uri is not None:
                 alternative.append(x509.UniformResourceIdentifier(uri))
-            certificate = (
+            builder = (
                 x509.CertificateBuilder()
                 .subject_name(_name(name))
                 .issuer_name(issuing.subject)
@@ -130,13 +138,14 @@ class TestAuthority:
                 .not_valid_before(not_before or now - SKEW)
                 .not_valid_after(not_after or now + LEAF_LIFE)
                 .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-                .add_extension(_key_usage(authority=False), critical=True)
-                .add_extension(x509.ExtendedKeyUsage(_USAGES[Profile(profile)]), critical=False)
+                .add_extension(_key_usage(authority=False, encryption=profile is Profile.ENCRYPTION), critical=True)
                 .add_extension(x509.SubjectAlternativeName(alternative), critical=False)
                 .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
                 .add_extension(_authority_key_identifier(issuing), critical=False)
-                .sign(issuing_key, hashes.SHA256())
             )
+            if profile in _USAGES:
+                builder = builder.add_extension(x509.ExtendedKeyUsage(_USAGES[profile]), critical=False)
+            certificate = builder.sign(issuing_key, hashes.SHA256())
             files, pem = self.files(name), serialization.Encoding.PEM
             write_file(files.key, _key_pem(key), PRIVATE)
             write_file(files.certificate, certificate.public_bytes(pem) + issuing.public_bytes(pem), PUBLIC)
@@ -244,11 +253,11 @@ def _name(common_name: str) -> x509.Name:
     )
 
 
-def _key_usage(*, authority: bool) -> x509.KeyUsage:
+def _key_usage(*, authority: bool, encryption: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=not authority,
+        digital_signature=not authority and not encryption,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=encryption,
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=authority,
@@ -263,5 +272,5 @@ def _authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIden
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _key_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -28,6 +28,10 @@ class Purpose(enum.Enum):
 
     SERVER = "server"
     CLIENT = "client"
+    SIGNING = "signing"
+    """Of messages and receipts."""
+    ENCRYPTION = "encryption"
+    """Of content keys for its owner (RSA key transport)."""
 
 
 _USAGE = {Purpose.SERVER: ExtendedKeyUsageOID.SERVER_AUTH, Purpose.CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH}
@@ -115,16 +119,29 @@ class PathCheck:
 
 
 def check_purpose(certificate: x509.Certificate, purpose: Purpose) -> None:
-    """The extended key usage must be there and name ``purpose``; *any* does not count.
+    """For TLS the extended key usage must be there and name ``purpose``; *any* does not count. For signing and encryption the key usage
+    must name it, and the certificate must not be one for TLS.
 
     :raises PathInvalid: ``wrong-purpose``.
     """
+    extensions = certificate.extensions
     try:
-        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        usages = list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        usages = []
+    if purpose in _USAGE:
+        if not usages:
+            raise PathInvalid("wrong-purpose", "certificate has no extended key usage")
+        if _USAGE[purpose] not in usages:
+            raise PathInvalid("wrong-purpose", f"certificate is not for use as {purpose.value}")
+        return
+    try:
+        key_usage = extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound as error:
-        raise PathInvalid("wrong-purpose", "certificate has no extended key usage") from error
-    if _USAGE[purpose] not in usages:
-        raise PathInvalid("wrong-purpose", f"certificate is not for use as {purpose.value}")
+        raise PathInvalid("wrong-purpose", "certificate has no key usage") from error
+    fit = key_usage.digital_signature if purpose is Purpose.SIGNING else key_usage.key_encipherment
+    if not fit or any(each in usages for each in _USAGE.values()):
+        raise PathInvalid("wrong-purpose", f"certificate is not for {purpose.value}")
 
 
 def check_strength(certificate: x509.Certificate) -> None:

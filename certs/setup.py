@@ -20,6 +20,8 @@ NAMES: dict[str, Profile] = {
     "operator-a": Profile.CLIENT,
     "operator-b": Profile.CLIENT,
     "monitor": Profile.CLIENT,
+    "gateway-signing": Profile.SIGNING,
+    "city-cs-signing": Profile.SIGNING,
 }
 """CN of each certificate (also its first DNS name) and what it may be used for."""
 
@@ -40,10 +42,10 @@ def ensure(directory: Path | str) -> TestAuthority:
             and load_certificates(files.certificate)[0].not_valid_after_utc - now > RENEW_BEFORE
         ):
             continue
-        if profile is Profile.CLIENT:
-            authority.issue(name, profile)
-        else:
+        if profile in (Profile.SERVER, Profile.PEER):
             authority.issue(name, profile, dns=LOOPBACK_DNS, ips=LOOPBACK_IPS)
+        else:
+            authority.issue(name, profile)
     ends = [each.next_update_utc for each in load_crls(authority.crl)]
     if any(end is None or end - now < RENEW_BEFORE / 2 for end in ends):
         authority.renew_crl()

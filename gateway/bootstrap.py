@@ -54,6 +54,7 @@ from gateway.startup import require_sound
 
 if TYPE_CHECKING:
     from gateway.intake.amqp import AmqpDoor
+    from gateway.security.soap.messages import MessageSecurity
 
 _log = logging.getLogger(__name__)
 
@@ -196,6 +197,32 @@ def party_http(config: Config, party: BoundParty) -> PartyHttp:
         raise ConfigurationError(error.code, f"party {party.party}: {error.safe_detail}") from error
 
 
+def party_signatures(config: Config, party: BoundParty) -> MessageSecurity | None:
+    """With what messages to and from one party are signed, if they are.
+
+    :raises ConfigurationError: a key or certificate cannot be used.
+    """
+    wanted = party.config.signatures
+    if wanted is None:
+        return None
+    from gateway.security.soap.messages import open_security
+    from gateway.security.soap.replay import RecentAnswers
+    from gateway.security.soap.verifier import Freshness
+
+    try:
+        return open_security(
+            party.party,
+            own=config.certificate(wanted.certificate),
+            partner=config.certificate(wanted.partner)[0],
+            authority=Authority(config.ca_file, config.crl_file),
+            replays=RecentAnswers(),
+            freshness=Freshness(skew_s=wanted.skew_s, longest_s=wanted.longest_s),
+            lifetime_s=wanted.lifetime_s,
+        )
+    except (CertificateError, ConfigurationError) as error:
+        raise ConfigurationError(error.code, f"party {party.party}: {error.safe_detail}") from error
+
+
 def listener_context(config: Config, name: str | None) -> ssl.SSLContext:
     """For a listener of ours: a client certificate is required."""
     certificate, key = config.certificate(name)
@@ -217,7 +244,7 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
         for party in common.parties.values():
             http = party_http(config, party)
             stack.push_async_callback(http.close)
-            adapter = party.adapter(AdapterHost(settings=party.settings, http=http))
+            adapter = party.adapter(AdapterHost(settings=party.settings, http=http, signatures=party_signatures(config, party)))
             caller = Caller(adapter, seals, common.liveness, calls=party.limits.calls, call_s=party.limits.call_s)
             shape = Shape(calls=party.limits.calls, records_per_call=party.limits.records_per_call, share=config.workers.share)
             runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics))

@@ -1,12 +1,7 @@
-"""``renkei format``: the message formats without the gateway: validate, show, sample, convert, schema, docs.
-
-Needs no configuration and reaches nothing. Errors name code, place and rule, and never a value.
-"""
+"""``renkei format``: what message types look like, and checks and conversions of files; needs neither configuration nor gateway."""
 
 from __future__ import annotations
 
-import io
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,88 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway import cli_text
+from gateway import cli_format_parties, cli_text
 from gateway.cli_options import Json
 from gateway.cli_support import ExitCode, say, show_json, show_table
-from gateway.errors import InputRefused
+from gateway.format_files import Conversion, get_layout, meaning, refused, results
+from gateway.format_files import say_both as _say
 from message_formats.errors import FormatError
 
 if TYPE_CHECKING:
     from message_formats.catalogue import Item
-    from message_formats.layouts import Layout
-    from message_formats.message import Message
-    from message_formats.reading import Limits
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
-
-
-def _say(en: str, ja: str) -> str:
-    return ja if cli_text.language() == "ja" else en
-
 
 _TYPE = _say("Name of a message type; see renkei format show.", "メッセージ種別の名称（renkei format show で一覧）。")
 _LAYOUT = _say(
     "Layout of a CSV or fixed-length file: a packaged one (renkei format layouts) or a YAML file.",
     "CSV・固定長ファイルのレイアウト：同梱のもの（renkei format layouts）又はYAMLファイル。",
 )
+_CODES = _say(
+    "Code mapping of your own (YAML) for the party that the layout names, instead of the packaged one.",
+    "レイアウトが指す相手先のコード変換表（YAML）。同梱のものに代えて使用します。",
+)
 TypeName = Annotated[str | None, typer.Option("--type", help=_TYPE)]
 LayoutName = Annotated[str | None, typer.Option("--layout", help=_LAYOUT)]
-Result = tuple[int, "Message | FormatError"]
-
-
-def _refused(error: FormatError) -> InputRefused:
-    return InputRefused(error.code, f"{error.safe_detail} ({error.place})", place=error.place, rule=error.rule)
-
-
-def _layout(given: str) -> Layout:
-    from message_formats import layouts
-
-    try:
-        if given.endswith((".yaml", ".yml")):
-            return layouts.parse(Path(given).read_bytes())
-        return layouts.get(given)
-    except FormatError as error:
-        raise _refused(error) from error
-    except OSError as error:
-        raise InputRefused("layout", _say("the layout file cannot be read", "レイアウトファイルを読めません")) from error
-
-
-def _results(file: Path, layout: Layout | None, message_type: str | None, limits: Limits) -> Iterator[Result]:
-    """(number, message or error) of every record of a file: JSON Lines, a file with a layout, an XML batch, or one message."""
-    from message_formats import batch, reading, records
-
-    with file.open("rb") as stream:
-        if layout is not None:
-            yield from records.read_messages(stream, layout, limits)
-        elif file.suffix == ".jsonl":
-            yield from _json_lines(stream, message_type, limits)
-        elif b"<Batch" in stream.peek(4096)[:4096]:
-            yield from batch.read(stream, expected=message_type, limits=limits)
-        else:
-            yield 1, _one(stream.read(limits.size_bytes + 1), message_type, reading.read, limits)
-
-
-def _one(data: bytes, message_type: str | None, read: Any, limits: Limits) -> Message | FormatError:
-    try:
-        message: Message = read(data, expected=message_type, limits=limits)
-    except FormatError as error:
-        return error
-    return message
-
-
-def _json_lines(stream: io.BufferedReader, message_type: str | None, limits: Limits) -> Iterator[Result]:
-    from message_formats import reading
-
-    number = 0
-    while line := stream.readline(2 * limits.size_bytes):
-        number += 1
-        try:
-            event = json.loads(line)
-            data, expected = event["data"].encode(), message_type or event.get("type")
-        except (ValueError, KeyError, TypeError, AttributeError):
-            yield number, FormatError("layout", f"line {number}", "cloudevents", "not a CloudEvent with XML text in data")
-            continue
-        yield number, _one(data, expected, reading.read, limits)
+CodesFile = Annotated[Path | None, typer.Option("--codes", help=_CODES, exists=True, dir_okay=False, readable=True)]
+SHOWN = 200
 
 
 @app.command(help=_say("Check files: XML (one message or a batch), CloudEvents JSON Lines, CSV, fixed length.", "ファイルを検査します。"))
@@ -103,35 +41,63 @@ def validate(
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE…")],
     message_type: TypeName = None,
     layout: LayoutName = None,
+    codes: CodesFile = None,
     guard: Annotated[
-        bool, typer.Option("--guard", help=_say("Also look for Individual Numbers in free text.", "自由記述内の個人番号も検査します。"))
+        bool,
+        typer.Option(
+            "--guard",
+            help=_say(
+                "Look for Individual Numbers in the free text of all types, not only where they are forbidden.",
+                "個人番号が禁止の種別に限らず、全種別の自由記述を検査します。",
+            ),
+        ),
     ] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, help=_say("Show at most so many findings (0: all).", "表示する指摘の上限（0は全件）。"))
+    ] = SHOWN,
     as_json: Json = False,
 ) -> int:
-    from message_formats import guard as content_guard
-    from message_formats import reading
-
-    chosen = _layout(layout) if layout is not None else None
-    good, findings = 0, []
+    if message_type is not None:
+        _entry(message_type)
+    chosen = get_layout(layout, codes) if layout is not None else None
+    shown: list[dict[str, Any]] = []
+    good = found = 0
     for file in files:
-        try:
-            for number, result in _results(file, chosen, message_type, reading.DEFAULT):
-                if isinstance(result, FormatError):
-                    findings.append(_finding(file, number, result))
-                    continue
+        for number, error in _checked(file, chosen, message_type, guard):
+            if error is None:
                 good += 1
-                suspected = content_guard.suspicions(result) if guard else ()
-                findings += [_suspicion(file, number, suspicion.place) for suspicion in suspected]
-        except FormatError as error:
-            findings.append(_finding(file, None, error))
+                continue
+            found += 1
+            if limit and found > limit:
+                continue
+            finding = _finding(file, number, error)
+            if as_json:
+                shown.append(finding)
+            else:
+                record = f" #{number}" if number else ""
+                print(f"{file}{record}: {error.code}: {finding['detail']} ({error.place}; {error.rule})")
     if as_json:
-        show_json({"ok": not findings, "valid": good, "findings": findings})
+        show_json({"ok": not found, "valid": good, "found": found, "findings": shown})
     else:
-        for finding in findings:
-            record = f" #{finding['record']}" if finding["record"] else ""
-            print(f"{finding['file']}{record}: {finding['code']}: {finding['detail']} ({finding['place']}; {finding['rule']})")
-        say(_say(f"{good} valid, {len(findings)} findings", f"正常 {good} 件、指摘 {len(findings)} 件"))
-    return int(ExitCode.FINDINGS if findings else ExitCode.OK)
+        say(_say(f"{good} valid, {found} findings", f"正常 {good} 件、指摘 {found} 件"))
+    return int(ExitCode.FINDINGS if found else ExitCode.OK)
+
+
+def _checked(file: Path, layout: Any, message_type: str | None, everywhere: bool) -> Iterator[tuple[int | None, FormatError | None]]:
+    """(number of the record, what is wrong or None) for every record; what the doors would quarantine is a finding too."""
+    from message_formats import guard
+
+    try:
+        for number, result in results(file, layout, message_type):
+            if isinstance(result, FormatError):
+                yield number, result
+                continue
+            suspected = guard.suspicions(result) if everywhere or guard.applies(result.message_type) else ()
+            yield from ((number, guard.refusal(each)) for each in suspected)
+            if not suspected:
+                yield number, None
+    except FormatError as error:
+        yield None, error
 
 
 def _finding(file: Path, record: int | None, error: FormatError) -> dict[str, Any]:
@@ -141,13 +107,8 @@ def _finding(file: Path, record: int | None, error: FormatError) -> dict[str, An
         "code": error.code,
         "place": error.place,
         "rule": error.rule,
-        "detail": error.safe_detail,
+        "detail": meaning(error),
     }
-
-
-def _suspicion(file: Path, record: int, place: str) -> dict[str, Any]:
-    error = FormatError("number-forbidden", place, "content-guard", "free text that passes for an Individual Number: a person must look")
-    return _finding(file, record, error)
 
 
 @app.command(help=_say("Show a message type, or all of them.", "メッセージ種別を表示します。"))
@@ -181,7 +142,7 @@ def _entry(name: str) -> Any:
     try:
         return catalogue.get(name)
     except FormatError as error:
-        raise _refused(error) from error
+        raise refused(error) from error
 
 
 def _facts(entry: Any) -> dict[str, Any]:
@@ -199,6 +160,8 @@ def _facts(entry: Any) -> dict[str, Any]:
         "party_key_item": entry.party_key_item,
         "reply": entry.reply,
         "rules": ", ".join(entry.rules),
+        "flows": ", ".join(entry.flows),
+        "retention": entry.retention_ja if cli_text.language() == "ja" else entry.retention_en,
     }
 
 
@@ -247,8 +210,15 @@ def sample(
         else:
             print(text)
         return int(ExitCode.OK)
+    ja = cli_text.language() == "ja"
     found = [
-        {"what": each.what, "code": each.code, "place": each.place, "rule": each.rule, "xml": each.data.decode("utf-8", "replace")}
+        {
+            "what": each.what_ja if ja and not as_json else each.what,
+            "code": each.code,
+            "place": each.place,
+            "rule": each.rule,
+            "xml": each.data.decode("utf-8", "replace"),
+        }
         for each in invalid_samples.of(name)
     ]
     if as_json:
@@ -288,6 +258,7 @@ def convert(
     target: Annotated[Path, typer.Argument(dir_okay=False)],
     layout: LayoutName = None,
     to_layout: Annotated[str | None, typer.Option("--to-layout", help=_LAYOUT)] = None,
+    codes: CodesFile = None,
     substitute: Annotated[
         bool,
         typer.Option(
@@ -300,70 +271,27 @@ def convert(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    from message_formats import reading
-
-    source_layout = _layout(layout) if layout is not None else None
-    target_layout = _layout(to_layout) if to_layout is not None else None
     changes: list[dict[str, Any]] = []
+    conversion = Conversion(
+        source=source,
+        target=target,
+        layout=get_layout(layout, codes) if layout is not None else None,
+        to_layout=get_layout(to_layout, codes) if to_layout is not None else None,
+        substitute=substitute,
+        changes=changes,
+    )
     try:
-        messages = _good(_results(source, source_layout, None, reading.DEFAULT))
-        count = _write(messages, target, target_layout, substitute, changes)
+        count = conversion.run()
     except FormatError as error:
-        target.unlink(missing_ok=True)
-        raise _refused(error) from error
+        raise refused(error) from error
     if as_json:
         show_json({"ok": True, "records": count, "substituted": changes})
     else:
+        report = sys.stderr if conversion.is_device() else sys.stdout  # the target may be standard output
         for change in changes:
-            print(f"#{change['record']} {change['item']} {change['position']}: {change['candidates']}")
-        say(_say(f"{count} records, {len(changes)} characters substituted", f"{count} 件、代替 {len(changes)} 文字"))
+            print(f"#{change['record']} {change['item']} {change['position']}: {change['candidates']}", file=report)
+        print(_say(f"{count} records, {len(changes)} characters substituted", f"{count} 件、代替 {len(changes)} 文字"), file=report)
     return int(ExitCode.OK)
-
-
-def _good(results: Iterator[Result]) -> Iterator[Message]:
-    for _, result in results:
-        if isinstance(result, FormatError):
-            raise result
-        yield result
-
-
-def _write(messages: Iterator[Message], target: Path, layout: Layout | None, substitute: bool, changes: list[dict[str, Any]]) -> int:
-    from message_formats import batch, records
-
-    with target.open("wb") as out:
-        if layout is not None:
-            items = (
-                _substituted(message, number, layout, changes) if substitute else message.items
-                for number, message in enumerate(messages, 1)
-            )
-            return records.write_records(items, layout, out)
-        out.write(batch.OPEN)
-        count = sum(bool(out.write(b"\n" + message.to_bytes())) for message in messages)
-        out.write(b"\n" + batch.CLOSE)
-        return count
-
-
-def _substituted(message: Message, number: int, layout: Layout, changes: list[dict[str, Any]]) -> dict[str, str | None]:
-    """The items with substitutes for what the layout's encoding does not hold; the counts of 外字 stay those of the original text."""
-    from message_formats import encodings
-    from message_formats.characters import RegisterText
-
-    def holds(text: str) -> bool:
-        return encodings.first_lost(text, layout.encoding.codec) is None
-
-    made: dict[str, str | None] = {}
-    for item, value in message.items.items():
-        if value is None or holds(value):
-            made[item] = value
-            continue
-        result = RegisterText(value).substitute(holds)
-        made[item] = result.text
-        changes += [
-            # Positions and how many candidates there were: the characters themselves are the person's name.
-            {"record": number, "item": item, "position": change.position, "candidates": len(change.candidates)}
-            for change in result.changes
-        ]
-    return made
 
 
 @app.command(
@@ -377,3 +305,19 @@ def docs(folder: Annotated[Path, typer.Argument(file_okay=False)]) -> int:
         (folder / name).write_text(text, encoding="utf-8")
         print(folder / name, file=sys.stderr)
     return int(ExitCode.OK)
+
+
+app.command(
+    name="codes",
+    help=_say(
+        "Show the code tables, or the codes of one and what the parties use.",
+        "コード表、又は一つの表のコードと相手先のコードを表示します。",
+    ),
+)(cli_format_parties.codes)
+app.command(
+    name="wsdl",
+    help=_say(
+        "List the SOAP profiles, or write the WSDL and schemas of one to a folder.",
+        "SOAPプロファイルを一覧、又は一つのWSDL及びスキーマを出力します。",
+    ),
+)(cli_format_parties.wsdl)

@@ -286,6 +286,20 @@ class Retry(Section):
         return self
 
 
+class Signatures(Section):
+    """Signatures on the messages themselves (WS-Security), both ways: beside TLS, and as evidence. Without this section: none."""
+
+    certificate: CertificateName = Field(
+        default="gateway-signing", description="Our signing certificate and key, NAME.pem and NAME.key in certificates.directory."
+    )
+    partner: CertificateName = Field(
+        description="The party's signing certificate, NAME.pem in certificates.directory; two in the file while it changes."
+    )
+    lifetime_s: Annotated[float, Field(ge=10, le=600)] = Field(default=300.0, description="How long a message of ours may be accepted.")
+    longest_s: Annotated[float, Field(ge=10, le=3600)] = Field(default=600.0, description="The longest such time granted to the party.")
+    skew_s: Annotated[float, Field(ge=0, le=300)] = Field(default=60.0, description="How far the clocks may be apart.")
+
+
 class Party(Section):
     """One outside party, by its id in the specification."""
 
@@ -294,6 +308,7 @@ class Party(Section):
     peer: PeerName = Field(description="Name that the party's certificate must bear: one of its alternative names, or CN=common name.")
     certificate: CertificateName | None = Field(default=None, description="Our client certificate for it. Default: certificates.gateway.")
     tls: Literal["1.2", "1.3"] = Field(default="1.3", description="Lowest version of TLS that is spoken with it.")
+    signatures: Signatures | None = Field(default=None, description="Messages are signed and verified; the adapter must support it.")
     paused: bool = Field(default=False, description="Start with deliveries to it paused.")
     settings: dict[str, Any] = Field(default={}, description="Settings of the adapter; checked against its manifest.")
     limits: PartyLimits = PartyLimits()

@@ -11,7 +11,10 @@ import abc
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from gateway.security.soap.messages import MessageSecurity
 
 
 class Remembers(enum.Enum):
@@ -79,6 +82,8 @@ class Manifest:
     settings: tuple[Setting, ...] = ()
     duplicates: DropsDuplicates | None = None
     queries: AnswersQueries | None = None
+    signatures: bool = False
+    """It signs its messages and verifies the party's where the configuration says so (``parties.*.signatures``)."""
     settle_s: float = 1.0
     """How long after a given-up call the party may still carry it out (R9)."""
     limits: Limits = field(default_factory=Limits)
@@ -249,6 +254,8 @@ class AdapterHost:
     settings: Mapping[str, Any]
     """Validated against the manifest's settings, defaults filled in."""
     http: HttpCaller
+    signatures: MessageSecurity | None = None
+    """With what messages are signed and verified; ``None``: with this party they are not signed."""
 
 
 class Adapter(abc.ABC):

@@ -91,6 +91,8 @@ def bind_parties(
             where = config.where("parties", name, "adapter")
             problems.append(f'{where}: "{party.adapter}" is the adapter of the party "{manifest.party}", not of "{name}"')
             continue
+        if party.signatures is not None and not manifest.signatures:
+            problems.append(f'{config.where("parties", name, "signatures")}: the adapter "{party.adapter}" does not sign messages')
         settings, wrong = _settings(config, name, manifest, os.environ if environment is None else environment)
         problems += wrong
         bound[name] = BoundParty(party=name, adapter=adapter, settings=settings, limits=_limits(party, manifest), config=party)

@@ -63,6 +63,7 @@ async def look_at_certificates(config: Config) -> list[Finding]:
             findings.append(Finding(name=label, ok=False, detail=error.safe_detail, remedy=remedy))
             continue
         findings.append(_in_force(label, chain[0].not_valid_before_utc, chain[0].not_valid_after_utc, config.certificates.warn_days))
+    findings += _signing(config)
     findings += _revocation(config)
     return findings
 
@@ -206,6 +207,30 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
 )
 
 
+def _signing(config: Config) -> Iterator[Finding]:
+    """Certificates for signatures on messages: ours with their keys, and those of the parties."""
+    from gateway.security.soap.keys import load_signing_key
+
+    wanted = [party.signatures for party in config.parties.values() if party.signatures is not None]
+    for name in sorted({each.certificate for each in wanted}):
+        certificate, key = config.certificate(name)
+        try:
+            found = load_signing_key(certificate, key).certificate
+        except GatewayError as error:
+            remedy = f"put NAME.pem and NAME.key of a signing certificate into {config.certificates_directory}"
+            yield Finding(name=f"certificate {name}", ok=False, detail=error.safe_detail, remedy=remedy)
+        else:
+            yield _in_force(f"certificate {name}", found.not_valid_before_utc, found.not_valid_after_utc, config.certificates.warn_days)
+    for name in sorted({each.partner for each in wanted}):
+        try:
+            last = load_certificates(config.certificate(name)[0])[0]
+        except CertificateError as error:
+            remedy = f"get the party's signing certificate and put it into {config.certificates_directory}"
+            yield Finding(name=f"certificate {name}", ok=False, detail=error.safe_detail, remedy=remedy)
+        else:
+            yield _in_force(f"certificate {name}", last.not_valid_before_utc, last.not_valid_after_utc, config.certificates.warn_days)
+
+
 def _in_force(label: str, begins: dt.datetime, ends: dt.datetime, warn_days: int) -> Finding:
     now = dt.datetime.now(dt.UTC)
     if begins > now:
@@ -286,6 +311,7 @@ async def _topology(config: Config) -> list[Finding]:
 
 
 async def _party(config: Config, party: BoundParty) -> list[Finding]:
+    from gateway.bootstrap import party_signatures
     from gateway.delivery.transport import Endpoint, PartyHttp
 
     certificate, key = config.certificate(party.config.certificate)
@@ -298,7 +324,7 @@ async def _party(config: Config, party: BoundParty) -> list[Finding]:
     except CertificateError as error:
         return [Finding(name=f"party {party.party}", ok=False, detail=error.safe_detail, remedy="put its certificate in order")]
     try:
-        adapter = party.adapter(AdapterHost(settings=party.settings, http=http))
+        adapter = party.adapter(AdapterHost(settings=party.settings, http=http, signatures=party_signatures(config, party)))
         try:
             found = await adapter.check()
         finally:

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from message_formats.errors import FormatError
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ROOT: Traversable = files("message_formats")
 
@@ -28,8 +30,16 @@ def load_yaml(*parts: str) -> Any:
 
 
 def parse_yaml(data: bytes | str) -> Any:
-    """YAML text; plain values only."""
-    return yaml.load(data, Loader=_LOADER)  # noqa: S506 - a safe loader, the C one where it is there
+    """YAML text; plain values only.
+
+    :raises FormatError: ``layout``, with the line, where it is not YAML.
+    """
+    try:
+        return yaml.load(data, Loader=_LOADER)  # noqa: S506 - a safe loader, the C one where it is there
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that the calendar does not have
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}" if mark is not None else "-"
+        raise FormatError("layout", place, "yaml", "not YAML, or nested too deep") from None
 
 
 def names(folder: str, suffix: str, *below: str) -> tuple[str, ...]:

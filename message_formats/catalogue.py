@@ -133,6 +133,12 @@ def by_tag() -> Mapping[str, str]:
 
 
 @functools.cache
+def flows() -> Mapping[str, tuple[str, str]]:
+    """The flows of the assessment in its order: id → titles in English and Japanese."""
+    return {flow: (titles["en"], titles["ja"]) for flow, titles in _packaged.load_yaml("data", "flows.yaml").items()}
+
+
+@functools.cache
 def _groups() -> Mapping[str, list[dict[str, Any]]]:
     loaded: Mapping[str, list[dict[str, Any]]] = _packaged.load_yaml("data", "groups.yaml")
     return loaded

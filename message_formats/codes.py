@@ -1,4 +1,4 @@
-"""Code tables: packaged data with symbolic names and both languages, replaceable by a city, with a mapping for each party.
+"""Code tables: packaged data with symbolic names and both languages, replaceable by a city.
 
 Unknown codes are refused by the name of their table, never by value.
 """
@@ -27,7 +27,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeTable:
-    """A code table and its mappings (``parties``: party → our code → its code)."""
+    """A code table. What the parties use instead of its codes: :mod:`message_formats.party_codes`."""
 
     name: str
     name_ja: str
@@ -36,7 +36,6 @@ class CodeTable:
     source: str
     codes: Mapping[str, Code]
     symbols: Mapping[str, Code]
-    parties: Mapping[str, Mapping[str, str]]
 
     def __contains__(self, code: object) -> bool:
         return code in self.codes
@@ -54,36 +53,6 @@ class CodeTable:
     def of(self, symbol: str) -> Code:
         """The entry of a symbolic name; a name that is not there is a mistake of the caller (KeyError)."""
         return self.symbols[symbol]
-
-    def to_party(self, party: str, code: str, place: str = "-") -> str:
-        """The party's code for ours; a party without a mapping uses ours.
-
-        :raises FormatError: ``code-unknown`` where the mapping has a gap.
-        """
-        self.get(code, place)
-        mapping = self.parties.get(party)
-        if mapping is None:
-            return code
-        if code not in mapping:
-            raise _unknown(f"{self.name} of {party}", place)
-        return mapping[code]
-
-    def from_party(self, party: str, code: str, place: str = "-") -> str:
-        """Our code for the party's.
-
-        :raises FormatError: ``code-unknown`` where there is none, ``rule-violated`` where several of ours map to it.
-        """
-        mapping = self.parties.get(party)
-        if mapping is None:
-            return self.get(code, place).code
-        ours = [mine for mine, theirs in mapping.items() if theirs == code]
-        if not ours:
-            raise _unknown(f"{self.name} of {party}", place)
-        if len(ours) > 1:
-            raise FormatError(
-                "rule-violated", place, f"code-table:{self.name}", f"several codes of {self.name} map to this code of {party}"
-            )
-        return ours[0]
 
 
 def _unknown(table: str, place: str) -> FormatError:
@@ -107,7 +76,7 @@ def table(name: str) -> CodeTable:
 def parse(data: bytes | str) -> CodeTable:
     """A table in the form of the packaged files.
 
-    :raises FormatError: ``layout`` where columns are missing, a code or symbol appears twice, or a mapping names an unknown code.
+    :raises FormatError: ``layout`` where columns are missing, a code or symbol appears twice, or a code is too wide.
     """
     raw = _packaged.parse_yaml(data)
     try:
@@ -120,7 +89,6 @@ def parse(data: bytes | str) -> CodeTable:
             source=raw["source"],
             codes={entry.code: entry for entry in entries},
             symbols={entry.symbol: entry for entry in entries},
-            parties={party: dict(mapping) for party, mapping in raw.get("parties", {}).items()},
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise FormatError("layout", "-", "code-table", "a code table needs table, name_ja, name_en, width, source and codes") from error
@@ -128,9 +96,6 @@ def parse(data: bytes | str) -> CodeTable:
         raise FormatError("layout", made.name, "code-table", "a code or a symbol appears twice")
     if any(len(code) > made.width for code in made.codes):
         raise FormatError("layout", made.name, "code-table", "a code is wider than the table says")
-    for party, mapping in made.parties.items():
-        if not set(mapping) <= set(made.codes):
-            raise FormatError("layout", made.name, "code-table", f"the mapping for {party} names a code that the table does not have")
     return made
 
 

@@ -8,12 +8,26 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from xml.sax.saxutils import escape
 
-from message_formats import _packaged, catalogue, codes, invalid_samples, samples
+from message_formats import _packaged, catalogue, codes, invalid_samples, party_codes, profiles, samples
 from message_formats.catalogue import Item, MessageType
+from message_formats.errors import CODES
+from message_formats.profiles import Profile
 
 Language = Literal["en", "ja"]
 
 _WORDS: dict[str, tuple[str, str]] = {
+    "join": ("; ", "、"),
+    "operations": ("SOAP operations", "SOAPオペレーション"),
+    "profiles": ("SOAP profiles", "SOAPプロファイル"),
+    "flow": ("Flow", "フロー"),
+    "out": ("gateway → party", "ゲートウェイ→相手"),
+    "in": ("party → gateway", "相手→ゲートウェイ"),
+    "both": ("both ways", "双方向"),
+    "direction": ("Who calls", "呼出方向"),
+    "request": ("Request", "要求"),
+    "records": ("Records", "件数"),
+    "receipt": ("receipt", "受領結果"),
+    "later": ("receipt; later {name}", "受領結果。後で {name}"),
     "title": ("Message catalogue", "メッセージ・カタログ"),
     "intro": (
         "Generated from the packaged catalogue. Lengths, codes, structures and the items marked † are proposed by this project; no"
@@ -44,9 +58,12 @@ _WORDS: dict[str, tuple[str, str]] = {
     "sample": ("Valid sample (fictitious)", "正しいサンプル（架空）"),
     "invalid": ("Refused samples", "拒否されるサンプル"),
     "what": ("What is wrong", "誤り"),
-    "code": ("Error", "エラー"),
+    "error": ("Error", "エラー"),
     "place": ("Place", "位置"),
+    "errors": ("Errors", "エラーコード"),
+    "meaning": ("Meaning", "意味"),
     "tables": ("Code tables", "コード表"),
+    "code": ("Code", "コード"),
     "symbol": ("Symbol", "記号名"),
     "yes": ("yes", "有"),
     "no_number": ("no", "無"),
@@ -134,14 +151,40 @@ class _Page:
                 for entry in catalogue.all_types()
             ),
         )
+        yield _Heading(2, self.word("flows"))
+        flows = catalogue.flows()
+        carried = {flow: [entry.name for entry in catalogue.all_types() if flow in entry.flows] for flow in flows}
+        rows = tuple((flow, titles[self.ja], ", ".join(carried[flow]) or "–") for flow, titles in flows.items())
+        yield _Table((self.word("flow"), self.word("name"), self.word("types")), rows)
         for entry in catalogue.all_types():
             yield from self.type(entry)
+        yield _Heading(2, self.word("profiles"))
+        for name in profiles.names():
+            yield from self.profile(profiles.get(name))
+        yield _Heading(2, self.word("errors"))
+        yield _Table((self.word("error"), self.word("meaning")), tuple((code, said[self.ja]) for code, said in CODES.items()))
         yield _Heading(2, self.word("tables"))
         for name in codes.names():
             yield from self.table(name)
 
     def number(self, entry: MessageType) -> str:
         return self.word("no_number" if entry.individual_number == "no" else entry.individual_number)
+
+    def flow(self, flow: str) -> str:
+        return f"{flow} {catalogue.flows()[flow][self.ja]}"
+
+    def profile(self, profile: Profile) -> Iterator[_Block]:
+        yield _Heading(3, f"{profile.profile}: {profile.name_ja if self.ja else profile.name_en}", f"profile-{profile.profile}")
+        yield f"{profile.party}; {profile.namespace}; message_formats/wsdl/{profile.profile}.wsdl"
+        heads = ("", self.word("name"), self.word("direction"), self.word("request"), self.word("reply"), self.word("records"))
+        rows = []
+        for each in profile.operations:
+            reply = f"#{each.answer}" if each.answer else self.word("later", name=each.later) if each.later else self.word("receipt")
+            name = each.name_ja if self.ja else each.name_en
+            rows.append(
+                (each.name, name, self.word(each.direction), f"#{each.type}", reply, f"1–{each.records}" if each.records > 1 else "1")
+            )
+        yield _Table(heads, tuple(rows))
 
     def type(self, entry: MessageType) -> Iterator[_Block]:
         yield _Heading(2, entry.name, entry.name)
@@ -157,7 +200,8 @@ class _Page:
             (self.word("party_key"), entry.party_key_item or "–"),
             (self.word("reply"), f"#{entry.reply}" if entry.reply else "–"),
             (self.word("retention"), entry.retention_ja if self.ja else entry.retention_en),
-            (self.word("flows"), ", ".join(entry.flows) or "–"),
+            (self.word("flows"), self.word("join").join(self.flow(flow) for flow in entry.flows) or "–"),
+            (self.word("operations"), ", ".join(_operations(entry.name)) or "–"),
             (self.word("source"), entry.source),
         ]
         yield _Table(("", ""), tuple(facts))
@@ -173,8 +217,8 @@ class _Page:
         yield _Heading(3, self.word("sample"))
         yield _Code(_indented(samples.message(entry.name).to_bytes().decode()))
         yield _Heading(3, self.word("invalid"))
-        refused = (self.word("what"), self.word("code"), self.word("place"))
-        yield _Table(refused, tuple((sample.what, sample.code, sample.place) for sample in invalid_samples.of(entry.name)))
+        refused = (self.word("what"), self.word("error"), self.word("place"))
+        yield _Table(refused, tuple((s.what_ja if self.ja else s.what, s.code, s.place) for s in invalid_samples.of(entry.name)))
 
     def items(self, items: tuple[Item, ...], indent: str) -> Iterator[tuple[str, ...]]:
         for item in items:
@@ -192,8 +236,23 @@ class _Page:
         table = codes.table(name)
         yield _Heading(3, f"{table.name}: {table.name_ja if self.ja else table.name_en}", f"code-{name}")
         yield table.source
-        rows = tuple((code.code, code.symbol, code.ja if self.ja else code.en) for code in table.codes.values())
-        yield _Table((self.word("code"), self.word("symbol"), self.word("name")), rows)
+        mapped = [party for party in map(party_codes.get, party_codes.names()) if name in party.out]
+        rows = tuple(
+            (
+                code.code,
+                code.symbol,
+                code.ja if self.ja else code.en,
+                *(party.out[name].get(code.code, "–") for party in mapped),
+            )
+            for code in table.codes.values()
+        )
+        yield _Table((self.word("code"), self.word("symbol"), self.word("name"), *(party.party for party in mapped)), rows)
+
+
+def _operations(name: str) -> list[str]:
+    """Where a type travels by SOAP: ``juki_cs.UpdateIdentityInformation``."""
+    found = [(profile, operation) for profile in map(profiles.get, profiles.names()) for operation in profile.operations]
+    return [f"{profile.profile}.{operation.name}" for profile, operation in found if name in operation.types]
 
 
 def _indented(xml: str) -> str:

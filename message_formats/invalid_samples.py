@@ -17,10 +17,11 @@ from message_formats.catalogue import Item, MessageType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidSample:
-    """A message and the error that it must give (the beginning of ``rule`` is enough)."""
+    """A message and the error that it must give (the beginning of ``rule`` is enough). ``what`` and ``what_ja``: what is wrong with it."""
 
     name: str
     what: str
+    what_ja: str
     data: bytes
     code: str
     place: str
@@ -37,30 +38,45 @@ def _root(name: str) -> etree._Element:
     return writing.element(name, samples.items(name))
 
 
-def _sample(name: str, what: str, root: etree._Element, error: tuple[str, str, str]) -> InvalidSample:
-    return InvalidSample(name=name, what=what, data=etree.tostring(root, encoding="UTF-8"), code=error[0], place=error[1], rule=error[2])
+Said = tuple[str, str]
+"""One sentence in English and Japanese."""
+
+
+def _sample(name: str, said: Said, root: etree._Element, error: tuple[str, str, str]) -> InvalidSample:
+    return _made(name, said, etree.tostring(root, encoding="UTF-8"), error)
+
+
+def _made(name: str, said: Said, data: bytes, error: tuple[str, str, str]) -> InvalidSample:
+    return InvalidSample(name=name, what=said[0], what_ja=said[1], data=data, code=error[0], place=error[1], rule=error[2])
 
 
 def _structural(message_type: MessageType) -> Iterator[InvalidSample]:
     name, top = message_type.name, f"/{message_type.root}"
     root = _root(name)
     root.append(etree.SubElement(root, f"{{{message_type.schema}}}unknown_item"))
-    yield _sample(name, "an item that the type does not have", root, ("item-unexpected", f"{top}/*[{len(root)}]", "xsd:content"))
+    yield _sample(
+        name, ("an item that the type does not have", "種別にない項目"), root, ("item-unexpected", f"{top}/*[{len(root)}]", "xsd:content")
+    )
     required = next((item for item in message_type.items if item.required), None)
     if required is not None:
         root = _root(name)
         for child in root.findall(f"{{{message_type.schema}}}{required.id}"):
             root.remove(child)
-        yield _sample(name, f"{required.id} is missing", root, ("item-missing", f"{top}/{required.id}", "xsd:content"))
+        yield _sample(
+            name,
+            (f"{required.id} is missing", f"必須項目 {required.id}（{required.name_ja}）の欠落"),
+            root,
+            ("item-missing", f"{top}/{required.id}", "xsd:content"),
+        )
     root = _root(name)
     root.set("note", "x")
-    yield _sample(name, "an attribute at the root", root, ("attribute-unexpected", top, "xsd:"))
+    yield _sample(name, ("an attribute at the root", "ルート要素の属性"), root, ("attribute-unexpected", top, "xsd:"))
     root = _root(name)
     root.text = "見本"
-    yield _sample(name, "text between the items", root, ("item-unexpected", top, "xsd:"))
+    yield _sample(name, ("text between the items", "項目の間の文字列"), root, ("item-unexpected", top, "xsd:"))
     other = _root(name)
     data = etree.tostring(other, encoding="UTF-8").replace(message_type.schema.encode(), message_type.schema.encode() + b"0")
-    yield InvalidSample(name=name, what="a version that does not exist", data=data, code="unknown-type", place="/*", rule="catalogue")
+    yield _made(name, ("a version that does not exist", "存在しない版"), data, ("unknown-type", "/*", "catalogue"))
 
 
 _WRONG = {"resident-record-code", "individual-number", "municipality-code", "corporate-number"}
@@ -76,35 +92,35 @@ def _values(message_type: MessageType) -> Iterator[InvalidSample]:
             continue
         seen.add(item.kind)
         place = f"/{message_type.root}/{item.id}"
-        for what, value, code, rule in _wrong_values(item, values[key] or ""):
+        for (en, ja), value, code, rule in _wrong_values(item, values[key] or ""):
             error_place = place if rule.startswith("xsd") else f"/{message_type.root}/{key}"
             yield _sample(
                 message_type.name,
-                f"{item.id}: {what}",
+                (f"{item.id}: {en}", f"{item.id}（{item.name_ja}）：{ja}"),
                 writing.element(message_type.name, {**values, key: value}),
                 (code, error_place, rule),
             )
 
 
-def _wrong_values(item: Item, good: str) -> Iterator[tuple[str, str, str, str]]:
+def _wrong_values(item: Item, good: str) -> Iterator[tuple[Said, str, str, str]]:
     if item.kind in _WRONG:
         place = 0 if item.kind == "corporate-number" else len(good) - 1
         wrong = str((int(good[place]) + 1) % 10 or 1)
-        yield "a wrong check digit", good[:place] + wrong + good[place + 1 :], "check-digit", f"check-digit:{item.kind}"
+        yield ("a wrong check digit", "検査数字の誤り"), good[:place] + wrong + good[place + 1 :], "check-digit", f"check-digit:{item.kind}"
     if item.kind == "code":
-        yield "a code that is not in the table", "zz", "code-unknown", f"code-table:{item.parameter}"
+        yield ("a code that is not in the table", "コード表にない値"), "zz", "code-unknown", f"code-table:{item.parameter}"
     if item.kind in ("date", "timestamp"):
-        yield "a day that no calendar has", good[:4] + "0231" + good[8:], "date-invalid", "date-calendar"
+        yield ("a day that no calendar has", "暦にない日"), good[:4] + "0231" + good[8:], "date-invalid", "date-calendar"
     if item.kind == "unknown-date":
-        yield "unknown, and its wording is missing", "19800200", "date-text", "date-unknown"
+        yield ("unknown, and its wording is missing", "不詳で、不詳表記がない"), "19800200", "date-text", "date-unknown"
     if item.kind in ("text", "prose", "kana"):
-        yield "longer than allowed", "あ" * (int(item.parameter) + 1), "value-length", "xsd:cvc-maxlength"
+        yield ("longer than allowed", "桁あふれ"), "あ" * (int(item.parameter) + 1), "value-length", "xsd:cvc-maxlength"
     if item.kind == "token":
-        yield "with a space", "A B", "value-pattern", "xsd:cvc-pattern"
+        yield ("with a space", "空白を含む"), "A B", "value-pattern", "xsd:cvc-pattern"
     if item.kind in ("flag", "integer", "digits", "postal-code", "atena-number", "integrated-atena-number", "residence-card-number"):
-        yield "not of its form", "x" * len(good), "value-pattern", "xsd:cvc-pattern"
+        yield ("not of its form", "形式の誤り"), "x" * len(good), "value-pattern", "xsd:cvc-pattern"
     if item.kind in ("certificate-serial", "linkage-code", "processing-number", "card-identifier"):
-        yield "not of its form", "０", "value-pattern", "xsd:cvc-pattern"
+        yield ("not of its form", "形式の誤り"), "０", "value-pattern", "xsd:cvc-pattern"
 
 
 _Changed = tuple[str, str, dict[str, str | None], str, str]
@@ -173,4 +189,9 @@ def _rules(message_type: MessageType) -> Iterator[InvalidSample]:
                     items = {known: kept for known, kept in items.items() if not known.startswith(key)}
                 else:
                     items[key] = value
-            yield _sample(name, f"breaks {rule_id}", writing.element(name, items), (code, f"/{message_type.root}/{place}", rule_id))
+            yield _sample(
+                name,
+                (f"breaks {rule_id}", f"規則 {rule_id} に反する"),
+                writing.element(name, items),
+                (code, f"/{message_type.root}/{place}", rule_id),
+            )

@@ -8,13 +8,14 @@ and writes files by it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from message_formats import _packaged, catalogue, codes, encodings
+from message_formats import _packaged, catalogue, encodings, party_codes
 from message_formats.catalogue import Item, MessageType
 from message_formats.errors import FormatError
+from message_formats.party_codes import PartyCodes
 
 Unit = Literal["characters", "utf16-units", "bytes"]
 _UNITS = ("characters", "utf16-units", "bytes")
@@ -27,8 +28,7 @@ class Field:
     :ivar item: the item (``birth_date``), the wording of an unknown date (``birth_date@text``), or empty for a filler.
     :ivar length: for fixed-length layouts, in ``unit``.
     :ivar pad: what fills the rest; on the right, or on the left where ``align`` is ``right``.
-    :ivar party: translate codes by this party's mapping of the item's code table.
-    :ivar table: that code table.
+    :ivar party: whose codes it holds, and ``table``: of which code table; where the layout uses the codes of a party.
     """
 
     item: str
@@ -36,8 +36,8 @@ class Field:
     unit: Unit = "characters"
     align: Literal["left", "right"] = "left"
     pad: str = " "
-    party: str | None = None
-    table: str | None = None
+    party: PartyCodes | None = None
+    table: str = ""
     header: str = ""
     note: str = ""
 
@@ -58,6 +58,7 @@ class Layout:
     :ivar form: ``csv`` or ``fixed``.
     :ivar separator: what ends a record: ``\\r\\n``, ``\\n``, or nothing (fixed-length in bytes only).
     :ivar header: whether the first line of a CSV file names the fields.
+    :ivar party: whose codes the file holds, instead of ours.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Layout:
     repeat: Repeat | None = None
     delimiter: str = ","
     header: bool = False
+    party: PartyCodes | None = None
     note: str = ""
 
     @property
@@ -98,30 +100,33 @@ def get(name: str) -> Layout:
     return parse(_packaged.read_bytes("data", "layouts", f"{name}.yaml"))
 
 
-def parse(data: bytes | str) -> Layout:
+def parse(data: bytes | str, mappings: Iterable[PartyCodes] = ()) -> Layout:
     """A layout in the form of the packaged files.
 
+    :param mappings: code mappings of one's own, used before the packaged ones for the party that the layout names.
     :raises FormatError: ``layout``, saying what is wrong with it; ``encoding`` and ``unknown-type`` where it names what is not there.
     """
     raw = _packaged.parse_yaml(data)
     if not isinstance(raw, dict):
         raise _wrong("-", "a layout is a mapping")
-    unknown = set(raw) - {"layout", "type", "form", "encoding", "separator", "delimiter", "header", "fields", "repeat", "note"}
+    unknown = set(raw) - {"layout", "type", "form", "encoding", "separator", "delimiter", "header", "fields", "repeat", "party", "note"}
     if unknown:
         raise _wrong("-", "a key that layouts do not have")
     try:
         message_type = catalogue.get(raw["type"])
-        form = raw["form"]
+        form, party = raw["form"], _party(raw.get("party"), mappings)
+        coded = _Coded(party, message_type)
         layout = Layout(
             name=raw["layout"],
             message_type=message_type,
             form=form,
             encoding=encodings.get(raw["encoding"]),
             separator={"crlf": "\r\n", "lf": "\n", "none": ""}[raw.get("separator", "crlf")],
-            fields=tuple(_field(field, form) for field in raw["fields"]),
-            repeat=_repeat(raw.get("repeat"), form),
+            fields=tuple(_field(field, form, coded) for field in raw["fields"]),
+            repeat=_repeat(raw.get("repeat"), form, coded),
             delimiter=raw.get("delimiter", ","),
             header=bool(raw.get("header", False)),
+            party=party,
             note=raw.get("note", ""),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -130,28 +135,50 @@ def parse(data: bytes | str) -> Layout:
     return layout
 
 
-def _field(raw: dict[str, Any], form: str) -> Field:
-    unknown = set(raw) - {"item", "length", "unit", "align", "pad", "party", "table", "header", "note"}
+def _party(name: str | None, mappings: Iterable[PartyCodes]) -> PartyCodes | None:
+    if name is None:
+        return None
+    own = next((mapping for mapping in mappings if mapping.party == name), None)
+    if own is None and name not in party_codes.names():
+        raise _wrong("-", "there is no code mapping for the party that the layout names")
+    return own or party_codes.get(name)
+
+
+class _Coded:
+    """Which items of a type a party's mapping translates."""
+
+    def __init__(self, party: PartyCodes | None, message_type: MessageType) -> None:
+        self.party = party
+        self.tables: dict[str, str] = {}
+        if party is not None:
+            known = {path: item.parameter for path, item in _known(message_type.items) if item.kind == "code"}
+            self.tables = {path: table for path, table in known.items() if table in party.out}
+
+
+def _field(raw: dict[str, Any], form: str, coded: _Coded, prefix: str = "") -> Field:
+    unknown = set(raw) - {"item", "length", "unit", "align", "pad", "header", "note"}
     if unknown:
         raise _wrong("-", "a key that fields do not have")
     item = raw.get("item") or ""
+    table = coded.tables.get(prefix + item, "")
     return Field(
         item=item,
         length=int(raw["length"]) if form == "fixed" else 0,
         unit=raw.get("unit", "characters"),
         align=raw.get("align", "left"),
         pad=raw.get("pad", " "),
-        party=raw.get("party"),
-        table=raw.get("table"),
+        party=coded.party if table else None,
+        table=table,
         header=raw.get("header") or item,
         note=raw.get("note", ""),
     )
 
 
-def _repeat(raw: dict[str, Any] | None, form: str) -> Repeat | None:
+def _repeat(raw: dict[str, Any] | None, form: str, coded: _Coded) -> Repeat | None:
     if raw is None:
         return None
-    return Repeat(group=raw["group"], count=raw["count"], fields=tuple(_field(field, form) for field in raw["fields"]))
+    fields = tuple(_field(field, form, coded, f"{raw['group']}/") for field in raw["fields"])
+    return Repeat(group=raw["group"], count=raw["count"], fields=fields)
 
 
 def _check(layout: Layout) -> None:
@@ -178,8 +205,6 @@ def _check_field(field: Field, known: dict[str, Item], prefix: str) -> None:
         raise _wrong("-", "a field names an item that the type does not have")
     if field.unit not in _UNITS or field.align not in ("left", "right") or len(field.pad) != 1:
         raise _wrong(place, "unit, align or pad is none of those allowed")
-    if field.party is not None and (field.table is None or field.table not in codes.names()):
-        raise _wrong(place, "a field that maps codes for a party names its code table")
 
 
 def _all_fields(layout: Layout) -> Iterator[tuple[str, Field]]:

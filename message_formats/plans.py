@@ -19,18 +19,20 @@ from message_formats.violations import place_of
 Check = Callable[[str, str], None]
 """A check of one value at one place; raises FormatError."""
 
-IDENTIFYING = frozenset(
-    {
-        "resident-record-code",
-        "individual-number",
-        "atena-number",
-        "residence-card-number",
-        "integrated-atena-number",
-        "certificate-serial",
-        "card-identifier",
-    }
-)
-"""Kinds of identifiers that name a person to the gateway. A processing number or linkage code does so only as the key of its type."""
+IDENTIFYING = {
+    # the four of the design: what a resident is known by in the register and at its neighbours
+    "resident-record-code": "Juki-net: updates, notices, move-in and move-out, destination information",
+    "individual-number": "messages that carry it, and code acquisition, which carries nothing else (F6-1)",
+    "atena-number": "the in-house links, which know no resident record code",
+    "residence-card-number": "the Immigration Bureau, which may know neither of them (F1-6, FS7-2)",
+    # and what is the only name of a person in some type: without it those messages would have no order (R1) and no disclosure (開示請求)
+    "integrated-atena-number": "the intermediate server: a person's number before the replica (FS6-4)",
+    "certificate-serial": "applications and certificates at kiosks, tied to the atena number by the linkage feed (FS10-2, FS1-7)",
+    "card-identifier": "Resident Register Cards at kiosks, and card updates (F5-1, F2-8)",
+}
+"""Kinds of identifiers that name a person to the gateway, and where nothing else would: each becomes a blind index. A processing number
+or linkage code does so only as the key of its type, since each is used once, or by one body; domicile and head of a family register only
+where a type names nobody otherwise. Names, addresses and birth dates never: they are not identifiers, and people share them."""
 
 FAMILY_REGISTER = "family-register"
 """Kind of the compound key 本籍・筆頭者: domicile and head, joined by U+001F."""

@@ -6,12 +6,13 @@ and field, and the records after it are read on.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import BinaryIO, cast
 
-from message_formats import codes, encodings, reading, writing
+from message_formats import encodings, reading, writing
 from message_formats.characters import utf16_units
 from message_formats.errors import FormatError
 from message_formats.layouts import Field, Layout
@@ -24,8 +25,9 @@ LINE_LIMIT = 1 << 20
 
 def read_messages(
     stream: BinaryIO, layout: Layout, limits: reading.Limits = reading.DEFAULT
-) -> Iterator[tuple[int, Message | FormatError]]:
-    """(number from 1, typed message or the reason why it is refused) for every record of a file.
+) -> Generator[tuple[int, Message | FormatError], None, None]:
+    """(number from 1, typed message or the reason why it is refused) for every record of a file. Who stops in between closes it before the
+    stream.
 
     :raises FormatError: where the file as a whole cannot be read on (encoding, quotes that do not close).
     """
@@ -71,9 +73,10 @@ def _lines(stream: BinaryIO, layout: Layout) -> Iterator[str]:
         detail = f"bytes that are not {layout.encoding.name}"
         raise FormatError("encoding", f"after line {number}", "encoding", detail) from None
     finally:
-        text.detach()  # the stream is the caller's to close
-        if buffered is not stream:
-            buffered.detach()
+        with contextlib.suppress(ValueError):  # a reader that was given up after its stream was closed
+            text.detach()  # the stream is the caller's to close
+            if buffered is not stream:
+                buffered.detach()
 
 
 def _read_csv(stream: BinaryIO, layout: Layout) -> Iterator[tuple[int, Items | FormatError]]:
@@ -123,8 +126,8 @@ def _count(value: str | None, number: int, item: str) -> int:
 def _take(items: Items, prefix: str, field: Field, value: str, number: int) -> None:
     if not field.item or value == "":
         return
-    if field.party is not None and field.table is not None:
-        value = codes.table(field.table).from_party(field.party, value, f"record {number} field {prefix}{field.item}")
+    if field.party is not None:
+        value = field.party.from_party(field.table, value, f"record {number} field {prefix}{field.item}")
     items[prefix + field.item] = value
 
 
@@ -251,7 +254,7 @@ def write_records(records: Iterable[Mapping[str, str | None]], layout: Layout, s
     for number, items in enumerate(records, 1):
         pieces = _pieces({key: value for key, value in items.items() if value is not None}, layout, number)
         if layout.form == "csv":
-            stream.write(_csv_line([value for _, value in pieces], layout, number))
+            stream.write(_csv_line([value for _, value in pieces], layout, number, (field for field, _ in pieces)))
         else:
             stream.write(
                 b"".join(_padded(field, value, layout, number) for field, value in pieces) + _encoded(layout.separator, layout, number)
@@ -281,8 +284,8 @@ def _pieces(values: dict[str, str], layout: Layout, number: int) -> list[tuple[F
 
 def _give(values: dict[str, str], prefix: str, field: Field, number: int) -> str:
     value = values.pop(prefix + field.item, "") if field.item else ""
-    if value and field.party is not None and field.table is not None:
-        return codes.table(field.table).to_party(field.party, value, f"record {number} field {prefix}{field.item}")
+    if value and field.party is not None:
+        return field.party.to_party(field.table, value, f"record {number} field {prefix}{field.item}")
     return value
 
 
@@ -302,7 +305,12 @@ def _padded(field: Field, value: str, layout: Layout, number: int) -> bytes:
     return _encoded(text, layout, number, field.header)
 
 
-def _csv_line(row: list[str], layout: Layout, number: int) -> bytes:
+def _csv_line(row: list[str], layout: Layout, number: int, fields: Iterable[Field] = ()) -> bytes:
     out = io.StringIO()
     csv.writer(out, delimiter=layout.delimiter, lineterminator=layout.separator or "\r\n").writerow(row)
-    return _encoded(out.getvalue(), layout, number)
+    try:
+        return _encoded(out.getvalue(), layout, number)
+    except FormatError:
+        for field, value in zip(fields, row, strict=False):
+            _encoded(value, layout, number, field.header)  # says which field it is
+        raise

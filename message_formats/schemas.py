@@ -62,8 +62,10 @@ def validator(name: str) -> Callable[[etree._Element], None]:
     return check
 
 
-def profile_validator(profile: str = "juki_cs") -> Callable[[etree._Element], None]:
-    """A check of request and response bodies against the envelope schema of a SOAP profile."""
+def profile_validator(profile: str) -> Callable[[etree._Element], None]:
+    """A check of request and response bodies against the envelope schema of a SOAP profile; KeyError if there is none of that name."""
+    if not _packaged.path("wsdl", f"{profile}.xsd").is_file():
+        raise KeyError(profile)
 
     def check(element: etree._Element) -> None:
         schema = _cached("wsdl", f"{profile}.xsd")
@@ -73,6 +75,6 @@ def profile_validator(profile: str = "juki_cs") -> Callable[[etree._Element], No
     return check
 
 
-def wsdl_path(profile: str = "juki_cs") -> str:
+def wsdl_path(profile: str) -> str:
     """Where the packaged WSDL lies, for tools that want a file name; it imports its schemas by relative path."""
     return str(_packaged.path("wsdl", f"{profile}.wsdl"))

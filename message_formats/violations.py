@@ -20,6 +20,8 @@ _CONTENT = "xsd:content"
 
 _STEP = re.compile(r"/(?:(?P<any>\*)|(?P<name>[^/\[]+))(?:\[(?P<place>[0-9]+)\])?")
 
+_NAMED = re.compile(r'<xs:(?:element|attribute) name="([A-Za-z0-9_]+)"')
+
 _FACETS: dict[str, tuple[str, str]] = {
     "SCHEMAV_CVC_PATTERN_VALID": ("value-pattern", "the value does not have the form of its type"),
     "SCHEMAV_CVC_MAXLENGTH_VALID": ("value-length", "the value is longer than allowed"),
@@ -46,12 +48,12 @@ _FACETS: dict[str, tuple[str, str]] = {
 @functools.cache
 def known_names() -> frozenset[str]:
     """Names of elements and attributes that may be repeated in an error, because they are ours."""
-    names: set[str] = {"text", "deliveryId", "duplicate", "code", "UpdateIdentityInformationRequest", "UpdateIdentityInformationResponse"}
-    names |= {"Record", "Result", "Fault"}
+    names: set[str] = {"text"}
     for name in catalogue.names():
         names.add(catalogue.root_name(name))
-    for file in _packaged.names("xsd", ".xsd"):
-        names |= set(re.findall(r'<xs:element name="([A-Za-z0-9_]+)"', _packaged.read_bytes("xsd", f"{file}.xsd").decode()))
+    for folder in ("xsd", "wsdl"):
+        for file in _packaged.names(folder, ".xsd"):
+            names |= set(_NAMED.findall(_packaged.read_bytes(folder, f"{file}.xsd").decode()))
     return frozenset(names)
 
 

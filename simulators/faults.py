@@ -74,6 +74,13 @@ KINDS = _table(
     Kind(name="half-open", level="call", meaning="the peer vanished: no answer, no end, until cleared", takes_effect=False),
     Kind(name="oversize", level="call", meaning="an answer blown up to `size_bytes`", parameters=("size_bytes",), takes_effect=True),
     Kind(name="reordered", level="call", meaning="the results come in another order"),
+    Kind(
+        name="signature",
+        level="call",
+        meaning="the answer is right and its signature is not, see `variant`",
+        parameters=("variant",),
+        takes_effect=True,
+    ),
     Kind(name="down", level="listener", meaning="the listener is closed and all connections are cut"),
     Kind(name="wrong-certificate", level="listener", meaning="new connections see the certificate of somebody else"),
     Kind(name="silent", level="listener", meaning="connections are taken and never answered, not even the handshake"),
@@ -81,6 +88,9 @@ KINDS = _table(
 
 GARBAGE = ("not-xml", "empty", "truncated", "other-schema", "wrong-relates-to", "other-delivery", "missing-result")
 """Variants of ``garbage``. The last four are made by the party, which knows its protocol."""
+
+SIGNATURES = ("unsigned", "wrong-signer", "broken-digest", "replayed", "expired")
+"""Variants of ``signature``, for parties whose messages are signed."""
 
 
 class FaultSpec(BaseModel):
@@ -120,8 +130,9 @@ class FaultSpec(BaseModel):
             raise ValueError(f"{self.kind} has no parameter takes_effect")
         if self.kind == "refuse" and not self.code:
             raise ValueError("refuse needs a code")
-        if self.variant not in GARBAGE:
-            raise ValueError(f"unknown variant; known: {', '.join(GARBAGE)}")
+        variants = SIGNATURES if self.kind == "signature" else GARBAGE
+        if self.variant not in variants:
+            raise ValueError(f"unknown variant; known: {', '.join(variants)}")
         if kind.level == "listener" and self.model_fields_set - {"kind", "for_s"}:
             raise ValueError(f"{self.kind} takes for_s only")
         return self

@@ -13,6 +13,7 @@ from lxml import etree
 from adapters.juki_cs import outcomes
 from adapters.soap.answer import BadAnswer, SoapFault, read_answer
 from adapters.soap.operation import load_operation
+from adapters.soap.signed_template import SignedRecord, compile_signed_records
 from adapters.soap.template import compile_records
 from gateway.contract import (
     Adapter,
@@ -32,6 +33,8 @@ from gateway.contract import (
     Setting,
     Unknown,
 )
+from gateway.security.soap.errors import MessageRefused
+from gateway.security.soap.signing import canonical
 from message_formats import reading, schemas
 from message_formats.errors import FormatError
 
@@ -61,6 +64,7 @@ class JukiCsAdapter(Adapter):
         ),
         # 依頼管理番号; a refused record is not remembered, and a repetition gets the first answer again
         duplicates=DropsDuplicates(key="request_control_number", remembers=Remembers.EFFECTS, memory_s=30 * 86400.0),
+        signatures=True,
         settle_s=30.0,
         limits=Limits(calls=16, records_per_call=100, call_s=30.0),
     )
@@ -69,30 +73,30 @@ class JukiCsAdapter(Adapter):
         super().__init__(host)
         operation = load_operation(schemas.wsdl_path("juki_cs"), "UpdateIdentityInformation", prefixes={"j": outcomes.PROFILE})
         self._actions, self._answer_tag, self._headers = operation.answer_actions, operation.answer_tag, operation.http_headers
-        self._template = compile_records(
-            operation, to=host.settings["address"], record="Record", identifier="deliveryId", element="IdentityInformationUpdate"
-        )
+        shape = {"to": host.settings["address"], "record": "Record", "identifier": "deliveryId", "element": "IdentityInformationUpdate"}
+        self._template, self._signed_template = compile_records(operation, **shape), compile_signed_records(operation, **shape)
         self._validate = schemas.validator(UPDATE)
 
     async def check(self) -> Sequence[Finding]:
-        """A connection with both certificates accepted; no request is sent."""
+        """A connection with both certificates accepted, and the keys for signatures; no request is sent."""
+        signatures = self.host.signatures.check() if self.host.signatures is not None else []
         try:
             await self.host.http.probe()
         except CallNotSent as error:
             remedy = "see that the city CS runs, that url and peer are right, and that each side trusts the other's certificate"
-            return [Finding(name="city-cs", ok=False, detail=error.code, remedy=remedy)]
-        return [Finding(name="city-cs", ok=True, detail="reachable, certificates accepted")]
+            return [Finding(name="city-cs", ok=False, detail=error.code, remedy=remedy), *signatures]
+        return [Finding(name="city-cs", ok=True, detail="reachable, certificates accepted"), *signatures]
 
     async def deliver(self, envelopes: Sequence[Envelope]) -> Sequence[Outcome]:
         """One call with all records that are valid; see :meth:`gateway.contract.Adapter.deliver`."""
         found: list[Outcome | None] = [None] * len(envelopes)
-        records: list[tuple[str, bytes]] = []
+        records: list[SignedRecord] = []
         sent: list[int] = []
         for place, envelope in enumerate(envelopes):
             if place and place % RECORDS_AT_ONCE == 0:
                 await asyncio.sleep(0)
             try:
-                records.append((envelope.delivery_id, self._element(envelope)))
+                records.append(self._record(envelope))
                 sent.append(place)
             except FormatError as error:
                 found[place] = Rejected(code=f"not-sent-{error.code}", fields=_fields(error))
@@ -102,34 +106,48 @@ class JukiCsAdapter(Adapter):
                 found[place] = outcome
         return [each if each is not None else Unknown(code="not-decided") for each in found]
 
-    async def _call(self, records: Sequence[tuple[str, bytes]], envelopes: Sequence[Envelope]) -> Sequence[Outcome]:
+    async def _call(self, records: Sequence[SignedRecord], envelopes: Sequence[Envelope]) -> Sequence[Outcome]:
         message_id = f"urn:uuid:{uuid.uuid4()}"
-        body = self._template.build(message_id, records)
+        if self.host.signatures is not None:
+            body = self._signed_template.build(message_id, records, self.host.signatures)
+        else:
+            body = self._template.build(message_id, ((each.identifier, each.element) for each in records))
         try:
             answer = await self.host.http.post(PATH, body, self._headers)
         except CallNotSent as error:
             return [PartyDown(code=error.code)] * len(envelopes)
         except CallUnanswered as error:
             return [Unknown(code=error.code)] * len(envelopes)
-        return self._read(answer, message_id, envelopes)
+        return await self._read(answer, message_id, envelopes)
 
-    def _read(self, answer: HttpAnswer, message_id: str, envelopes: Sequence[Envelope]) -> Sequence[Outcome]:
+    async def _read(self, answer: HttpAnswer, message_id: str, envelopes: Sequence[Envelope]) -> Sequence[Outcome]:
         decided = outcomes.of_status(answer.status, answer.headers, datetime.now(UTC))
         if decided is None:
             try:
-                content = read_answer(answer.body, relates_to=message_id, actions=self._actions)
+                content = read_answer(await self._proven(answer), relates_to=message_id, actions=self._actions)
             except BadAnswer as error:
                 decided = Unknown(code=error.code if answer.status == 200 else f"http-{answer.status}")
+            except MessageRefused as error:
+                decided = Unknown(code=f"answer-{error.code}")
             else:
                 if isinstance(content, SoapFault):
                     decided = outcomes.of_fault(content)
                 elif answer.status != 200 or content.tag != self._answer_tag:
                     decided = Unknown(code="answer-other-element")
                 else:
-                    return outcomes.of_results(content, envelopes, answer.body)
+                    return outcomes.of_results(content, envelopes, answer.body, signed=self.host.signatures is not None)
         return [decided] * len(envelopes)
 
-    def _element(self, envelope: Envelope) -> bytes:
+    async def _proven(self, answer: HttpAnswer) -> bytes | etree._Element:
+        """What of the answer may be believed: where messages are signed, only what was.
+
+        :raises MessageRefused: the signature does not prove that it is the party's, whole and fresh.
+        """
+        if self.host.signatures is None:
+            return answer.body
+        return (await self.host.signatures.verify(answer.body)).envelope
+
+    def _record(self, envelope: Envelope) -> SignedRecord:
         """The record's element as bytes that may stand inside an envelope: the very bytes that came, unless they have a declaration.
 
         :raises FormatError: it is not a valid record, or not that of this delivery; it must not be sent.
@@ -140,7 +158,10 @@ class JukiCsAdapter(Adapter):
             place = "/IdentityInformationUpdate/request_control_number"
             raise FormatError("party-key-differs", place, "R4", "the record bears another key than its delivery")
         element = envelope.content.strip()
-        return element if element.startswith(b"<Id") else etree.tostring(root, encoding="UTF-8", xml_declaration=False)
+        if not element.startswith(b"<Id"):
+            element = etree.tostring(root, encoding="UTF-8", xml_declaration=False)
+        form = canonical(root) if self.host.signatures is not None else b""
+        return SignedRecord(identifier=envelope.delivery_id, element=element, canonical=form)
 
 
 def _fields(error: FormatError) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Whatever is not in the table is unknown. Nothing here takes a silence, a contrad
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,6 +19,7 @@ from message_formats.errors import FormatError
 
 PROFILE = "urn:renkei:profile:juki-cs:1"
 RESULT = "urn:renkei:format:identity-update-result:1"
+EVIDENCE = "urn:renkei:evidence:1"
 LONGEST_PAUSE_S = 3600.0
 TWICE = "xsd:cvc-idc"
 """How a delivery id that appears twice shows in the schema check; it concerns those records only."""
@@ -73,8 +75,12 @@ def of_fault(fault: SoapFault) -> Outcome:
     return Unknown(code=f"fault-{code}")
 
 
-def of_results(response: etree._Element, envelopes: Sequence[Envelope], body: bytes) -> list[Outcome]:
-    """One outcome for each of ``envelopes``, in order. A record whose result is missing, doubled or not its own is unknown."""
+def of_results(response: etree._Element, envelopes: Sequence[Envelope], body: bytes, *, signed: bool) -> list[Outcome]:
+    """One outcome for each of ``envelopes``, in order. A record whose result is missing, doubled or not its own is unknown.
+
+    The evidence of a call with one record is the answer as it came. With several it is the result of the record; if the answer is signed,
+    the first record keeps the answer as it came, since nothing less proves anything, and the others name its delivery and the digest.
+    """
     try:
         _validate(response)
     except FormatError as error:
@@ -86,21 +92,34 @@ def of_results(response: etree._Element, envelopes: Sequence[Envelope], body: by
     strangers = results.keys() - {each.delivery_id for each in envelopes}
     missing = "answer-other-delivery" if strangers else "answer-result-missing"
     outcomes: list[Outcome] = []
+    keeper: str | None = None
+    digest = hashlib.sha256(body).hexdigest() if signed and len(envelopes) > 1 else ""
     for envelope in envelopes:
         mine = results.get(envelope.delivery_id, [])
-        if len(mine) == 1:
-            outcomes.append(_of_result(mine[0], envelope, body if len(envelopes) == 1 else None))
-        else:
+        if len(mine) != 1:
             outcomes.append(Unknown(code="answer-result-twice" if mine else missing))
+            continue
+        whole = len(envelopes) == 1 or (signed and keeper is None)
+        outcome = _of_result(mine[0], envelope, body if whole else _part(mine[0], keeper, digest))
+        if whole and not isinstance(outcome, Unknown):
+            keeper = envelope.delivery_id
+        outcomes.append(outcome)
     return outcomes
 
 
-def _of_result(result: etree._Element, envelope: Envelope, body: bytes | None) -> Outcome:
+def _part(result: etree._Element, keeper: str | None, digest: str) -> bytes:
+    """The result of one record of several, and where the signed answer is that it was taken from."""
+    form = etree.tostring(result, method="c14n", exclusive=True)
+    if keeper is None:
+        return form
+    return f'<PartOfAnswer xmlns="{EVIDENCE}" keptBy="{keeper}" sha256="{digest}">'.encode() + form + b"</PartOfAnswer>"
+
+
+def _of_result(result: etree._Element, envelope: Envelope, evidence: bytes) -> Outcome:
     outcome, error = result.findtext(f"{_ITEM}outcome"), result.findtext(f"{_ITEM}error_code")
     if result.findtext(f"{_ITEM}request_control_number") != envelope.party_key:
         return Unknown(code="answer-other-key")
     duplicate = result.get("duplicate") in {"true", "1"}
-    evidence = body if body is not None else etree.tostring(result, method="c14n", exclusive=True)
     if outcome == "accepted" and error is None:
         return Delivered(receipt=Receipt(code="accepted", body=evidence), duplicate=duplicate)
     # the party remembers effects only, so a refusal that claims to be a repetition contradicts itself

@@ -38,14 +38,15 @@ class SoapFault:
 
 
 def read_answer(
-    body: bytes, *, relates_to: str, actions: frozenset[str], limits: reading.Limits = reading.DEFAULT
+    answer: bytes | etree._Element, *, relates_to: str, actions: frozenset[str], limits: reading.Limits = reading.DEFAULT
 ) -> etree._Element | SoapFault:
-    """The one element of the Body, or the fault. ``actions``: what wsa:Action may say.
+    """The one element of the Body, or the fault. ``answer``: the bytes as they came, or the envelope of a verified message (and nothing
+    else: what was not signed must not be read). ``actions``: what wsa:Action may say.
 
     :raises BadAnswer: it is not SOAP 1.1, is not well-formed, has a DTD, or does not relate to the request.
     """
     try:
-        envelope = reading.parse(body, limits)
+        envelope = reading.parse(answer, limits) if isinstance(answer, bytes) else answer
     except FormatError as error:
         raise BadAnswer(f"answer-{error.code}") from error
     header, content = _parts(envelope)

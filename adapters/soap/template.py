@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lxml import etree
 from zeep import xsd
 
 from adapters.soap.operation import Operation, to_bytes
 
 _ID = re.compile(r"[0-9A-Za-z_.:\-]{1,100}")
-_MARK_MESSAGE, _MARK_RECORD, _MARK_CONTENT = "urn:uuid:mark-message", "mark-record", "mark-content"
+MARK_MESSAGE, MARK_RECORD, MARK_CONTENT = "urn:uuid:mark-message", "mark-record", "mark-content"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,26 +40,35 @@ class RecordsTemplate:
 
         :raises ValueError: an id has characters that it must not have.
         """
-        parts = [self.head, _checked(message_id), self.middle]
+        parts = [self.head, checked(message_id), self.middle]
         for record_id, element in records:
-            parts += (self.record_open, _checked(record_id), self.record_body, element, self.record_close)
+            parts += (self.record_open, checked(record_id), self.record_body, element, self.record_close)
         parts.append(self.tail)
         return b"".join(parts)
 
 
 def compile_records(operation: Operation, *, to: str, record: str, identifier: str, element: str) -> RecordsTemplate:
     """The template of ``operation``, whose request holds ``record`` elements with attribute ``identifier`` and one ``element`` each."""
-    argument: dict[str, Any] = {identifier: _MARK_RECORD, element: xsd.SkipValue}
-    envelope = operation.envelope(message_id=_MARK_MESSAGE, to=to, arguments={record: [argument]})
-    marked = [each for each in envelope.iter() if each.get(identifier) == _MARK_RECORD]
+    return cut_records(to_bytes(marked_envelope(operation, to=to, record=record, identifier=identifier, element=element)))
+
+
+def marked_envelope(operation: Operation, *, to: str, record: str, identifier: str, element: str) -> etree._Element:
+    """What zeep builds for one record, with marks at the places that differ from call to call."""
+    argument: dict[str, Any] = {identifier: MARK_RECORD, element: xsd.SkipValue}
+    envelope = operation.envelope(message_id=MARK_MESSAGE, to=to, arguments={record: [argument]})
+    marked = [each for each in envelope.iter() if each.get(identifier) == MARK_RECORD]
     if len(marked) != 1 or len(marked[0]):
         raise ValueError(f"zeep did not build exactly one empty {record}")
-    marked[0].text = _MARK_CONTENT
-    data = to_bytes(envelope)
-    head, rest = _cut(data, _MARK_MESSAGE.encode())
-    before, after = _cut(rest, _MARK_RECORD.encode())
+    marked[0].text = MARK_CONTENT
+    return envelope
+
+
+def cut_records(data: bytes) -> RecordsTemplate:
+    """A marked message, cut at its marks."""
+    head, rest = cut(data, MARK_MESSAGE)
+    before, after = cut(rest, MARK_RECORD)
     start = before.rindex(b"<")
-    record_body, closing = _cut(after, _MARK_CONTENT.encode())
+    record_body, closing = cut(after, MARK_CONTENT)
     end = closing.index(b">") + 1
     return RecordsTemplate(
         head=head,
@@ -70,14 +80,16 @@ def compile_records(operation: Operation, *, to: str, record: str, identifier: s
     )
 
 
-def _cut(data: bytes, mark: bytes) -> tuple[bytes, bytes]:
-    first, found, second = data.partition(mark)
-    if not found or mark in second:
+def cut(data: bytes, mark: str) -> tuple[bytes, bytes]:
+    """Before and after a mark that is there exactly once."""
+    first, found, second = data.partition(mark.encode())
+    if not found or mark.encode() in second:
         raise ValueError("a mark of the template is not there exactly once")
     return first, second
 
 
-def _checked(identifier: str) -> bytes:
+def checked(identifier: str) -> bytes:
+    """An identifier as bytes; :raises ValueError: it has characters that it must not have."""
     # an allow-list instead of escaping: nothing that could end an attribute or an element ever comes in
     if not _ID.fullmatch(identifier):
         raise ValueError("an identifier has characters that it must not have")

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import structlog
+
 from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
@@ -26,8 +28,12 @@ from gateway.ledger.admission import Admission, PreparedMessage
 from gateway.ledger.housekeeping import Quarantine
 from gateway.ledger.unit import StaleKey
 
+log = structlog.get_logger("gateway.intake")
+
 QUARANTINE = "quarantine"
 """Stands for the party in the sealing of what was refused: it is for the operators only."""
+SUSPECTED = "number-suspected"
+"""What the content guard found is not a mistake like others: somebody has to look (C-1-3-10), so the log says it at once."""
 LARGE_BYTES = 65_536
 """From here on a message is checked in a thread: the loop must not stand still for more than about 2 ms."""
 
@@ -87,6 +93,8 @@ class Intake:
             return Ready(prepared=self._preparer.prepare(submission), submission=submission)
         except InputRefused as e:
             attributes = submission.attributes
+            if e.code == SUSPECTED:
+                log.warning(SUSPECTED, system=submission.system, door=submission.door, type=attributes.type, place=e.place)
             return Refused(
                 system=submission.system, door=submission.door, error=e, source_id=attributes.id, type=attributes.type, body=submission.data
             )

@@ -2,8 +2,9 @@
 
 Order of the checks, the same at every door: size → type known → the sender may use this door and send this type (configuration, then the
 connections of the specification: C-2-3-2) → the type has routes here → the source agrees with who the sender is → the bytes are a
-message of that type (``message_formats``) → for each party: filter the items, seal. The first check that fails refuses the whole
-message with :class:`gateway.errors.InputRefused`: a stable code, the rule, the place, never a value (I5, I10).
+message of that type (``message_formats``) → no Individual Number in disguise where the type must not bear one → for each party: filter
+the items, seal. The first check that fails refuses the whole message with :class:`gateway.errors.InputRefused`: a stable code, the rule,
+the place, never a value (I5, I10).
 
 Who the sender *is* comes from the queue or the certificate, never from ``ce-source``.
 
@@ -26,7 +27,7 @@ from gateway.ledger.admission import PreparedDelivery, PreparedMessage
 from gateway.policy.routes import PolicyTables, Route
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.sealing import Sealed
-from message_formats import catalogue, reading
+from message_formats import catalogue, guard, reading
 from message_formats.catalogue import MessageType
 from message_formats.errors import FormatError
 from message_formats.message import Message
@@ -229,7 +230,10 @@ class Preparer:
 
     def _read(self, data: bytes, kind: MessageType) -> Message:
         try:
-            return reading.read(data, expected=kind.name, limits=self._limits)
+            message = reading.read(data, expected=kind.name, limits=self._limits)
+            if guard.applies(kind):
+                guard.check(message)
+            return message
         except FormatError as e:
             code = FORMAT_CODES.get(e.code, e.code)
             if code == "wrong-root" and not self._has_namespace(data, kind):

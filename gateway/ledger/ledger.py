@@ -24,6 +24,7 @@ from gateway.ledger.engine import LedgerEngine, open_engine
 from gateway.ledger.failures import OperationFailed
 from gateway.ledger.migrate import migrate
 from gateway.ledger.outcomes import Learned, OutcomeResult, WriteOutcomes
+from gateway.ledger.replays import RememberMessage
 from gateway.ledger.unit import run_group
 from gateway.ledger.writer import GroupRecord, Writer
 
@@ -141,6 +142,10 @@ class Ledger:
     async def record_reply(self, party: str, correlation: str, kind: str, code: str | None, actor: str) -> None:
         """An answer came after its call (R14)."""
         self.ring_all(await self._submit(hk.RecordReply(party=party, correlation=correlation, kind=kind, code=code, actor=actor)))
+
+    async def remember_message(self, party: str, key: bytes, until: float) -> bool:
+        """A signed message of a party, by a digest of its id; False: it was here before. ``until``: seconds, wall clock."""
+        return await self._submit(RememberMessage(party=party, key=key, until=until))  # type: ignore[no-any-return]
 
     # ---- operators -----------------------------------------------------------------------------------------------------------------
 

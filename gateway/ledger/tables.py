@@ -257,6 +257,15 @@ party_state = Table(
     Column("paused_at", Double, nullable=True),
 )
 
+seen_message = Table(
+    "seen_message",
+    metadata,
+    Column("party", String(64), primary_key=True),
+    Column("key", LargeBinary, primary_key=True, comment="SHA-256 of the message id"),
+    Column("until", Double, nullable=False, index=True, comment="after that the message itself is out of date"),
+    comment="signed messages of the parties that were taken: the same again is a replay",
+)
+
 quarantine = Table(
     "quarantine",
     metadata,

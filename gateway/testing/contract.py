@@ -54,6 +54,8 @@ class Fault:
     single: bool = True
     """Whether it makes sense with one record."""
     endpoint: Mapping[str, Any] = field(default_factory=dict)
+    signatures: bool = False
+    """For parties whose messages are signed."""
     lasts: bool = False
     """It goes on acting while the records are sent again: it must end by itself."""
 
@@ -73,6 +75,14 @@ def _both(kind: str, **more: Any) -> list[Fault]:
 
 def _garbage(variant: str, several: tuple[type, ...] | None = None) -> Fault:
     return Fault(name=f"garbage-{variant}", put={"kind": "garbage", "variant": variant}, says=(Unknown,), several=several)
+
+
+def _badly_signed() -> list[Fault]:
+    """An answer that says the right thing and does not prove who says it, for parties whose messages are signed."""
+    variants = ("unsigned", "wrong-signer", "broken-digest", "replayed", "expired")
+    return [
+        Fault(name=f"signature-{each}", put={"kind": "signature", "variant": each}, says=(Unknown,), signatures=True) for each in variants
+    ]
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -101,6 +111,7 @@ FAULTS: tuple[Fault, ...] = (
     _garbage("wrong-relates-to"),
     _garbage("other-delivery"),
     _garbage("missing-result", (*[Delivered] * (SEVERAL - 1), Unknown)),
+    *_badly_signed(),
     Fault(name="duplicate-answer", put={"kind": "duplicate-answer", "takes_effect": True}, says=(Delivered,)),
     Fault(name="duplicate-without-effect", put={"kind": "duplicate-answer", "takes_effect": False}, says=(Delivered,)),
     Fault(name="reordered", put={"kind": "reordered"}, says=(Delivered,), single=False),
@@ -179,13 +190,15 @@ class AdapterContract:
     @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
     async def test_one_record(self, simulator: Simulator, fault: Fault) -> None:
         """One record through one fault."""
-        if fault.single and fault.name not in simulator.simulation.lacks:
+        if fault.single and simulator.knows(fault.name, signatures=fault.signatures):
             await examine(simulator, fault, 1)
 
     @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
     async def test_several_records(self, simulator: Simulator, fault: Fault) -> None:
         """Several records in one call through one fault, where the party takes several."""
-        if simulator.simulation.adapter.manifest.limits.records_per_call >= SEVERAL and fault.name not in simulator.simulation.lacks:
+        if simulator.simulation.adapter.manifest.limits.records_per_call >= SEVERAL and simulator.knows(
+            fault.name, signatures=fault.signatures
+        ):
             await examine(simulator, fault, SEVERAL)
 
     async def test_refused_by_the_party_s_own_rules(self, simulator: Simulator) -> None:

@@ -28,6 +28,10 @@ class Place:
     wrong_key: Path
     ca: Path
     crl: Path
+    signing_certificate: Path
+    signing_key: Path
+    caller_signing_certificate: Path
+    """The gateway's: for parties whose messages are signed."""
 
     @property
     def ready_file(self) -> Path:

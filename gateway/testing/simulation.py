@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from certs.authority import Profile, TestAuthority
+from certs.peer import Authority
 from certs.setup import ensure
 from gateway.contract import Adapter, AdapterHost
 from gateway.delivery.transport import Endpoint, PartyHttp
 from gateway.errors import ConfigurationError
+from gateway.security.soap.messages import MessageSecurity, open_security
+from gateway.security.soap.replay import RecentAnswers
 from gateway.testing.manifest import Place, Simulation
 
 GROUP = "renkei.adapters"
+OURS = "gateway"
 STRANGER = "a-stranger"
 """Who the wrong certificate belongs to: issued by the same authority, for somebody else."""
 START_S = 30.0
@@ -54,6 +58,7 @@ class Simulator:
         self._ports: dict[str, int] = {}
         self._read = 0
         self._effects: dict[str, int] = {}
+        self._replays = RecentAnswers()
 
     def start(self) -> None:
         """Start the process and wait until it serves.
@@ -89,6 +94,10 @@ class Simulator:
         """Let it behave again."""
         self._control("DELETE", "/_sim/faults")
 
+    def knows(self, fault: str, *, signatures: bool) -> bool:
+        """Whether this party's protocol has that fault; ``signatures``: it needs signed messages."""
+        return fault not in self.simulation.lacks and (self.simulation.adapter.manifest.signatures or not signatures)
+
     def effects(self, delivery_id: str) -> int:
         """How often that delivery took effect, by the party's own journal."""
         self._follow()
@@ -108,7 +117,7 @@ class Simulator:
 
     def adapter(self, made: type[Adapter] | None = None, **endpoint: Any) -> tuple[Adapter, PartyHttp]:
         """The adapter (or a variant of it) connected to this simulator by the gateway's own transport, with short times."""
-        ours = self._authority.files("gateway")
+        ours = self._authority.files(OURS)
         where = {"url": f"https://127.0.0.1:{self._ports['port']}", "peer": self.simulation.peer}
         limits: dict[str, Any] = {"connect_s": 0.5, "call_s": 0.8, "answer_bytes": 1 << 20}
         http_caller = PartyHttp.from_files(
@@ -119,8 +128,20 @@ class Simulator:
             crl=self._authority.crl,
         )
         settings = {setting.name: setting.default for setting in self.simulation.adapter.manifest.settings}
-        host = AdapterHost(settings={**settings, **self.simulation.settings}, http=http_caller)
+        host = AdapterHost(settings={**settings, **self.simulation.settings}, http=http_caller, signatures=self._signatures())
         return (made or self.simulation.adapter)(host), http_caller
+
+    def _signatures(self) -> MessageSecurity | None:
+        if not self.simulation.adapter.manifest.signatures:
+            return None
+        ours, theirs = self._authority.files(f"{OURS}-signing"), self._authority.files(f"{self.simulation.peer}-signing")
+        return open_security(
+            self.simulation.adapter.manifest.party,
+            own=(ours.certificate, ours.key),
+            partner=theirs.certificate,
+            authority=Authority(self._authority.ca, self._authority.crl),
+            replays=self._replays,
+        )
 
     def _control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", self._ports["control_port"], timeout=10)
@@ -141,6 +162,7 @@ def running(simulation: Simulation, folder: Path) -> Iterator[Simulator]:
     """The simulator while the block runs, with certificates of its own in ``folder``."""
     authority = ensure(folder / "certs")
     theirs, wrong = authority.files(simulation.peer), authority.issue(STRANGER, Profile.SERVER)
+    signing = authority.issue(f"{simulation.peer}-signing", Profile.SIGNING)
     place = Place(
         folder=folder,
         certificate=theirs.certificate,
@@ -149,6 +171,9 @@ def running(simulation: Simulation, folder: Path) -> Iterator[Simulator]:
         wrong_key=wrong.key,
         ca=authority.ca,
         crl=authority.crl,
+        signing_certificate=signing.certificate,
+        signing_key=signing.key,
+        caller_signing_certificate=authority.files(f"{OURS}-signing").certificate,
     )
     simulator = Simulator(simulation, place, authority)
     try:

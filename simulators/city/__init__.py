@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 
 from message_formats.samples import municipality_code
-from simulators.city.daily import Sent, beside, following
+from simulators.city.daily import Sent, beside, following, protection_marks
 from simulators.city.events import EVENTS_PER_1000, KINDS, PEAK, WORKING_DAYS, Day, Event, World, base_items, replacement, spoiled
 from simulators.city.people import Address, People, Resident
 
@@ -101,8 +101,12 @@ class City:
         return following(self.day(day, events), self.people)
 
     def beside(self, day: int) -> Iterator[Sent]:
-        """Certificate requests, inquiries, card events and applications of a day, in the order of time."""
+        """Certificate requests, inquiries, card events, applications and support measures of a day, in the order of time."""
         return beside(self.people, day, self.date_of(day))
+
+    def protection_marks(self) -> Iterator[dict[str, str | None]]:
+        """The marks (支援措置) of everybody who bears one on the first day, as items of ``resident-protection-mark``."""
+        return protection_marks(self.people)
 
     def _count(self, day: int) -> int:
         if day in self._counts:

@@ -2,10 +2,10 @@
 
 What follows (flow F1-1): the change notification to the internal link system, the data of certificates, the notice to the municipality that
 somebody left, the supplement of the family register, the notice about a foreign resident, the request for a newborn's number. What happens
-beside: certificate requests at kiosks, inquiries over the network, card events, applications through the portal.
+beside: certificate requests at kiosks, inquiries over the network, card events, applications through the portal, support measures.
 
-Yearly numbers for 400,000 residents: 103,000 certificates, 97,000 inquiries (domain facts, section 4); 40,000 card events and 12,000
-applications are planning assumptions.
+Yearly numbers for 400,000 residents: 103,000 certificates, 97,000 inquiries (domain facts, section 4); 40,000 card events, 12,000
+applications and 240 new support measures (支援措置) are planning assumptions.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ PER_1000_A_YEAR: Mapping[str, float] = {
     "provision-request": 242.5,
     "card-management-update": 100.0,
     "application-record": 30.0,
+    "resident-protection-mark": 0.6,
 }
 """Messages a year for 1,000 residents, beside the register's own."""
 
@@ -34,6 +35,7 @@ _SOURCES = {
     "provision-request": "other-agency-intermediate-server",
     "card-management-update": "card-management-system",
     "application-record": "application-management-system",
+    "resident-protection-mark": "resident-record-system",
 }
 
 
@@ -58,7 +60,7 @@ def following(events: Iterable[Event], people: People) -> Iterator[Sent]:
     """What the register sends besides the identity update for each of its events, in the order of the events."""
     for event in events:
         person = people.resident(event.resident)
-        for type_name, items in _following(event, person):
+        for type_name, items in _following(event, person, _head_name(event, person, people)):
             yield Sent(
                 type=type_name,
                 source="resident-record-system",
@@ -70,7 +72,15 @@ def following(events: Iterable[Event], people: People) -> Iterator[Sent]:
             )
 
 
-def _following(event: Event, person: Resident) -> Iterator[tuple[str, dict[str, str | None]]]:
+def _head_name(event: Event, person: Resident, people: People) -> str | None:
+    """The name of the head of household: the person's own where it is the head, otherwise that of the first member."""
+    own = event.items["name_kanji"]
+    if event.items["relationship"] == "世帯主" or not person.members or person.members[0] == person.index:
+        return own
+    return people.resident(person.members[0]).name
+
+
+def _following(event: Event, person: Resident, head_name: str | None) -> Iterator[tuple[str, dict[str, str | None]]]:
     now = event.items
     date_items = {key: now.get(key) for key in ("birth_date", "birth_date@text")}
     yield (
@@ -81,7 +91,7 @@ def _following(event: Event, person: Resident) -> Iterator[tuple[str, dict[str, 
             "address": now["address"],
             "sex": now["sex"],
             **date_items,
-            "household_relation/head_name": now["name_kanji"],
+            "household_relation/head_name": head_name,
             "household_relation/relationship": now["relationship"],
             "became_resident_on": now["resident_since"],
             "address_since": now["address_since"],
@@ -100,7 +110,7 @@ def _following(event: Event, person: Resident) -> Iterator[tuple[str, dict[str, 
             **{f"resident_record_copy_data/{key}": value for key, value in date_items.items()},
             "resident_record_copy_data/sex": now["sex"],
             "resident_record_copy_data/address": now["address"],
-            "resident_record_copy_data/head_name": now["name_kanji"],
+            "resident_record_copy_data/head_name": head_name,
             "resident_record_copy_data/relationship": now["relationship"],
             "resident_record_copy_data/resident_since": now["resident_since"],
             "resident_record_copy_data/address_since": now["address_since"],
@@ -166,6 +176,8 @@ def beside(people: People, day: int, when: date) -> Iterator[Sent]:
         plan += [(int((first + source.random() * (last - first)) * 3_600_000), type_name) for _ in range(count)]
     for number, (milliseconds, type_name) in enumerate(sorted(plan)):
         resident = source.randrange(people.population)
+        if type_name == "resident-protection-mark":
+            resident = _protected(people, source, resident)
         at = datetime.combine(when, time(), _JST) + timedelta(milliseconds=milliseconds)
         yield Sent(
             type=type_name,
@@ -175,6 +187,32 @@ def beside(people: People, day: int, when: date) -> Iterator[Sent]:
             ce_time=at.astimezone(UTC),
             xml=writing.write(type_name, _beside_items(type_name, people.resident(resident), source, at)).to_bytes(),
         )
+
+
+def _protected(people: People, source: random.Random, otherwise: int) -> int:
+    """Somebody under support measures: one in 500 is, so that a few thousand looks find one in every city but a tiny one."""
+    found = (number for _ in range(5000) if people.resident(number := source.randrange(people.population)).protected)
+    return next(found, otherwise)
+
+
+def protection_marks(people: People) -> Iterator[dict[str, str | None]]:
+    """The marks of everybody who is under support measures on the first day: what a register hands over once, before anything else."""
+    for index in range(people.population):
+        person = people.resident(index)
+        if person.protected:
+            yield _protection_items(person, people.first_day, "2")
+
+
+def _protection_items(person: Resident, since: date, state: str) -> dict[str, str | None]:
+    return {
+        "atena_number": person.atena_number,
+        "resident_record_code": person.resident_record_code,
+        "residence_card_number": person.residence_card_number,
+        "measure": ("1", "2", "3", "9")[person.index % 4],
+        "state": state,
+        "starts_on": f"{since:%Y%m%d}",
+        "ends_on": f"{since + timedelta(days=365):%Y%m%d}",
+    }
 
 
 def _beside_items(type_name: str, person: Resident, source: random.Random, at: datetime) -> dict[str, str | None]:
@@ -191,6 +229,8 @@ def _beside_items(type_name: str, person: Resident, source: random.Random, at: d
             "work": work,
             "items[1]": "HOUSEHOLD",
         }
+    if type_name == "resident-protection-mark":
+        return _protection_items(person, at.date(), source.choice(("1", "2")))
     if type_name == "card-management-update":
         event = source.choices(("1", "2", "3", "4", "5"), (70, 10, 8, 7, 5))[0]
         return {"resident_record_code": person.resident_record_code, "event": event, "card_identifier": f"SAMPLE-CARD-{person.index:08d}"}

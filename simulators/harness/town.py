@@ -47,6 +47,8 @@ class Plan:
     """How the ``renkei`` command is run; a harness may put a wrapper in between (a planted bug, say)."""
     simulator: Mapping[str, Any] = field(default_factory=dict)
     """Further settings of the city CS."""
+    signatures: bool = True
+    """Whether messages to and from the city CS are signed."""
     disk_reserve_bytes: int = 64 << 20
     environment: Mapping[str, str] = field(default_factory=dict)
     """For the gateway's processes, besides ours."""
@@ -153,6 +155,7 @@ class Town:
             "token_file": str(self.folder / "city-cs.token"),
             **self._identity("city-cs"),
             "caller": "CN=gateway",
+            **(self._signing() if self.plan.signatures else {}),
             "journal": str(self.journal),
             "salt_file": str(self.salt_file),
             "population": self.plan.population,
@@ -242,6 +245,14 @@ class Town:
             "crl": str(self.certificates / "ca.crl"),
         }
 
+    def _signing(self) -> dict[str, str]:
+        folder = self.certificates
+        return {
+            "signing_certificate": str(folder / "city-cs-signing.pem"),
+            "signing_key": str(folder / "city-cs-signing.key"),
+            "caller_signing_certificate": str(folder / "gateway-signing.pem"),
+        }
+
     def _configuration(self, ledger_url: str) -> dict[str, Any]:
         plan, ports = self.plan, self.ports
         return {
@@ -268,6 +279,7 @@ class Town:
                     "adapter": "juki_cs",
                     "url": f"https://127.0.0.1:{ports.city_cs}",
                     "peer": "city-cs",
+                    **({"signatures": {"partner": "city-cs-signing"}} if plan.signatures else {}),
                     "limits": {"calls": plan.calls, "records_per_call": plan.records_per_call, "call_s": plan.call_s},
                     "retry": dict(plan.retry),
                 }

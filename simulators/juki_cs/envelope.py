@@ -17,6 +17,7 @@ from lxml import etree
 
 from message_formats.errors import FormatError
 from simulators.misbehaviour import Answer
+from simulators.signatures import WSSE, SignatureRefused
 
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 WSA = "http://www.w3.org/2005/08/addressing"
@@ -34,11 +35,15 @@ MOST_RECORDS = 100
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=False)
 _ENVELOPE, _HEADER, _BODY = f"{{{SOAP}}}Envelope", f"{{{SOAP}}}Header", f"{{{SOAP}}}Body"
 _REQUEST, _RECORD = f"{{{PROFILE}}}UpdateIdentityInformationRequest", f"{{{PROFILE}}}Record"
+_SECURITY = f"{{{WSSE}}}Security"
 _MUST_UNDERSTAND = f"{{{SOAP}}}mustUnderstand"
 _ITEM_START = len(UPDATE) + 2
 
 Whose = Literal["Client", "Server", "MustUnderstand"]
 Validator = Callable[[etree._Element], None]
+Verifier = Callable[[etree._Element], None]
+"""Raises :class:`SignatureRefused`."""
+Signer = Callable[[etree._Element], bytes]
 
 
 class CallRefused(Exception):
@@ -76,8 +81,8 @@ class Result:
     duplicate: bool = False
 
 
-def read_call(body: bytes, soap_action: str, validate: Validator) -> Call:
-    """Read and validate a call.
+def read_call(body: bytes, soap_action: str, validate: Validator, verify: Verifier | None = None) -> Call:
+    """Read and validate a call. ``verify``: its signature, before anything in it is looked at.
 
     :raises CallRefused: with the profile's code.
     """
@@ -95,7 +100,12 @@ def read_call(body: bytes, soap_action: str, validate: Validator) -> Call:
         raise CallRefused("encoding")
     if envelope.tag != _ENVELOPE:
         raise CallRefused("not-soap")
-    addressing, content = _parts(envelope)
+    if verify is not None:
+        try:
+            verify(envelope)
+        except SignatureRefused as error:
+            raise CallRefused(error.code) from error
+    addressing, content = _parts(envelope, signed=verify is not None)
     message_id = addressing.get("MessageID", "")
     if not message_id:
         raise CallRefused("addressing-incomplete")
@@ -118,7 +128,7 @@ def read_call(body: bytes, soap_action: str, validate: Validator) -> Call:
     return Call(message_id=message_id, records=records)
 
 
-def _parts(envelope: etree._Element) -> tuple[dict[str, str], etree._Element]:
+def _parts(envelope: etree._Element, *, signed: bool) -> tuple[dict[str, str], etree._Element]:
     """The addressing headers, and the one element in the Body."""
     addressing: dict[str, str] = {}
     content: etree._Element | None = None
@@ -126,7 +136,8 @@ def _parts(envelope: etree._Element) -> tuple[dict[str, str], etree._Element]:
     for part in envelope:
         if part.tag == _HEADER:
             for header in part:
-                _note_header(header, addressing)
+                if not (signed and header.tag == _SECURITY):
+                    _note_header(header, addressing)
         elif part.tag == _BODY:
             bodies += 1
             content = part[0] if len(part) == 1 else None
@@ -191,27 +202,33 @@ def _result(result: Result) -> str:
     )
 
 
-def build_answer(relates_to: str, results: Iterable[Result], validate: Validator) -> Answer:
-    """The answer to a call, validated as the bytes that will be sent.
+def build_answer(relates_to: str, results: Iterable[Result], validate: Validator, sign: Signer | None = None) -> Answer:
+    """The answer to a call, validated as the bytes that will be sent, and signed.
 
     :raises message_formats.errors.FormatError: the simulator itself is wrong.
     """
     text = "".join([_head(ANSWER_ACTION, relates_to), _OPEN, *[_result(result) for result in results], _CLOSE, _TAIL])
     body = text.encode()
-    validate(etree.fromstring(body, _PARSER)[1][0])
-    return Answer(status=200, content_type=CONTENT_TYPE, body=body)
+    answer = etree.fromstring(body, _PARSER)
+    validate(answer[1][0])
+    return Answer(status=200, content_type=CONTENT_TYPE, body=sign(answer) if sign is not None else body)
 
 
-def build_fault(relates_to: str, whose: Whose, code: str) -> Answer:
+def build_fault(relates_to: str, whose: Whose, code: str, sign: Signer | None = None) -> Answer:
     """A SOAP fault with the profile's detail; HTTP 500, as SOAP 1.1 wants."""
     text = (
         f"{_head(FAULT_ACTION, relates_to)}<soap:Fault><faultcode>soap:{whose}</faultcode><faultstring>{escape(code)}</faultstring>"
         f'<detail><j:Fault xmlns:j="{PROFILE}" code={quoteattr(code)}/></detail></soap:Fault>{_TAIL}'
     )
-    return Answer(status=500, content_type=CONTENT_TYPE, body=text.encode())
+    return Answer(status=500, content_type=CONTENT_TYPE, body=_finished(text, sign))
 
 
-def build_other_schema(relates_to: str) -> Answer:
+def build_other_schema(relates_to: str, sign: Signer | None = None) -> Answer:
     """Well-formed SOAP that answers another question."""
     text = f'{_head(ANSWER_ACTION, relates_to)}<x:WeatherReport xmlns:x="urn:example:weather"><x:Sky>clear</x:Sky></x:WeatherReport>{_TAIL}'
-    return Answer(status=200, content_type=CONTENT_TYPE, body=text.encode())
+    return Answer(status=200, content_type=CONTENT_TYPE, body=_finished(text, sign))
+
+
+def _finished(text: str, sign: Signer | None) -> bytes:
+    body = text.encode()
+    return sign(etree.fromstring(body, _PARSER)) if sign is not None else body

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from aiohttp import web
@@ -21,6 +23,7 @@ from simulators.juki_cs.residents import Applied, Beginning, Residents, counted
 from simulators.misbehaviour import Act, Answer, misbehave
 from simulators.party import Party, Received
 from simulators.references import References, Vault
+from simulators.signatures import LONGEST_S, SKEW_S, Signatures
 
 
 class JukiCs(Party):
@@ -41,9 +44,15 @@ class JukiCs(Party):
         memory_s: float = 86400.0,
         order_checked: bool = True,
         seed: int = 0,
+        signatures: Signatures | None = None,
     ) -> None:
-        """``caller``: the only one who may call, as :func:`certs.peer.require_peer` names peers (``CN=gateway``)."""
+        """``caller``: the only one who may call, as :func:`certs.peer.require_peer` names peers (``CN=gateway``). ``signatures``: calls
+        must be signed, and answers are; ``None``: neither."""
         super().__init__(seed=seed)
+        self._signatures = signatures
+        self._verify = signatures.verify if signatures is not None else None
+        self._sign: envelope.Signer | None = signatures.sign if signatures is not None else None
+        self._last_answer: Answer | None = None
         self._caller = caller
         self._authority = authority
         self._population = population
@@ -60,7 +69,12 @@ class JukiCs(Party):
         self._residents.forget()
 
     def state(self) -> dict[str, Any]:
-        return {"population": self._population, "residents": self._residents.changed, "remembered": self._residents.remembered}
+        return {
+            "population": self._population,
+            "residents": self._residents.changed,
+            "remembered": self._residents.remembered,
+            "signatures": self._signatures is not None,
+        }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -79,7 +93,7 @@ class JukiCs(Party):
         except web.HTTPRequestEntityTooLarge:
             return web.Response(status=413)
         try:
-            call = envelope.read_call(body, request.headers.get("SOAPAction", ""), self._validate)
+            call = envelope.read_call(body, request.headers.get("SOAPAction", ""), self._validate, self._verify)
         except CallRefused as refused:
             return self._refuse_call(refused)
         return await self._answer(request, call)
@@ -110,7 +124,11 @@ class JukiCs(Party):
 
     def carry_out(self, call: Call, subjects: Sequence[Subject], received: Received) -> Answer:
         """Apply the records in order, journal what happened, and build the answer."""
-        return envelope.build_answer(call.message_id, self._applied(call, subjects, received), self._validate)
+        return self._answered(envelope.build_answer(call.message_id, self._applied(call, subjects, received), self._validate, self._sign))
+
+    def _answered(self, answer: Answer) -> Answer:
+        self._last_answer = answer
+        return answer
 
     def _applied(self, call: Call, subjects: Sequence[Subject], received: Received) -> list[Result]:
         applied = Applied()
@@ -136,19 +154,20 @@ class JukiCs(Party):
         spec, to = fault.spec, call.message_id
         match fault.kind.name:
             case "soap-client":
-                return envelope.build_fault(to, "Client", spec.code or "schema-invalid")
+                return envelope.build_fault(to, "Client", spec.code or "schema-invalid", self._sign)
             case "soap-busy":
-                return envelope.build_fault(to, "Server", "busy")
+                return envelope.build_fault(to, "Server", "busy", self._sign)
             case "soap-server":
                 if fault.takes_effect:
                     await act()
-                return envelope.build_fault(to, "Server", spec.code or "internal")
+                return envelope.build_fault(to, "Server", spec.code or "internal", self._sign)
             case "reordered":
                 results = self._applied(call, subjects, received)
                 random.Random(f"{spec.seed or self.faults.seed}:{to}").shuffle(results)
-                return await self._settled(envelope.build_answer(to, _truly_reordered(results, call), self._validate))
+                return await self._settled(envelope.build_answer(to, _truly_reordered(results, call), self._validate, self._sign))
         results = self._applied(call, subjects, received) if fault.takes_effect else _invented(call)
-        return await self._settled(self._garbage(spec.variant, to, results))
+        make = self._badly_signed if fault.kind.name == "signature" else self._garbage
+        return await self._settled(make(spec.variant, to, results))
 
     async def _settled(self, answer: Answer) -> Answer:
         await self.journal.settled()
@@ -157,13 +176,32 @@ class JukiCs(Party):
     def _garbage(self, variant: str, to: str, results: list[Result]) -> Answer:
         match variant:
             case "other-schema":
-                return envelope.build_other_schema(to)
+                return envelope.build_other_schema(to, self._sign)
             case "wrong-relates-to":
-                return envelope.build_answer("urn:uuid:00000000-0000-4000-8000-000000000000", results, self._validate)
+                return envelope.build_answer(_OTHER_CALL, results, self._validate, self._sign)
             case "other-delivery":
                 strange = [Result(delivery_id=f"not-{result.delivery_id}"[:64], control_number=result.control_number) for result in results]
-                return envelope.build_answer(to, strange, self._validate)
-        return envelope.build_answer(to, results[:-1], _unchecked)  # missing-result: not even valid where it was the only one
+                return envelope.build_answer(to, strange, self._validate, self._sign)
+        return envelope.build_answer(to, results[:-1], _unchecked, self._sign)  # missing-result: not even valid where it was the only one
+
+    def _badly_signed(self, variant: str, to: str, results: list[Result]) -> Answer:
+        """An answer whose content is right and whose signature is not."""
+        signatures = self._signatures
+        if signatures is None:
+            return envelope.build_answer(to, results, self._validate)
+        match variant:
+            case "unsigned":
+                return envelope.build_answer(to, results, self._validate)
+            case "wrong-signer":
+                return envelope.build_answer(to, results, self._validate, lambda answer: signatures.sign(answer, by="other"))
+            case "expired":
+                long_ago = datetime.now(UTC) - timedelta(seconds=LONGEST_S + SKEW_S + 1)
+                return envelope.build_answer(to, results, self._validate, lambda answer: signatures.sign(answer, at=long_ago))
+            case "replayed":
+                return self._last_answer or envelope.build_answer(_OTHER_CALL, results, self._validate, self._sign)
+        answer = envelope.build_answer(to, results, self._validate, self._sign)
+        broken = answer.body.replace(b' duplicate="false"', b' duplicate="true"').replace(b"E1", b"E2")
+        return replace(answer, body=broken)
 
     def _refuse_peer(self, code: str) -> web.Response:
         self.counters["peers_refused"] += 1
@@ -177,7 +215,10 @@ class JukiCs(Party):
             Received(at=time.time(), peer=self._caller, call_id=refused.message_id, subjects=(), outcome=f"refused: {refused.code}")
         )
         whose: envelope.Whose = "MustUnderstand" if refused.code == "must-understand" else "Client"
-        return envelope.build_fault(refused.message_id, whose, refused.code).response()
+        return envelope.build_fault(refused.message_id, whose, refused.code, self._sign).response()
+
+
+_OTHER_CALL = "urn:uuid:00000000-0000-4000-8000-000000000000"
 
 
 def _unchecked(_: object) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from certs.peer import Authority
 from simulators.city import City
@@ -15,6 +17,7 @@ from simulators.juki_cs.party import JukiCs
 from simulators.party import PartyServer
 from simulators.serving import serve, serving
 from simulators.settings import PartySettings
+from simulators.signatures import Signatures
 
 
 class JukiCsSettings(PartySettings):
@@ -25,16 +28,38 @@ class JukiCsSettings(PartySettings):
     city_seed: int = 1
     memory_s: float = Field(default=86400.0, ge=0)
     """How long a request control number (依頼管理番号) that took effect is remembered."""
+    signing_certificate: Path | None = None
+    signing_key: Path | None = None
+    caller_signing_certificate: Path | None = None
+    """With these three calls must be signed and answers are; without them neither."""
     order_checked: bool = True
     """Off: what comes out of order takes effect all the same, so that a harness sees it as such instead of as a refusal."""
+
+    @model_validator(mode="after")
+    def _signs_both_ways(self) -> Self:
+        if len({each is None for each in (self.signing_certificate, self.signing_key, self.caller_signing_certificate)}) != 1:
+            raise ValueError("signing_certificate, signing_key and caller_signing_certificate belong together")
+        return self
 
 
 def build(settings: JukiCsSettings) -> JukiCs:
     """The party, not yet on the network."""
+    authority = Authority(settings.ca, settings.crl)
+    signatures = None
+    if settings.signing_certificate and settings.signing_key and settings.caller_signing_certificate:
+        signatures = Signatures(
+            certificate=settings.signing_certificate,
+            key=settings.signing_key,
+            caller=settings.caller_signing_certificate,
+            authority=authority,
+            seen=settings.journal.with_name(f"{settings.journal.stem}.seen"),
+            other=(settings.certificate, settings.key),
+        )
     return JukiCs(
+        signatures=signatures,
         salt=settings.the_salt(),
         caller=settings.caller,
-        authority=Authority(settings.ca, settings.crl),
+        authority=authority,
         beginning=of_city(City(settings.city_seed, settings.population)) if settings.population else empty(),
         population=settings.population,
         memory_s=settings.memory_s,

@@ -78,4 +78,4 @@ def test_ensure_publishes_a_fresh_revocation_list_before_the_old_one_ends(tmp_pa
 def test_command_makes_and_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", str(tmp_path / "new")]) == 0
     assert main(["list", str(tmp_path / "new")]) == 0
-    assert capsys.readouterr().out.count("city-cs") == 2
+    assert capsys.readouterr().out.count("city-cs ") == 2

@@ -148,10 +148,39 @@ def test_what_happens_beside_the_register() -> None:
     assert [message.ce_time for message in sent] == sorted(message.ce_time for message in sent)
     types = Counter(message.type for message in sent)
     assert 38 <= types["certificate-request"] <= 46
-    assert set(types) == {"certificate-request", "provision-request", "card-management-update", "application-record"}
+    often = {"certificate-request", "provision-request", "card-management-update", "application-record"}
+    assert often <= set(types) <= often | {"resident-protection-mark"}
     for message in sent:
         assert reading.read(message.xml, expected=message.type)
     assert [message.xml for message in City(12, 40_000).beside(3)] == [message.xml for message in sent]
+
+
+def test_support_measures_and_the_people_under_them() -> None:
+    city = City(14, 40_000)
+    marks = list(city.protection_marks())
+    assert 40 <= len(marks) <= 140
+    for items in marks[:5]:
+        writing.write("resident-protection-mark", items)
+    known = {items["atena_number"] for items in marks}
+    later = [message for day in range(1, 40) for message in city.beside(day) if message.type == "resident-protection-mark"]
+    assert later
+    assert {reading.read(message.xml).items["atena_number"] for message in later} <= known
+
+
+def test_the_head_of_a_household_is_named_by_its_members() -> None:
+    city = City(15, 20_000)
+    events = {event.ce_id: event for event in city.day(1, 300)}
+    told = [message for message in city.following(1, 300) if message.type == "resident-change-notification"]
+    others = 0
+    for message in told:
+        assert message.follows is not None
+        items, event = reading.read(message.xml).items, events[message.follows]
+        head = items["household_relation/head_name"]
+        if items["household_relation/relationship"] == "世帯主":
+            assert head == event.items["name_kanji"]
+        elif head != event.items["name_kanji"]:
+            others += 1
+    assert others > 20
 
 
 def test_months_in_a_row_keep_the_real_mix() -> None:

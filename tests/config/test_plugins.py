@@ -148,3 +148,11 @@ def test_an_adapter_that_is_not_installed_is_said_with_its_line(tmp_path: Path) 
     assert 'config.yaml, line 3: parties.post-office.adapter: no adapter "postbax" is installed' in refused(
         config_with(tmp_path, adapter="postbax")
     )
+
+
+@pytest.mark.invariant("I6")
+def test_signatures_with_an_adapter_that_does_not_sign_are_refused(tmp_path: Path) -> None:
+    """Otherwise the operator would believe in signatures that are not there."""
+    config = config_with(tmp_path, more="    signatures: {partner: post-signing}\n")
+    with pytest.raises(ConfigurationError, match=r'line \d+.*the adapter "postbox" does not sign messages'):
+        bind_parties(config, points=POINTS, environment={})

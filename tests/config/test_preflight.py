@@ -148,3 +148,35 @@ def _known() -> str:
 
     names = [each.name for each in list_adapters()]
     return f"; known here: {', '.join(names)}" if names else ""
+
+
+SIGNING = """
+parties:
+  city-cs:
+    adapter: juki_cs
+    url: https://127.0.0.1:1
+    peer: city-cs
+    signatures: {partner: city-cs-signing}
+"""
+
+
+@pytest.mark.invariant("I6")
+async def test_certificates_for_signatures_are_looked_at(home: Path) -> None:
+    certs = home / "var" / "certs"
+    assert wrong(await preflight.look_at_certificates(configured(home, SIGNING))) == {}
+    near = wrong(await preflight.look_at_certificates(configured(home, SIGNING + "certificates: {warn_days: 100000}\n")))
+    assert {"certificate gateway-signing", "certificate city-cs-signing"} <= near.keys()
+    (certs / "city-cs-signing.pem").unlink()
+    (certs / "gateway-signing.key").write_bytes((certs / "city-cs-signing.key").read_bytes())
+    found = wrong(await preflight.look_at_certificates(configured(home, SIGNING)))
+    assert "cannot be read" in found["certificate city-cs-signing"]
+    assert "does not belong" in found["certificate gateway-signing"]
+
+
+@pytest.mark.invariant("I6")
+async def test_the_party_s_signing_certificate_must_hold_now(home: Path) -> None:
+    authority = TestAuthority(home / "var" / "certs")
+    config = configured(home, SIGNING)
+    assert not [name for name in wrong(await preflight.look_at_parties(config)) if name.endswith("signatures")]
+    authority.revoke("city-cs-signing")
+    assert "revoked" in wrong(await preflight.look_at_parties(config))["party city-cs: signatures"]

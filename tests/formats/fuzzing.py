@@ -2,28 +2,40 @@
 
 ``python -m tests.formats.fuzzing --count 1000000 --seed 1 --json`` prints ``{ok, count, refused, accepted, slowest_s, …, findings}``.
 A finding is an input that crashed a reader (anything but :class:`FormatError`), took longer than a second of processor time, or
-came back in the text of an error. The process limits its own memory, so that an input that wants too much ends as a finding as well.
+came back in the text of an error. The process limits its own memory, so that an input that wants too much ends as a finding as well; one
+that never ends is broken off after ten seconds of processor time. ``--jobs``: as many processes, each with a seed of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import hashlib
 import io
 import json
 import random
 import re
 import resource
+import signal
+import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from message_formats import batch, catalogue, guard, layouts, reading, records, samples, writing
+from adapters.soap.answer import BadAnswer, read_answer
+from adapters.soap.operation import SOAP, WSA
+from message_formats import batch, catalogue, codes, guard, layouts, party_codes, profiles, reading, records, samples, schemas, writing
 from message_formats.errors import FormatError
 from tests.formats import corpora
 
 SLOWEST_S = 1.0
+BROKEN_OFF_S = 10.0
+STUCK_S = 300.0
+"""Of the clock, without a thousand inputs done: inside C, where no signal helps. The process ends with a traceback."""
 MEMORY_BYTES = 256 << 20
 _TOKENS = (
     b"<", b">", b"/", b"</", b"<!", b"<?", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<!DOCTYPE a [", b"<!ENTITY a 'b'>",
@@ -122,7 +134,11 @@ def mutated(source: random.Random, pool: Sequence[bytes]) -> bytes:
     return bytes(data[: 1 << 17])
 
 
-def _targets() -> list[Callable[[bytes], object]]:
+Reader = Callable[[bytes], object]
+
+
+def _targets() -> tuple[list[Reader], list[Reader], list[Reader]]:
+    """Readers of messages and envelopes, of record files, and of our own kinds of data files."""
     csv_layout, fixed_layout = layouts.get("identity-information-update.csv"), layouts.get("destination-information.fixed")
     result_layout = layouts.parse(
         "{layout: t, type: identity-update-result, form: fixed, encoding: Windows-31J, separator: none, fields: ["
@@ -137,10 +153,30 @@ def _targets() -> list[Callable[[bytes], object]]:
         results = [result for _, result in batch.read(io.BytesIO(batch.OPEN + data + batch.CLOSE))]
         return _first_error(results)
 
-    def file_of(layout: layouts.Layout) -> Callable[[bytes], object]:
+    def envelope(data: bytes) -> object:
+        check = schemas.profile_validator("juki_cs")
+        root = reading.parse(data)
+        for body in (root, *list(root)[:1]):
+            check(body)
+        return root
+
+    def answer(data: bytes) -> object:
+        try:
+            return read_answer(data, relates_to="urn:uuid:1", actions=frozenset({"urn:a"}))
+        except BadAnswer as error:
+            raise FormatError("layout", "-", "soap", error.code) from error
+
+    def file_of(layout: layouts.Layout) -> Reader:
         return lambda data: _first_error([result for _, result in records.read_messages(io.BytesIO(data), layout)])
 
-    return [message, message, message, message, whole_batch, file_of(csv_layout), file_of(fixed_layout), file_of(result_layout)]
+    xml: list[Reader] = [message, message, message, message, whole_batch, envelope, answer]
+    files = [file_of(each) for each in (csv_layout, fixed_layout, result_layout, _in_encoding("Windows-31J"), _in_encoding("EUC-JP"))]
+    return xml, files, [layouts.parse, codes.parse, party_codes.parse, profiles.parse]
+
+
+def _in_encoding(name: str) -> layouts.Layout:
+    text = layouts._packaged.path("data", "layouts", "identity-information-update.csv.yaml").read_text(encoding="utf-8")
+    return layouts.parse(text.replace("encoding: UTF-8", f"encoding: {name}"))
 
 
 def _first_error(results: Sequence[object]) -> object:
@@ -174,28 +210,57 @@ def _tables() -> list[bytes]:
     return made
 
 
+def _data_files() -> list[bytes]:
+    """Seeds for what reads layouts, tables, mappings and profiles."""
+    found = [("layouts", layouts.names()), ("codes", codes.names()), ("parties", party_codes.names()), ("profiles", profiles.names())]
+    made = [layouts._packaged.read_bytes("data", folder, f"{name}.yaml") for folder, names in found for name in names]
+    return [data for data in made if len(data) < 3000]
+
+
+def _envelopes() -> list[bytes]:
+    message = samples.message("identity-information-update").to_bytes()
+    record = b'<p:Record deliveryId="d-1">' + message + b"</p:Record>"
+    profile = profiles.get("juki_cs").namespace.encode()
+    opening, closing = b'<p:UpdateIdentityInformationRequest xmlns:p="' + profile + b'">', b"</p:UpdateIdentityInformationRequest>"
+    requests = [opening + record * count + closing for count in (1, 3)]
+    head = b"<w:Action>urn:a</w:Action><w:RelatesTo>urn:uuid:1</w:RelatesTo>"
+    soap = f'<s:Envelope xmlns:s="{SOAP}" xmlns:w="{WSA}"><s:Header>'.encode() + head + b"</s:Header><s:Body>"
+    fault = b"<s:Fault><faultcode>s:Client</faultcode><faultstring>x</faultstring><detail><x/></detail></s:Fault>"
+    return requests + [soap + body + b"</s:Body></s:Envelope>" for body in (*requests, fault)]
+
+
 def run(count: int, seed: int, keep: Path | None = None) -> Outcome:
     """Fuzz ``count`` inputs; the same seed gives the same inputs."""
     source = random.Random(seed)
-    pools = (seeds(), _tables())
-    targets = _targets()
-    fixed = [(targets[0], data) for data in (*corpora.attacks(), *corpora.broken_encodings())]
+    kinds = list(zip(_targets(), (seeds() + _envelopes(), _tables(), _data_files()), strict=True))
+    fixed = [(kinds[0][0][0], data) for data in (*corpora.attacks(), *corpora.broken_encodings())]
     outcome = Outcome()
     while outcome.count < count:
+        if outcome.count % 1000 == 0:
+            faulthandler.dump_traceback_later(STUCK_S, exit=True)
         if outcome.count < len(fixed):
             target, data = fixed[outcome.count]
         else:
-            number = source.randrange(len(targets))
-            pool = pools[number > 4]
-            target, data = targets[number], (gently_mutated if source.randrange(2) else mutated)(source, pool)
+            readers, pool = kinds[source.choices((0, 1, 2), (63, 32, 5))[0]]
+            target, data = source.choice(readers), (gently_mutated if source.randrange(2) else mutated)(source, pool)
         outcome.count += 1
         _one(target, data, outcome, keep)
+    faulthandler.cancel_dump_traceback_later()
     return outcome
+
+
+class _BrokenOff(BaseException):
+    """Not an Exception, so that no reader takes it for one of its own."""
+
+
+def _break_off(*_: object) -> None:
+    raise _BrokenOff
 
 
 def _one(target: Callable[[bytes], object], data: bytes, outcome: Outcome, keep: Path | None) -> None:
     started = time.process_time()
     what = ""
+    signal.setitimer(signal.ITIMER_PROF, BROKEN_OFF_S)
     try:
         target(data)
         outcome.accepted += 1
@@ -204,8 +269,12 @@ def _one(target: Callable[[bytes], object], data: bytes, outcome: Outcome, keep:
         outcome.codes[error.code] = outcome.codes.get(error.code, 0) + 1
         if _echoed(data, error):
             what = f"the error {error.code} gives back a value"
+    except _BrokenOff:
+        what = "broken off"
     except Exception as error:
         what = f"{type(error).__name__} instead of a FormatError"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
     taken = time.process_time() - started
     outcome.slowest_s = max(outcome.slowest_s, taken)
     if taken > SLOWEST_S:
@@ -225,23 +294,43 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY_BYTES, now + MEMORY_BYTES))
 
 
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", type=Path, help="write inputs that were findings to this folder")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def _children(count: int, seed: int, jobs: int, keep: Path | None) -> dict[str, Any]:
+    """The run shared out over several processes, and their answers added up."""
+    command = [sys.executable, "-m", "tests.formats.fuzzing", "--json", *(["--keep", str(keep)] if keep else [])]
+    shares = [count // jobs + (place < count % jobs) for place in range(jobs)]
+    running = [
+        subprocess.Popen([*command, "--count", str(share), "--seed", str(seed + place)], stdout=subprocess.PIPE)
+        for place, share in enumerate(shares)
+    ]
+    answers: list[dict[str, Any]] = []
+    for process in running:
+        out = process.communicate()[0]
+        died = {"ok": False, "findings": [{"what": f"the process ended with {process.returncode}", "input": "-"}]}
+        answers.append(json.loads(out) if process.returncode in (0, 1) and out else died)
+    found: Counter[str] = Counter()
+    for answer in answers:
+        found.update(answer.get("codes", {}))
+    return {
+        "ok": all(answer["ok"] for answer in answers),
+        "seed": seed,
+        "jobs": jobs,
+        **{key: sum(answer.get(key, 0) for answer in answers) for key in ("count", "refused", "accepted")},
+        **{key: max(answer.get(key, 0) for answer in answers) for key in ("slowest_s", "megabytes")},
+        "findings": [finding for answer in answers for finding in answer["findings"]][:50],
+        "codes": dict(sorted(found.items())),
+    }
+
+
+def _alone(count: int, seed: int, keep: Path | None) -> dict[str, Any]:
     writing.write("identity-update-result", samples.result_items(1))  # what is loaded once is not the inputs' memory
     limit_memory()
-    outcome = run(options.count, options.seed, options.keep)
+    signal.signal(signal.SIGPROF, _break_off)
+    outcome = run(count, seed, keep)
     status = Path("/proc/self/status").read_text(encoding="ascii")
     megabytes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
-    ok = not outcome.findings and megabytes * (1 << 20) <= MEMORY_BYTES
-    answer = {
-        "ok": ok,
-        "seed": options.seed,
+    return {
+        "ok": not outcome.findings and megabytes * (1 << 20) <= MEMORY_BYTES,
+        "seed": seed,
         "count": outcome.count,
         "refused": outcome.refused,
         "accepted": outcome.accepted,
@@ -250,8 +339,23 @@ def main() -> int:
         "findings": outcome.findings[:50],
         "codes": dict(sorted(outcome.codes.items())),
     }
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
+    parser.add_argument("--keep", type=Path, help="write inputs that were findings to this folder")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.jobs > 1:
+        answer = _children(options.count, options.seed, options.jobs, options.keep)
+    else:
+        answer = _alone(options.count, options.seed, options.keep)
     print(json.dumps(answer) if options.json else "\n".join(f"{key}: {value}" for key, value in answer.items()))
-    return 0 if ok else 1
+    return 0 if answer["ok"] else 1
 
 
 if __name__ == "__main__":

@@ -40,6 +40,21 @@ def characters() -> tuple[str, ...]:
     return tuple(found)
 
 
+def glyphs() -> int:
+    """How many MJ characters of the font a code point or a sequence reaches (the default glyph of a sequence is its code point's)."""
+    path = font()
+    if path is None:
+        return 0
+    from fontTools.ttLib import TTFont
+
+    with TTFont(path, lazy=True) as opened:
+        names = set(opened.getBestCmap().values())
+        for table in opened["cmap"].tables:
+            if table.format == 14:
+                names |= {name for pairs in table.uvsDict.values() for _, name in pairs if name is not None}
+    return sum(name.startswith("mj") for name in names)
+
+
 def texts(size: int = 90) -> tuple[str, ...]:
     """All of them, in texts that fit into a name."""
     every = characters()

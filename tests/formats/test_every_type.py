@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from message_formats import _packaged, catalogue, invalid_samples, reading, samples, schemas, writing
+from message_formats import _packaged, catalogue, invalid_samples, plans, reading, samples, schemas, writing
 from message_formats.errors import CODES, FormatError
 from message_formats.invalid_samples import InvalidSample
 from message_formats.rules import RULES
@@ -98,3 +98,22 @@ def test_replies_and_keys_exist() -> None:
         ids = {item.id for item in entry.items} | {f"{item.id}/{inner.id}" for item in entry.items for inner in item.items}
         assert entry.key_item is None or entry.key_item in ids
         assert entry.party_key_item is None or entry.party_key_item in ids
+
+
+def test_who_a_message_is_about_is_told_by_the_documented_kinds_only() -> None:
+    used = {kind for name in catalogue.names() for kind, _ in samples.message(name).identifiers}
+    keys_only = {"processing-number", "linkage-code", plans.FAMILY_REGISTER}
+    assert used == set(plans.IDENTIFYING) | keys_only
+    for name in catalogue.names():
+        key = catalogue.get(name).key_item
+        for place, (kind, _) in enumerate(samples.message(name).identifiers):
+            assert kind not in keys_only or (place == 0 and key is not None), f"{name}: {kind} is no key here"
+
+
+def test_each_kind_beyond_the_four_is_the_only_name_of_a_person_somewhere() -> None:
+    """Otherwise it could be left out, and one blind index with it."""
+    alone = {kinds[0] for name in catalogue.names() if len(kinds := [kind for kind, _ in samples.message(name).identifiers]) == 1}
+    needed = set(plans.IDENTIFYING) - {"resident-record-code", "individual-number", "atena-number", "residence-card-number"}
+    # a kiosk request bears either of the two, and the sample bears one; nothing else in it names anybody
+    either = {kind for kind, _ in plans.plan("certificate-request").identifying}
+    assert needed <= alone | either

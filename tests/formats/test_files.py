@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from message_formats import batch, layouts, reading, records, samples
+from message_formats import batch, layouts, party_codes, reading, records, samples
 from message_formats.errors import FormatError
 from message_formats.layouts import Layout
 from message_formats.message import Message
@@ -200,17 +200,27 @@ def test_a_character_without_bytes_is_refused_before_it_is_measured() -> None:
     assert (caught.value.code, caught.value.place) == ("lossy", "record 1 field request_control_number")
 
 
-def test_codes_are_mapped_for_a_party_by_its_table() -> None:
-    text = (
-        "{layout: t, type: identity-update-result, form: csv, encoding: UTF-8,"
-        " fields: [{item: request_control_number}, {item: outcome, party: nobody, table: update_outcome}, {item: error_code}]}"
-    )
-    layout = layouts.parse(text)
-    assert [
-        kept(result.items) for _, result in records.read_messages(io.BytesIO(b"A,accepted,\r\n"), layout) if isinstance(result, Message)
-    ]
-    error = first_error(b"A,9,\r\n", layout)
-    assert (error.code, error.place) == ("code-unknown", "record 1 field outcome")
+OWN_CODES = """
+{party: nobody, source: test, tables: {update_outcome: {ACCEPTED: '01', REJECTED: '02'}, difference_kind: {MISSING: A}}}
+"""
+CODED = (
+    "{layout: t, type: identity-update-result, form: csv, encoding: UTF-8, party: nobody,"
+    " fields: [{item: request_control_number}, {item: outcome}, {item: error_code}]}"
+)
+
+
+def test_a_file_holds_the_codes_of_its_party() -> None:
+    layout = layouts.parse(CODED, [party_codes.parse(OWN_CODES)])
+    [(_, read)] = records.read_messages(io.BytesIO(b"A,01,\r\n"), layout)
+    assert isinstance(read, Message)
+    assert read.items["outcome"] == "accepted"
+    assert written(layout, kept(read.items)) == b"A,01,\r\n"
+    error = first_error(b"A,accepted,\r\n", layout)
+    assert (error.code, error.place, error.rule) == ("code-unknown", "record 1 field outcome", "code-table:update_outcome")
+    assert "nobody" in error.safe_detail
+    assert "accepted" not in str(error)
+    with pytest.raises(FormatError, match="no code mapping"):
+        layouts.parse(CODED)
 
 
 @pytest.mark.parametrize(

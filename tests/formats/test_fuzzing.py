@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -63,6 +64,22 @@ def dawdling(data: bytes) -> object:
     while time.process_time() < until:
         sum(range(1000))
     return None
+
+
+def endless(data: bytes) -> object:
+    while True:
+        sum(range(1000))
+
+
+def test_the_harness_breaks_off_what_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzzing, "BROKEN_OFF_S", 0.05)
+    before = signal.signal(signal.SIGPROF, fuzzing._break_off)
+    try:
+        outcome = fuzzing.Outcome()
+        fuzzing._one(endless, corpora.GOOD, outcome, None)
+    finally:
+        signal.signal(signal.SIGPROF, before)
+    assert [finding["what"] for finding in outcome.findings] == ["broken off"]
 
 
 @pytest.mark.parametrize("reader", [crashing, echoing, dawdling])

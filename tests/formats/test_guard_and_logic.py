@@ -69,7 +69,7 @@ def test_nested_text_and_attributes_are_looked_at() -> None:
     items = samples.items("application-record")
     items["form/field[1]/value"] = GROUPED
     places = [suspicion.place for suspicion in guard.suspicions(writing.write("application-record", items))]
-    assert places == ["/ApplicationRecord/form/field/value"]
+    assert places == ["/ApplicationRecord/form/field[1]/value"]
 
 
 def move(**changes: str | None) -> dict[str, str | None]:
@@ -127,29 +127,17 @@ def test_forbidden_relationships(text: str) -> None:
 
 TABLE = """
 {table: t, name_ja: 表, name_en: t, width: 2, source: test,
- codes: [{code: '01', symbol: A, ja: い, en: a}, {code: '02', symbol: B, ja: ろ, en: b}, {code: '03', symbol: C, ja: は, en: c}],
- parties: {cs: {'01': X1, '02': X2}, other: {'01': Y, '02': Y, '03': Z}}}
+ codes: [{code: '01', symbol: A, ja: い, en: a}, {code: '02', symbol: B, ja: ろ, en: b}, {code: '03', symbol: C, ja: は, en: c}]}
 """
 
 
-def test_code_tables_map_for_each_party_and_refuse_by_name() -> None:
+def test_code_tables_have_symbolic_names_and_refuse_by_name() -> None:
     table = codes.parse(TABLE)
     assert table.of("A").ja == "い"
-    assert table.to_party("cs", "01") == "X1"
-    assert table.to_party("nobody", "01") == "01"
-    assert table.from_party("cs", "X2") == "02"
-    assert table.from_party("nobody", "03") == "03"
-    for call, code in [
-        (lambda: table.get("99"), "code-unknown"),
-        (lambda: table.to_party("cs", "03"), "code-unknown"),
-        (lambda: table.from_party("cs", "X9"), "code-unknown"),
-        (lambda: table.from_party("other", "Y"), "rule-violated"),
-    ]:
-        with pytest.raises(FormatError) as caught:
-            call()
-        assert caught.value.code == code
-        assert "99" not in str(caught.value)
-        assert "t" in caught.value.rule
+    assert "03" in table
+    with pytest.raises(FormatError) as caught:
+        table.get("99", "/X/y")
+    assert (caught.value.code, caught.value.place, caught.value.rule) == ("code-unknown", "/X/y", "code-table:t")
 
 
 @pytest.mark.parametrize(
@@ -159,7 +147,6 @@ def test_code_tables_map_for_each_party_and_refuse_by_name() -> None:
         TABLE.replace("symbol: B", "symbol: A"),
         TABLE.replace("'03'", "'003'"),
         TABLE.replace("code: '01'", "code: 1"),
-        TABLE.replace("'01': X1", "'09': X1"),
         "codes: []",
     ],
 )

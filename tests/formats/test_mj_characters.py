@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pika
 import pytest
@@ -10,6 +11,8 @@ import sqlalchemy as sa
 from lxml import etree
 from zeep import Client, Settings
 
+from adapters.soap.operation import load_operation
+from adapters.soap.template import compile_records
 from gateway.broker import BrokerEndpoint
 from message_formats import batch, layouts, reading, records, samples, schemas, writing
 from message_formats.message import Message
@@ -40,6 +43,8 @@ def test_there_are_tens_of_thousands_and_none_is_torn() -> None:
     every = mj_characters.characters()
     assert len(every) > (59_000 if mj_characters.font() else 90_000)
     assert sum(len(character) > 1 for character in every) >= 11_000
+    if mj_characters.font():
+        assert mj_characters.glyphs() > 59_000, "names mjNNNNNN of the font that a code point or a sequence leads to"
     assert tuple(clusters("".join(every))) == every
 
 
@@ -63,8 +68,34 @@ def test_csv_and_fixed_length(messages: list[Message], name: str, encoding: str)
     assert names_of(records.read_messages(out, layout)) == list(mj_characters.texts())
 
 
+def test_fixed_length_cut_in_bytes(messages: list[Message]) -> None:
+    """Records that are cut before they are decoded: another way through the engine than lengths in characters."""
+    file = layouts._packaged.path("data", "layouts", f"{NAME}.fixed.yaml").read_text(encoding="utf-8")
+    wide = re.sub(r"length: (\d+), unit: characters, pad: '　'", lambda found: f"length: {int(found[1]) * 8}, unit: bytes, pad: ' '", file)
+    layout = layouts.parse(wide)
+    assert layout.in_bytes
+    out = io.BytesIO()
+    records.write_records([message.items for message in messages], layout, out)
+    out.seek(0)
+    assert names_of(records.read_messages(out, layout)) == list(mj_characters.texts())
+
+
+def test_the_envelopes_of_the_adapters(messages: list[Message]) -> None:
+    """As on the way of every message: the bytes of the record into a compiled template, and back as a party reads them."""
+    operation = load_operation(schemas.wsdl_path("juki_cs"), "UpdateIdentityInformation", prefixes={})
+    template = compile_records(operation, to="urn:x", record="Record", identifier="deliveryId", element="IdentityInformationUpdate")
+    carried: list[str | None] = []
+    for start in range(0, len(messages), 100):
+        part = messages[start : start + 100]
+        built = template.build("urn:uuid:1", ((f"d-{number}", message.to_bytes()) for number, message in enumerate(part)))
+        body = reading.parse(built).find("{*}Body")
+        assert body is not None
+        carried += [reading.accept(record[0]).items["name_kanji"] for record in body[0]]
+    assert carried == list(mj_characters.texts())
+
+
 def test_soap(messages: list[Message]) -> None:
-    client = Client(schemas.wsdl_path(), settings=Settings(strict=True))  # type: ignore[no-untyped-call]
+    client = Client(schemas.wsdl_path("juki_cs"), settings=Settings(strict=True))  # type: ignore[no-untyped-call]
     carried: list[str | None] = []
     for start in range(0, len(messages), 100):
         part = messages[start : start + 100]
@@ -72,7 +103,7 @@ def test_soap(messages: list[Message]) -> None:
         envelope = client.create_message(client.service, "UpdateIdentityInformation", Record=made)  # type: ignore[no-untyped-call]
         body = reading.parse(etree.tostring(envelope, encoding="UTF-8")).find("{*}Body")
         assert body is not None
-        schemas.profile_validator()(body[0])
+        schemas.profile_validator("juki_cs")(body[0])
         carried += [reading.accept(record[0]).items["name_kanji"] for record in body[0]]
     assert carried == list(mj_characters.texts())
 

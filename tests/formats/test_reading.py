@@ -189,7 +189,8 @@ def test_unknown_items_are_refused_when_writing() -> None:
 
 
 def test_the_packaged_schemas_are_those_of_the_catalogue() -> None:
-    found = {file.name: file.read_text(encoding="utf-8") for file in generated.FOLDER.glob("*.xsd")}
+    files = [file for folder in ("xsd", "wsdl") for file in (generated.PACKAGE / folder).iterdir()]
+    found = {f"{file.parent.name}/{file.name}": file.read_text(encoding="utf-8") for file in files}
     assert found == generated.wanted()
 
 

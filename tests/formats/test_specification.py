@@ -10,13 +10,17 @@ import yaml
 from message_formats import catalogue
 
 
-def _specified() -> list[dict[str, Any]]:
+def _list(name: str) -> list[dict[str, Any]]:
     for parent in Path(__file__).resolve().parents:
-        file = parent / "shared" / "spec" / "messages.yaml"
+        file = parent / "shared" / "spec" / f"{name}.yaml"
         if file.is_file():
-            messages: list[dict[str, Any]] = yaml.safe_load(file.read_text(encoding="utf-8"))["messages"]
-            return messages
+            found: list[dict[str, Any]] = yaml.safe_load(file.read_text(encoding="utf-8"))[name]
+            return found
     return []
+
+
+def _specified() -> list[dict[str, Any]]:
+    return _list("messages")
 
 
 def test_every_specified_type_is_in_the_catalogue_as_specified() -> None:
@@ -45,3 +49,9 @@ def test_items_are_the_specified_ones_in_their_order() -> None:
 def test_nothing_of_the_specification_is_missing_and_one_type_is_added() -> None:
     names = {wanted["name"] for wanted in _specified()}
     assert not names or set(catalogue.names()) - names == {"resident-protection-mark"}
+
+
+def test_flows_have_the_specified_titles_in_the_specified_order() -> None:
+    specified = [(flow["id"], (flow["title_en"], flow["title_ja"])) for flow in _list("flows")]
+    assert not specified or list(catalogue.flows().items()) == specified
+    assert all(flow in catalogue.flows() for entry in catalogue.all_types() for flow in entry.flows)

@@ -25,7 +25,7 @@ from simulators.harness.town import Plan, Town
 from tests.performance import bells, cost, ledger, sealing
 from tests.performance.workload import POPULATION, SEED
 
-PARTS = ("rates", "cost", "batches", "bells", "ledger", "memory", "formats", "sealing")
+PARTS = ("rates", "cost", "batches", "bells", "ledger", "memory", "formats", "sealing", "signatures")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,7 @@ def bench(
         "memory": lambda: memory(memory_messages),
         "formats": formats,
         "sealing": sealing_costs,
+        "signatures": signatures,
     }
     results: list[Result] = []
     for part in PARTS:
@@ -186,15 +187,23 @@ async def memory(count: int) -> list[Result]:
 
 
 async def formats() -> list[Result]:
-    """Reading and checking of messages (``tests/performance/formats.py``)."""
+    """Reading and checking of messages and files, and the synthetic city (``tests/performance/formats.py``)."""
     from tests.performance import formats as module
 
-    found = await asyncio.to_thread(module.single)
+    return [Result(**each) for each in await asyncio.to_thread(module.measure)]
+
+
+async def signatures() -> list[Result]:
+    """Signing a call and verifying its answer (``tests/performance/signatures.py``)."""
+    from tests.performance import signatures as module
+
+    found = await asyncio.to_thread(module.measure)
     return [
-        Result(
-            name=each["name"], value=each["value"], unit=each["unit"], bar=str(each.get("bar")) if each.get("bar") else None, ok=each["ok"]
-        )
-        for each in found
+        told("signing a call of one 3 KB record, P-256", found["sign"], "ms"),
+        told("verifying its answer", found["verify"], "ms"),
+        at_most("sign and verify, P-256", found["sign"] + found["verify"], "ms", 0.5),
+        told("verifying the answer to 100 records", found["verify 100"], "ms"),
+        told("the simulated party: verify and sign", found["party"], "ms"),
     ]
 
 
@@ -228,6 +237,7 @@ async def _direct(town: Town, count: int, *, skip: int, records: int = 1) -> flo
         "tests.performance.direct",
         *("--url", f"https://127.0.0.1:{town.ports.city_cs}", "--certificates", str(town.certificates)),
         *("--count", str(count), "--skip", str(skip), "--records", str(records)),
+        *(("--signatures",) if town.plan.signatures else ()),
     )
     return float(found["rate"])
 

@@ -1,7 +1,8 @@
 """The direct ceiling: the fastest straight script for the same work, without queue and ledger.
 
 Parse, XSD, build of the envelope, POST over kept-alive mutual TLS, parse and XSD of the answer; as many calls under way as the gateway
-may have. It uses the adapter's own compiled template, which is quicker than building with lxml, so the ceiling is not a low one.
+may have. It uses the adapter's own compiled template, which is quicker than building with lxml, so the ceiling is not a low one. Where the
+town signs its messages, it signs and verifies by the adapter's own means too: nothing quicker is known (``bin/bench signatures``).
 """
 
 from __future__ import annotations
@@ -18,15 +19,22 @@ import uvloop
 from lxml import etree
 
 from adapters.soap.operation import load_operation
+from adapters.soap.signed_template import SignedRecord
 from adapters.soap.template import compile_records
 from certs.tls import client_context
+from gateway.security.soap.signing import canonical
+from gateway.security.soap.verifier import verify
 from message_formats import schemas
+from tests.performance.signatures import security
+from tests.performance.signatures import template as signed_template
 from tests.performance.workload import updates
 
 PROFILE = "urn:renkei:profile:juki-cs:1"
 
 
-async def run(*, url: str, certificates: Path, count: int, skip: int, in_flight: int, records: int) -> dict[str, float]:
+async def run(
+    *, url: str, certificates: Path, count: int, skip: int, in_flight: int, records: int, signatures: bool = False
+) -> dict[str, float]:
     """Send ``count`` records after the first ``skip`` of the workload; records a second."""
     work = updates(skip, count)
     operation = load_operation(schemas.wsdl_path("juki_cs"), "UpdateIdentityInformation", prefixes={"j": PROFILE})
@@ -37,6 +45,7 @@ async def run(*, url: str, certificates: Path, count: int, skip: int, in_flight:
         identifier="deliveryId",
         element="IdentityInformationUpdate",
     )
+    ours, signed = (security(certificates), signed_template()) if signatures else (None, None)
     headers = operation.http_headers
     validate, validate_answer = schemas.validator("identity-information-update"), schemas.profile_validator("juki_cs")
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
@@ -51,12 +60,20 @@ async def run(*, url: str, certificates: Path, count: int, skip: int, in_flight:
         for group in queue:
             started = time.perf_counter()
             members = []
+            forms = []
             for item in group:
-                validate(etree.fromstring(item.xml, parser))
+                root = etree.fromstring(item.xml, parser)
+                validate(root)
                 members.append((str(uuid.uuid4()), item.xml))
-            body = template.build(f"urn:uuid:{uuid.uuid4()}", members)
+                if signed is not None:
+                    forms.append(SignedRecord(identifier=members[-1][0], element=item.xml, canonical=canonical(root)))
+            if signed is not None and ours is not None:
+                body = signed.build(f"urn:uuid:{uuid.uuid4()}", forms, ours)
+            else:
+                body = template.build(f"urn:uuid:{uuid.uuid4()}", members)
             async with session.post(f"{url}/juki-cs/identity", data=body, headers=headers) as response:
-                answer = etree.fromstring(await response.read(), parser)
+                came = await response.read()
+            answer = verify(came, ours.signer).envelope if ours is not None else etree.fromstring(came, parser)
             content = answer[-1][0]
             validate_answer(content)
             accepted += sum(1 for each in content.iter("{urn:renkei:format:identity-update-result:1}outcome") if each.text == "accepted")
@@ -77,6 +94,7 @@ def main() -> None:
         flags.add_argument(name, required=True)
     for name, default in (("--count", 5000), ("--skip", 0), ("--in-flight", 16), ("--records", 1)):
         flags.add_argument(name, type=int, default=default)
+    flags.add_argument("--signatures", action="store_true", help="the town signs its messages")
     given = flags.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         result = runner.run(
@@ -87,6 +105,7 @@ def main() -> None:
                 skip=given.skip,
                 in_flight=given.in_flight,
                 records=given.records,
+                signatures=given.signatures,
             )
         )
     print(json.dumps(result))

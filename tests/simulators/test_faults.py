@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simulators.errors import BadFault
-from simulators.faults import GARBAGE, KINDS, FaultBoard, ScriptRun, fault_spec, read_script
+from simulators.faults import GARBAGE, KINDS, SIGNATURES, FaultBoard, ScriptRun, fault_spec, read_script
 
 
 def subject(number: int) -> tuple[str, str, str]:
@@ -127,9 +127,16 @@ def test_every_kind_can_be_put() -> None:
         raw: dict[str, Any] = {"kind": kind.name}
         if kind.name == "refuse":
             raw["code"] = "E901"
+        if kind.name == "signature":
+            raw["variant"] = "unsigned"
         assert board.put(fault_spec(raw)).takes_effect == bool(kind.takes_effect)
     for variant in GARBAGE:
         board.put(fault_spec({"kind": "garbage", "variant": variant}))
+    for variant in SIGNATURES:
+        board.put(fault_spec({"kind": "signature", "variant": variant}))
+    for kind_name, other in (("garbage", SIGNATURES[0]), ("signature", GARBAGE[0])):
+        with pytest.raises(BadFault, match="unknown variant"):
+            fault_spec({"kind": kind_name, "variant": other})
 
 
 def test_a_script_takes_its_steps_when_their_time_or_count_has_come(tmp_path: Path) -> None:

@@ -234,6 +234,15 @@ def upgrade() -> None:
     )
     op.create_index("reply_correlation", "reply", ["party", "correlation"], unique=False)
     op.create_table(
+        "seen_message",
+        sa.Column("party", sa.String(length=64), nullable=False),
+        sa.Column("key", sa.LargeBinary(), nullable=False, comment="SHA-256 of the message id"),
+        sa.Column("until", sa.Double(), nullable=False, comment="after that the message itself is out of date"),
+        sa.PrimaryKeyConstraint("party", "key"),
+        comment="signed messages of the parties that were taken: the same again is a replay",
+    )
+    op.create_index(op.f("ix_seen_message_until"), "seen_message", ["until"], unique=False)
+    op.create_table(
         "subject_alias",
         sa.Column(
             "blind", sa.LargeBinary(), nullable=False, comment="HMAC of the identifier; first in the index, as it is looked up by it alone"
