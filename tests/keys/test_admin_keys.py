@@ -81,7 +81,7 @@ async def test_what_is_no_such_number_is_refused_without_repeating_it(safe: Safe
 
 
 def test_what_one_may_look_up_by_names_a_person() -> None:
-    assert set(LOOKED_UP_BY.values()) <= IDENTIFYING & set(KINDS)
+    assert set(LOOKED_UP_BY.values()) <= set(IDENTIFYING) & set(KINDS)
 
 
 async def test_rotation_by_an_operator(safe: Safe) -> None:
