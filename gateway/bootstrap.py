@@ -42,7 +42,13 @@ from gateway.operations import logs
 from gateway.operations.metrics import FactsReader, Metrics
 from gateway.plugins import BoundParty, bind_parties
 from gateway.policy.rights import Rights
+from gateway.policy.routes import tables
 from gateway.ready import mark_ready
+from gateway.retention.calendar import BusinessCalendar
+from gateway.retention.erasures import ErasureList
+from gateway.retention.files import Folder
+from gateway.retention.keeper import Keeper, Keeping
+from gateway.retention.policy import load as load_retention
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.jwe import JweKeys
 from gateway.security.keys import KeyStore
@@ -265,6 +271,26 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
             await stop.wait()
 
 
+def retention_of(config: Config) -> Keeping:
+    """The retention table, the calendar, and where on this disk data lie.
+
+    :raises ConfigurationError: the table or the file of holidays does not hold.
+    """
+    data = config.data_dir
+    return Keeping(
+        policy=load_retention(config.retention.policy, tables().ephemeral),
+        calendar=BusinessCalendar.of_file(config.retention.holidays),
+        erasures=ErasureList(config.erasures_file),
+        folders={
+            "submit": [Folder(path=data / "submit", patterns=("*",), secret=True)],
+            "log": [
+                Folder(path=each, patterns=("*.log", "*.log.*"), secret=False) for each in (data / "log", config.broker_directory / "log")
+            ],
+        },
+        every_s=config.retention.every_s,
+    )
+
+
 # ---- the gateway -------------------------------------------------------------------------------------------------------------------
 
 
@@ -286,7 +312,6 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.intake.prepare import Preparer, Sender
     from gateway.intake.pressure import Pressure, PressureLimits
     from gateway.operations.key_custodian import KeyCustodian
-    from gateway.policy.routes import tables
 
     async with base(config, "gateway") as common, contextlib.AsyncExitStack() as stack:
         await topology.declare(common.endpoint, topology_of(config))
@@ -298,10 +323,22 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             for name, system in config.intake.systems.items()
         }
         seals = sealer(config, common.keys)
-        custodian = KeyCustodian(ledger, common.keys, seals, day_keys(config), queue_age_s=config.keys.queue_age_days * 86_400)
+        keeping = retention_of(config)
+        custodian = KeyCustodian(
+            ledger,
+            common.keys,
+            seals,
+            day_keys(config),
+            queue_age_s=config.keys.queue_age_days * 86_400,
+            vanishes=keeping.calendar.vanishes_at,
+        )
         await custodian.adopt()
         await custodian.start()
         stack.push_async_callback(custodian.stop)
+        keeper = Keeper(ledger, keeping, lambda: common.liveness.id)
+        monitoring.watch_retention(keeper)
+        await keeper.start()
+        stack.push_async_callback(keeper.stop)
         preparer = Preparer(
             senders=senders,
             parties=frozenset(config.parties),

@@ -372,6 +372,18 @@ class Outgoing(Section):
         return self
 
 
+class Retention(Section):
+    """What is erased when; the table itself is packaged."""
+
+    policy: FilePath | None = Field(default=None, description="A retention table of the city's own, instead of the packaged one.")
+    holidays: FilePath | None = Field(default=None, description="YAML with lists of dates, holidays: and business-days:, beside the law's.")
+    every_s: Seconds = Field(default=600.0, description="How often it is looked for what is past its time.")
+    erasures: FilePath | None = Field(
+        default=None,
+        description="Every erasure is appended to this file first; put it onto another disk. Default: audit/erasures.jsonl below data_dir.",
+    )
+
+
 class Workers(Section):
     """The processes that carry messages to the parties."""
 
@@ -474,6 +486,7 @@ class Config(Section):
         description="The only places that connections are opened to: parties, an external broker, a ledger. Default: this machine.",
     )
     workers: Workers = Workers()
+    retention: Retention = Retention()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()
     audit: Audit = Audit()
@@ -566,6 +579,11 @@ class Config(Section):
     def checkpoints_file(self) -> Path:
         """Where every checkpoint of the audit chain is written outside the ledger."""
         return self.audit.checkpoints or self.data_dir / "audit" / "checkpoints.txt"
+
+    @property
+    def erasures_file(self) -> Path:
+        """The list of erasures outside the ledger."""
+        return self.retention.erasures or self.data_dir / "audit" / "erasures.jsonl"
 
     @property
     def broker_directory(self) -> Path:

@@ -30,6 +30,7 @@ from gateway.errors import BrokerUnavailable, LedgerUnavailable, Unavailable
 from gateway.ledger.ledger import Ledger
 from gateway.operations.health import Check, Health, Monitors, create_app, serve
 from gateway.operations.metrics import FactsReader, Metrics
+from gateway.retention.keeper import Keeper
 from gateway.security.refusals import Witness
 
 INDEX_VARIABLE: Final = "RENKEI_PROCESS_INDEX"
@@ -148,6 +149,17 @@ class Monitoring:
         )
         self.metrics.watch("renkei_audit_chaining", "1 while this process is the one that chains.", lambda: [({}, float(chainer.holds))])
         self.checks["audit"] = chainer.check
+
+    def watch_retention(self, keeper: Keeper) -> None:
+        """Ready only while what is past its time is erased (I9)."""
+        self.metrics.watch("renkei_retention_erased", "Erased since the start.", lambda: [({}, keeper.erased.total())])
+        self.metrics.watch("renkei_retention_expired", "Deliveries that expired since the start.", lambda: [({}, keeper.expired)])
+        self.metrics.watch(
+            "renkei_retention_overdue",
+            "Deliveries past their time that are being sent or of unknown outcome: to be settled (R23).",
+            lambda: [({}, keeper.overdue)],
+        )
+        self.checks["retention"] = keeper.check
 
     def watch_door(self, name: str, why_closed: Callable[[], Unavailable | None]) -> None:
         """Ready only while ``why_closed`` says None."""

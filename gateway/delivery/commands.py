@@ -50,6 +50,12 @@ def expire(key: KeyRow, head: DeliveryRow, reason: str, now: float) -> None:
     advance(key, now)
 
 
+def expire_in_place(delivery: DeliveryRow, reason: str, now: float) -> None:
+    """It waits behind another and is no longer to be sent; needs :func:`never_sent`. Whoever claims its key later goes on past it."""
+    delivery.reason = reason
+    move(delivery, Event.EXPIRE, State.EXPIRED, now)
+
+
 def replace(key: KeyRow, head: DeliveryRow, new: DeliveryRow, now: float) -> None:
     """R4: ``new`` (another id, another party key) takes the place of the held head; needs :func:`outcome_known`."""
     if new.id == head.id or (new.party_key is not None and new.party_key == head.party_key):

@@ -77,6 +77,9 @@ def claim(key: KeyRow, head: DeliveryRow | None, worker: str, *, void: bool, fac
         if not void:
             return Claim.NOTHING
         _take_over(key, head, now, traits)
+    if head.state.final:
+        advance(key, now)  # it expired while it waited behind another (R23)
+        return Claim.FINISHED
     if head.open_until is not None and head.open_until > now + traits.open_s:
         head.open_until = now + traits.open_s  # a step of the clock: whatever was sent by now has settled by then (R21)
     if facts.late is not None and facts.late.kind == "delivered" and head.state in (State.UNKNOWN, State.AWAITING_REPLY):

@@ -58,6 +58,7 @@ def claim_key(unit: Unit, key: KeyRow, worker: str, traits: PartyTraits, bells: 
     """Claim one loaded key row for ``worker``; goes on past heads that become final without a call."""
     for _ in range(8):
         head = unit.head(key)
+        passed = head is not None and head.state.final  # expired in its place, on record since then (R23)
         decision = machine.claim(key, head, worker, void=unit.is_void(key.claim_worker), facts=unit.facts(head), traits=traits)
         if decision is Claim.NOTHING:
             return None
@@ -67,6 +68,8 @@ def claim_key(unit: Unit, key: KeyRow, worker: str, traits: PartyTraits, bells: 
         if decision in (Claim.SEND, Claim.QUERY):
             unit.want_payloads.add(head.payload_id)
             return _claimed(unit, key, head, query=decision is Claim.QUERY)
+        if passed:
+            continue
         if head.state.final:
             bells.extend(bell_of(woken, unit.now) for woken in unit.wake_dependents(head))
             unit.audit("final-without-call", worker, delivery=head, state=head.state.value, reason=head.reason or head.outcome_code or "")

@@ -417,3 +417,24 @@ operator_account = Table(
     Column("released_by", String(200), nullable=True),
     comment="what of the configured rights of operators is in force (C-1-3-16, C-1-3-20)",
 )
+
+disposal = Table(
+    "disposal",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("run", String(36), nullable=False, comment="all lines of one run"),
+    Column("rule", String(64), nullable=False, comment="of the retention table"),
+    Column("place", String(32), nullable=False, comment="content | receipt | quarantine | record | backup | log | submit | ..."),
+    Column("type", String(64), nullable=True),
+    Column("party", String(64), nullable=True),
+    Column("count", Integer, nullable=False),
+    Column("oldest", Double, nullable=False, comment="from when what was disposed of was: when it was sent, refused, written"),
+    Column("newest", Double, nullable=False),
+    Column("began_at", Double, nullable=False),
+    Column("ended_at", Double, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("instruction", String(36), nullable=True, comment="the instruction of two persons, where it was none of the table"),
+    Column("proof", String(16), nullable=True, comment="nothing-left | remains | not-searched"),
+    Index("disposal_began", "began_at"),
+    comment="disposal history: what class, how many, when, by which rule; never what (C-1-7-16)",
+)

@@ -71,8 +71,12 @@ class KeyCustodian:
         pause_s: float = 0.02,
         followed_s: float = FOLLOWED_S,
         clock: Callable[[], float] = time.time,
+        vanishes: Callable[[float], float] | None = None,
     ) -> None:
-        """:param queue_age_s: the longest that a message may lie in a queue; :param rows: renewed in one step."""
+        """:param queue_age_s: the longest that a message may lie in a queue; :param rows: renewed in one step.
+
+        :param vanishes: when what was sent at a time must vanish, by a calendar that knows holidays.
+        """
         self._ledger = ledger
         self._keys = keys
         self._sealer = sealer
@@ -83,6 +87,7 @@ class KeyCustodian:
         self._followed_s = followed_s
         self._settle_s = 0.0 if ledger.engine.dialect == "sqlite" else lk.SETTLE_S
         self._clock = clock
+        self._vanishes = vanishes or vanishes_at
         self._after: dict[str, str] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -301,7 +306,7 @@ class KeyCustodian:
         now, uses = await self._ledger.read(look)
         today = dt.datetime.fromtimestamp(now, JST).strftime("%Y%m%d")
         for day, use in uses.items():
-            if day[:8] >= today or use.unfinished or (use.last_final_at is not None and now < vanishes_at(use.last_final_at)):
+            if day[:8] >= today or use.unfinished or (use.last_final_at is not None and now < self._vanishes(use.last_final_at)):
                 continue
             await asyncio.to_thread(self._day_keys.destroy, day)
             await self._record("key-destroyed", ACTOR, key_kind="day", key=day)

@@ -113,6 +113,30 @@ def upgrade() -> None:
     op.create_index("data_key_kek", "data_key", ["kek_id", "id"], unique=False)
     op.create_index("data_key_message", "data_key", ["message_id", "party"], unique=False)
     op.create_table(
+        "disposal",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("run", sa.String(length=36), nullable=False, comment="all lines of one run"),
+        sa.Column("rule", sa.String(length=64), nullable=False, comment="of the retention table"),
+        sa.Column(
+            "place", sa.String(length=32), nullable=False, comment="content | receipt | quarantine | record | backup | log | submit | ..."
+        ),
+        sa.Column("type", sa.String(length=64), nullable=True),
+        sa.Column("party", sa.String(length=64), nullable=True),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("oldest", sa.Double(), nullable=False, comment="from when what was disposed of was: when it was sent, refused, written"),
+        sa.Column("newest", sa.Double(), nullable=False),
+        sa.Column("began_at", sa.Double(), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=False),
+        sa.Column("actor", sa.String(length=128), nullable=False),
+        sa.Column(
+            "instruction", sa.String(length=36), nullable=True, comment="the instruction of two persons, where it was none of the table"
+        ),
+        sa.Column("proof", sa.String(length=16), nullable=True, comment="nothing-left | remains | not-searched"),
+        sa.PrimaryKeyConstraint("id"),
+        comment="disposal history: what class, how many, when, by which rule; never what (C-1-7-16)",
+    )
+    op.create_index("disposal_began", "disposal", ["began_at"], unique=False)
+    op.create_table(
         "intake_epoch",
         sa.Column("system", sa.String(length=64), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
