@@ -13,6 +13,7 @@ import logging
 import os
 import resource
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from certs.peer import Authority
 from gateway import memory
 from gateway.audit.chainer import Chainer, ChainerOptions
 from gateway.audit.outside import OutsideFile
+from gateway.backup.manifest import MANIFEST
+from gateway.backup.manifest import SUFFIX as BACKUP
 from gateway.broker import BrokerEndpoint, Consumer, Publisher, topology
 from gateway.broker.node_files import GATEWAY_USER, NodeFolder
 from gateway.config import Config, read_secret
@@ -51,7 +54,7 @@ from gateway.retention.keeper import Keeper, Keeping
 from gateway.retention.policy import load as load_retention
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.jwe import JweKeys
-from gateway.security.keys import KeyStore
+from gateway.security.keys import KeyStore, Kind
 from gateway.security.refusals import Refusals
 from gateway.startup import require_sound
 from gateway.trust import authority_of, broker_context, listener_context, party_http
@@ -187,7 +190,8 @@ def audit_chainer(config: Config, ledger: Ledger, liveness: Liveness, keys: KeyS
         from gateway.audit.timestamp import TimeStamper
 
         stamper = TimeStamper(stamps.url, stamps.ca, stamps.timeout_s)
-    options = ChainerOptions(instance=config.instance, checkpoint_s=config.audit.checkpoint_s)
+    erasures = ErasureList(config.erasures_file)
+    options = ChainerOptions(instance=config.instance, checkpoint_s=config.audit.checkpoint_s, erasures=erasures.end)
     return Chainer(ledger, liveness, keys, OutsideFile(config.checkpoints_file), options, stamper)
 
 
@@ -283,12 +287,27 @@ def retention_of(config: Config) -> Keeping:
         erasures=ErasureList(config.erasures_file),
         folders={
             "submit": [Folder(path=data / "submit", patterns=("*",), secret=True)],
+            "backup": [Folder(path=config.backup_directory, patterns=(f"*{BACKUP}", f"*{MANIFEST}", f".*{BACKUP}.partial"), secret=True)],
+            "export": [Folder(path=each, patterns=("*",), secret=True, deep=True) for each in config.export_directories],
             "log": [
                 Folder(path=each, patterns=("*.log", "*.log.*"), secret=False) for each in (data / "log", config.broker_directory / "log")
             ],
         },
         every_s=config.retention.every_s,
+        disposed=functools.partial(_end_backup_keys, config),
     )
+
+
+def _end_backup_keys(config: Config, _file: Path) -> None:
+    """A backup was disposed of: former backup keys whose every backup is past its time go too, and copies elsewhere with them. Blocks."""
+    keys = key_store(config)
+    [rule] = load_retention(config.retention.policy, tables().ephemeral).of("backup")
+    before = rule.after.due_before(time.time(), BusinessCalendar.of_file(config.retention.holidays))
+    for key_id in keys.ids(Kind.BACKUP)[:-1]:
+        superseded = keys.superseded_at(Kind.BACKUP, key_id)
+        if superseded is not None and superseded < before:
+            keys.destroy(Kind.BACKUP, key_id)
+            _log.info("key-destroyed", extra={"code": f"backup-{key_id}"})
 
 
 # ---- the gateway -------------------------------------------------------------------------------------------------------------------
@@ -304,6 +323,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.ledger_desk import LedgerDesk
     from gateway.admin.ledger_service import LedgerAdminService
     from gateway.admin.policy import PolicyAdmin
+    from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
@@ -422,6 +442,8 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             request_s=admin.request_s,
         )
         accounts.serve_at(desk)
+        retention = LedgerRetention(ledger, keeper, desk, common.parties)
+        stack.push_async_callback(retention.close)
         await desk.resume()
         app = create_app(
             service,
@@ -430,6 +452,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             keys=KeyAdmin(ledger, common.keys, custodian, tables()),
             policy=PolicyAdmin(ledger, common.keys, common.rights, tables(), request_s=admin.request_s),
             audit=LedgerAuditRecord(ledger, common.parties),
+            retention=retention,
             witness=common.refusals,
         )
         tls = listener_context(config, admin.certificate)

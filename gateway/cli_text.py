@@ -191,6 +191,14 @@ TEXT: dict[str, tuple[str, str]] = {
         "The tamper-evident record: verify, export, show, breach scope.",
         "改ざん検知可能な証跡：検証・書き出し・表示・漏えい範囲。",
     ),
+    "command.backup": (
+        "Backups of the ledger: create, list, verify, restore, release what a restore has stopped.",
+        "台帳のバックアップ：作成・一覧・検証・復元、復元後の配送再開。",
+    ),
+    "command.retention": (
+        "Retention: what is due, erase it, prove it, disposal history, purge of a party.",
+        "保存期間：消去対象・消去・残存検査・廃棄履歴・相手先の一括消去。",
+    ),
     "command.format": ("What the message types look like; check a file.", "電文種別の書式を表示し、ファイルを検査します。"),
     "command.simulate": ("Run a simulated party.", "相手先のシミュレーターを動かします。"),
     "command.demo": ("One day of a synthetic city, from register to party, reconciled.", "架空の市の一日分を流し、突き合わせます。"),

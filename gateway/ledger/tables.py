@@ -316,7 +316,7 @@ lease = Table(
     Column("worker", String(36), nullable=False, comment="the registration that holds it: void when that one is (R6)"),
     Column("epoch", Integer, nullable=False),
     Column("taken_at", Double, nullable=False),
-    comment="work that one process does for all: chaining the audit entries",
+    comment="work that one process does for all: chaining the audit entries, retention",
 )
 
 command = Table(
