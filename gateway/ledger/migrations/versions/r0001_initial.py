@@ -207,7 +207,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("taken_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
-        comment="work that one process does for all: chaining the audit entries",
+        comment="work that one process does for all: chaining the audit entries, retention",
     )
     op.create_table(
         "message",
