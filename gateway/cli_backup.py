@@ -169,7 +169,7 @@ def restore(which: Which = None, yes: Yes = False, config: ConfigFile = None, as
     unknown = sum(done.unknown.values())
     say(
         _say(
-            f"restored: {unknown} deliveries are unknown, {done.ended} known to have ended, {done.erased} erased contents not brought back; "
+            f"restored: {unknown} deliveries are unknown, {done.ended} known to have ended, {done.erased} erased contents stay erased; "
             f"{done.requests} requests are to be asked for again; {done.lost_blocks} signed blocks of the record are lost",
             f"復元しました：結果不明 {unknown} 件、終了済みと判明 {done.ended} 件、消去済みで復元しない内容 {done.erased} 件、"
             f"再申請が必要 {done.requests} 件、失われた署名済みブロック {done.lost_blocks}",
@@ -179,8 +179,8 @@ def restore(which: Which = None, yes: Yes = False, config: ConfigFile = None, as
         say(_say(f"the purge of {party} had not ended: ask for it again", f"{party} の一括消去は未完了でした：再度申請してください"))
     say(
         _say(
-            f"the policy is version {said.policy}: hold it, the operators' rights and the residents' marks against what counted last. Start "
-            "the gateway, have the senders submit again what they sent since, then release party by party: renkei backup release PARTY",
+            f"the policy is version {said.policy}: hold it, the operators' rights and the residents' marks against what counted last. "
+            "Start the gateway, have the senders submit again what they sent since, release party by party: renkei backup release PARTY",
             f"ポリシーは第 {said.policy} 版です。操作者の権限・住民の支援措置とともに最新の状態と照合してください。ゲートウェイを起動し、"
             "送信元に以後の電文を再送してもらってから、相手先ごとに解除します：renkei backup release 相手先",
         )
@@ -237,9 +237,10 @@ def release(
             raise CommandRefused("not-restored", _say("no restore has stopped this party", "この相手先は復元による停止中ではありません"))
         [it] = stopped
         question = _say(
-            f"{party}: {it['unknown']} deliveries are unknown. Those that the party can be asked about are asked, those that it knows again "
-            "are sent again with the same ids, the others wait for you. Have the senders submitted again what they sent since? Go on?",
-            f"{party}：結果不明 {it['unknown']} 件。照会できるものは照会し、重複を検知する相手先には同じ ID で再送し、それ以外は判断待ちになります。"
+            f"{party}: {it['unknown']} deliveries are unknown. What the party can be asked about is asked, what it knows again is sent "
+            "again with the same ids, the rest waits for you. Have the senders submitted again what they sent since? Go on?",
+            f"{party}：結果不明 {it['unknown']} 件。照会できるものは照会し、重複を検知する相手先には同じ ID で再送し、"
+            "それ以外は判断待ちになります。"
             "送信元の再送は済みましたか。申請しますか。",
         )
         if not sure(question, yes or as_json):
@@ -251,7 +252,7 @@ def release(
 # ---- shared --------------------------------------------------------------------------------------------------------------------------
 
 
-def _ledger(config: Config):  # type: ignore[no-untyped-def]  # noqa: ANN202 loaded late
+def _ledger(config: Config):  # type: ignore[no-untyped-def]
     from gateway.ledger.ledger import Ledger
 
     url = config.ledger_url()
@@ -260,14 +261,14 @@ def _ledger(config: Config):  # type: ignore[no-untyped-def]  # noqa: ANN202 loa
     return Ledger.open(url, profile=config.profile)
 
 
-async def _record(ledger, made: Manifest) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+async def _record(ledger, made: Manifest) -> None:  # type: ignore[no-untyped-def]
     from gateway.ledger.operators import RecordAccess
 
     detail = {"backup": made.backup, "block": made.block, "file_sha256": made.file_sha256, "rows": sum(made.rows.values())}
     await ledger.submit(RecordAccess(kind="backup-created", actor=made.created_by, detail=detail))
 
 
-def _policy(config: Config):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _policy(config: Config):  # type: ignore[no-untyped-def]
     from gateway.policy.routes import tables
     from gateway.retention.policy import load
 
@@ -275,7 +276,7 @@ def _policy(config: Config):  # type: ignore[no-untyped-def]  # noqa: ANN202
 
 
 def _when(seconds: float) -> str:
-    return local_time(dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat())
+    return local_time(dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()) or ""
 
 
 def _record_of(each: Manifest) -> dict[str, object]:

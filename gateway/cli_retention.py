@@ -60,7 +60,7 @@ def run(reason: Reason, config: ConfigFile = None, operator: As = None, as_json:
             _say(
                 f"erased {done['erased']}, expired {done['expired']}; {done['must_not']} are too late but sent or unknown (settle them); "
                 f"searched: {done['proof']}",
-                f"消去 {done['erased']} 件、失効 {done['expired']} 件。送信中・結果不明のため消去できないもの {done['must_not']} 件（要確定）。"
+                f"消去 {done['erased']} 件、失効 {done['expired']} 件。送信中・結果不明で消去不可 {done['must_not']} 件（要確定）。"
                 f"残存検査：{done['proof']}",
             )
         )
@@ -78,7 +78,8 @@ def history(config: ConfigFile = None, operator: As = None, as_json: Json = Fals
         show_json(found)
         return
     headings = [
-        _say("when", "日時"), _say("rule", "規則"), _say("place", "場所"), _say("type", "種別"), _say("party", "相手先"), _say("number", "件数"),
+        _say("when", "日時"), _say("rule", "規則"), _say("place", "場所"), _say("type", "種別"), _say("party", "相手先"),
+        _say("number", "件数"),
         _say("from", "最古"), _say("to", "最新"), _say("by", "実行者"), _say("searched", "残存検査"),
     ]  # fmt: skip
     show_table(

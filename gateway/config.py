@@ -384,7 +384,7 @@ class Retention(Section):
     )
     exports: list[FilePath] = Field(
         default=[],
-        description="Folders that people write exports to: what lies there is erased by the rule of exports. Default: exports/ below data_dir.",
+        description="Folders that people write exports to: erased by the rule of exports. Default: exports/ below data_dir.",
     )
 
 

@@ -29,6 +29,8 @@ OPEN_S: Final = START_S + 120.0
 """An attempt that began just before the restore ends within this (R5)."""
 ENDED: Final = "ended-before-restore"
 """Reason of a delivery that the list of erasures says is over."""
+RESUBMITTED: Final = "submitted-after-restore"
+"""Reason of a delivery that may repeat one which the lost ledger has sent."""
 _OUTCOME: Final = {State.DELIVERED.value: "provided", State.EXPIRED.value: "expired", State.SKIPPED.value: "skipped"}
 """Final states that are believed. What was refused or replaced has a successor that this ledger does not know: it stays unknown."""
 _STEP: Final = 400
@@ -119,14 +121,26 @@ def seen_of(conn: Connection, party: str) -> bytes:
 
 
 def release(unit: Unit, party: str, seen: bytes) -> str:
-    """Two persons let deliveries to a party go on: unknown as they are, they go through R9."""
+    """Two persons let deliveries to a party go on: unknown as they are, they go through R9.
+
+    So does what was accepted since the restore: senders have submitted again what they had sent since the backup, and much of it took
+    effect before the ledger was lost. Nobody here knows which, so none of it is taken for new.
+    """
     row = unit.party(party, lock=True)
     if seen_of(unit.conn, party) != seen:
         raise CommandRefused("changed-meanwhile", "this party was stopped by another restore since: look again", rule="R13")
     row.paused_by = None
     row.paused_at = None
     unit.touch(party=row)
-    return "released"
+    last = last_restore(unit.conn)
+    assert last is not None  # it has stopped the party
+    d = t.delivery.c
+    again = (d.party == party, d.final_at.is_(None), d.state == State.QUEUED.value, d.attempts == 0, d.accepted_at >= last["at"])
+    values = {"state": State.UNKNOWN.value, "reason": RESUBMITTED, "clean": False, "unanswered_since": last["backup_at"]}
+    count = unit.conn.execute(
+        update(t.delivery).where(*again).values(**values, open_until=last["at"] + OPEN_S, updated_at=unit.now)
+    ).rowcount
+    return f"released:{count}"
 
 
 def unfinished(conn: Connection) -> list[tuple[str, bool, int, int]]:

@@ -1,7 +1,7 @@
 """Proof of erasure: whether anything of what was erased can still be opened, in every place that holds data (I9).
 
-What is sealed opens with its data key and no otherwise, and wrapped data keys stand in the ledger's key table only. The list of erasures
-outside names each key that was destroyed, with the beginning of its wrapping. So it is looked for each of them: as a row of the ledger; byte
+What is sealed opens with its data key only, and wrapped data keys stand in the ledger's key table only. The list of erasures outside
+names each key that was destroyed, with the beginning of its wrapping. So it is looked for each of them: as a row of the ledger; byte
 by byte in the ledger's files and its log, in the files of the broker, in exports, notes and logs; and in every backup, which is opened for
 it. Types that must vanish may not be in a backup at all; of other contents a backup from before the erasure holds a copy until it is
 disposed of itself, which is said with its day. A day key may not outlive its day.

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from sqlalchemy import make_url, text
 
+from gateway.audit import queries
 from gateway.audit.chainer import Chainer, ChainerOptions
+from gateway.audit.checkpoint import Signed
 from gateway.audit.outside import OutsideFile, read_file
 from gateway.audit.sources import LedgerSource
 from gateway.audit.verify import Given, Report, verify
-from gateway.audit.checkpoint import Signed
-from gateway.audit import queries
 from gateway.backup.create import BackupPlace, create
 from gateway.backup.manifest import SUFFIX, Manifest
 from gateway.backup.restore import Restored, RestorePlace, restore, trusted_keys

@@ -1,4 +1,4 @@
-"""A restored ledger is older than the world: nothing is sent twice silently, nothing erased comes back, and both are on record (R24, I9)."""
+"""A restored ledger is older than the world: nothing is sent twice silently, nothing erased comes back, all on record (R24, I9)."""
 
 from __future__ import annotations
 
@@ -123,7 +123,9 @@ async def test_whatever_is_changed_in_a_backup_is_seen(town: Town) -> None:
 async def test_a_backup_is_found_by_its_id_or_as_the_newest(town: Town) -> None:
     await admit(town.safe, 1, OTHER)
     first, manifest = await town.backup()
-    assert find(town.place.directory, None) == first == find(town.place.directory, manifest.backup) == find(town.place.directory, str(first))
+    assert (
+        find(town.place.directory, None) == first == find(town.place.directory, manifest.backup) == find(town.place.directory, str(first))
+    )
     assert read(first) == manifest
     assert found(town.place.directory) == [first]
     with pytest.raises(ConfigurationError, match="backup-missing"):
@@ -166,9 +168,9 @@ async def test_everything_unfinished_is_unknown_and_every_party_stands_still(tow
 
 
 async def release(town: Town, party: str = "city-cs") -> None:
-    from gateway.ledger.approvals import Ask, Decide
     from gateway.admin.retention import _release
     from gateway.approvals.kinds import Kind as Asked
+    from gateway.ledger.approvals import Ask, Decide
 
     ledger = town.safe.ledger
     seen = await ledger.read(lambda conn: restoring.seen_of(conn, party))
