@@ -39,7 +39,7 @@ from gateway.errors import ConfigurationError, GatewayError, Unavailable
 from gateway.keyring import day_keys, key_store, require_keys, sealer
 from gateway.ledger import policies
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.queries import backlog, own_message
+from gateway.ledger.queries import backlog, own_expired, own_message
 from gateway.monitoring import Monitoring, process_index
 from gateway.operations import logs
 from gateway.operations.metrics import FactsReader, Metrics
@@ -384,11 +384,15 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         async def status(system: str, source_id: str) -> Any:
             return await ledger.read(lambda conn: own_message(conn, system, source_id))
 
+        async def expired(system: str, after: str | None, limit: int) -> Any:
+            return await ledger.read(lambda conn: own_expired(conn, system, after, limit))
+
         door = HttpsDoor(
             intake=intake,
             peers=PeerDirectory(senders.values(), common.authority),
             pressure=pressure,
             status=status,
+            expired=expired,
             jwks=jwe.public_jwks,
             meter=monitoring.metrics,
             witness=common.refusals,

@@ -157,12 +157,14 @@ def restore(which: Which = None, yes: Yes = False, config: ConfigFile = None, as
         erasures=ErasureList(settings.erasures_file), checkpoints=settings.checkpoints_file,
     )  # fmt: skip
     done = bring_back(file, place, _local())
+    _forget_broker(settings)
     if as_json:
         show_json(
             {
                 "ok": True, "backup": said.backup, "incarnation": done.incarnation, "erased_again": done.erased, "ended": done.ended,
                 "unknown": done.unknown, "requests_closed": done.requests, "purges_unfinished": list(done.purges),
                 "lost_blocks": done.lost_blocks, "policy": said.policy,
+                "submit_again_from": dt.datetime.fromtimestamp(said.since, dt.UTC).isoformat(),
             }
         )  # fmt: skip
         return int(ExitCode.OK)
@@ -180,9 +182,10 @@ def restore(which: Which = None, yes: Yes = False, config: ConfigFile = None, as
     say(
         _say(
             f"the policy is version {said.policy}: hold it, the operators' rights and the residents' marks against what counted last. "
-            "Start the gateway, have the senders submit again what they sent since, release party by party: renkei backup release PARTY",
+            f"Start the gateway, have the senders submit again what they sent since {_when(said.since)}, then release party by party: "
+            "renkei backup release PARTY",
             f"ポリシーは第 {said.policy} 版です。操作者の権限・住民の支援措置とともに最新の状態と照合してください。ゲートウェイを起動し、"
-            "送信元に以後の電文を再送してもらってから、相手先ごとに解除します：renkei backup release 相手先",
+            f"送信元に {_when(said.since)} 以後の電文を再送してもらってから、相手先ごとに解除します：renkei backup release 相手先",
         )
     )
     return int(ExitCode.OK)
@@ -266,6 +269,14 @@ async def _record(ledger, made: Manifest) -> None:  # type: ignore[no-untyped-de
 
     detail = {"backup": made.backup, "block": made.block, "file_sha256": made.file_sha256, "rows": sum(made.rows.values())}
     await ledger.submit(RecordAccess(kind="backup-created", actor=made.created_by, detail=detail))
+
+
+def _forget_broker(config: Config) -> None:
+    """What the embedded broker has is of the lost ledger: receipts for messages that nobody has. Bells are rung from the ledger."""
+    import shutil
+
+    if config.broker.mode == "embedded" and config.broker_directory.is_dir():
+        shutil.rmtree(config.broker_directory)
 
 
 def _policy(config: Config):  # type: ignore[no-untyped-def]

@@ -148,7 +148,12 @@ class LedgerRetention:
         """See the port."""
         last = await self._ledger.read(restoring.last_restore)
         if last is not None:
-            last = {**last, "at": views.time(last["at"]).isoformat(), "backup_at": views.time(last["backup_at"]).isoformat()}
+            last = {
+                **last,
+                "at": views.time(last["at"]).isoformat(),
+                "backup_at": views.time(last["backup_at"]).isoformat(),
+                "since": views.time(last["since"]).isoformat(),
+            }
         found = []
         for party, stopped, unknown, gone in await self._ledger.read(restoring.unfinished):
             digest = await self._ledger.read(partial(restoring.seen_of, party=party)) if stopped else None

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
@@ -35,6 +35,8 @@ from gateway.retention.erasures import ErasureList, Head
 from gateway.security.keys import KeyStore, Kind
 from gateway.security.sealing import kek_of
 
+MARGIN_S: Final = 60.0
+"""A message bears the time at which its transaction began, which may have been so long before it could be read."""
 Read = Callable[[Callable[[Connection], Any]], Any]
 
 
@@ -114,6 +116,7 @@ def _snapshot(conn: Connection, place: BackupPlace, write: Callable[[bytes], Non
         # of this transaction only: what is written meanwhile may take longer than the pause that a writer is allowed (R21)
         conn.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '600s'")
         conn.exec_driver_sql("SET LOCAL statement_timeout = '600s'")
+    at = ledger_time(conn)
     d, c = t.delivery.c, t.audit_checkpoint.c
     facts = {row.name: row.value for row in conn.execute(select(t.meta.c.name, t.meta.c.value))}
     head = audit.head(conn)
@@ -122,7 +125,6 @@ def _snapshot(conn: Connection, place: BackupPlace, write: Callable[[bytes], Non
     last = OutsideFile(place.checkpoints).last()
     row = conn.execute(select(c.number, c.text, c.signature).where(c.number <= last).order_by(c.number.desc()).limit(1)).first()
     signed = None if row is None else Signed(text=row.text, signature=bytes(row.signature))
-    at = ledger_time(conn)
     unfinished = conn.execute(select(d.party, func.count()).where(d.final_at.is_(None)).group_by(d.party)).all()
     return _Snapshot(
         at=at,
@@ -151,6 +153,7 @@ def _manifest(
         backup=backup,
         instance=place.instance,
         created_at=found.at,
+        since=found.at - MARGIN_S,
         created_by=actor,
         dialect=dialect,
         schema=HEAD,

@@ -40,6 +40,8 @@ class Manifest:
     instance: str
     created_at: float
     """Ledger time of the snapshot; seconds since 1970 UTC."""
+    since: float
+    """Whatever was accepted or sent after this may be missing in it (R24): senders submit it again, and so far back a party may know it."""
     created_by: str
     dialect: str
     schema: str

@@ -181,7 +181,7 @@ def _write(conn: Connection, file: Path, manifest: Manifest, place: RestorePlace
     with file.open("rb") as stream:
         counted = fill(conn, tables(lines(stream, place.keys)), without=erased)
     over = restoring.end_listed(conn, ended, now)
-    unknown = restoring.make_unknown(conn, manifest.created_at, now)
+    unknown = restoring.make_unknown(conn, manifest.since, now)
     restoring.stop_parties(conn, place.parties, now)
     requests = restoring.close_requests(conn, now)
     last, lost = _checkpoints(conn, manifest, place, since.checkpoints, now)
@@ -191,7 +191,8 @@ def _write(conn: Connection, file: Path, manifest: Manifest, place: RestorePlace
     ordered = [each for each in since.lines if each["kind"] == "ordered"]
     purges = tuple(sorted({str(each["party"]) for each in ordered if str(each["instruction"]) not in finished}))
     detail = {
-        "backup": manifest.backup, "backup_at": manifest.created_at, "backup_by": manifest.created_by, "block": manifest.block,
+        "backup": manifest.backup, "backup_at": manifest.created_at, "since": manifest.since, "backup_by": manifest.created_by,
+        "block": manifest.block,
         "checkpoint": None if last is None else last.read().number, "checkpoint_digest": None if last is None else last.digest.hex(),
         "lost_blocks": lost, "incarnation": incarnation, "incarnation_before": manifest.incarnation, "erased_again": kept,
         "ended": over, "unknown": unknown, "requests_closed": requests, "policy": manifest.policy,

@@ -136,7 +136,7 @@ def release(unit: Unit, party: str, seen: bytes) -> str:
     assert last is not None  # it has stopped the party
     d = t.delivery.c
     again = (d.party == party, d.final_at.is_(None), d.state == State.QUEUED.value, d.attempts == 0, d.accepted_at >= last["at"])
-    values = {"state": State.UNKNOWN.value, "reason": RESUBMITTED, "clean": False, "unanswered_since": last["backup_at"]}
+    values = {"state": State.UNKNOWN.value, "reason": RESUBMITTED, "clean": False, "unanswered_since": last["since"]}
     count = unit.conn.execute(
         update(t.delivery).where(*again).values(**values, open_until=last["at"] + OPEN_S, updated_at=unit.now)
     ).rowcount

@@ -98,6 +98,7 @@ delivery = Table(
         sqlite_where=text("approval IS NOT NULL"),
         postgresql_where=text("approval IS NOT NULL"),
     ),
+    Index("delivery_expired", "final_at", "id", sqlite_where=text("state = 'expired'"), postgresql_where=text("state = 'expired'")),
     Index("delivery_waits_for", "waits_for", sqlite_where=text("waits_for IS NOT NULL"), postgresql_where=text("waits_for IS NOT NULL")),
     Index(
         "delivery_correlation",

@@ -6,14 +6,17 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.audit import export
 from gateway.audit.sources import LedgerSource
 from gateway.backup.looking import keys_in
+from gateway.errors import InputRefused
 from gateway.ledger import retention as lr
 from gateway.ledger import tables as t
+from gateway.ledger.queries import own_expired
 from gateway.retention.calendar import JST, BusinessCalendar
 from gateway.retention.erasures import NO_HEAD, keys_of
 from gateway.retention.proof import Finding, Places, prove
@@ -137,6 +140,20 @@ async def test_what_was_never_sent_expires_after_one_business_day(town: Town) ->
     assert (await town.keeper.run("test")).expired == 5
     assert town.keeper.expired == 5, "counted: renkei_retention_expired"
     assert await town.safe.rows(t.data_key) == []
+
+    def told(system: str, after: str | None, limit: int) -> Any:
+        return town.safe.ledger.read(lambda conn: own_expired(conn, system, after, limit))
+
+    first = await told("resident-record-system", None, 3)
+    rest = await told("resident-record-system", first["next_after"], 3)
+    assert (first["more"], rest["more"], len(first["items"]), len(rest["items"])) == (True, False, 3, 2)
+    assert {each["id"] for each in first["items"] + rest["items"]} == {row.source_id for row in await town.safe.rows(t.message)}
+    assert first["items"][0]["reason"] == "destination-information"
+    again = await told("resident-record-system", rest["next_after"], 3)
+    assert again == {"items": [], "next_after": rest["next_after"], "more": False}
+    assert (await told("another-system", None, 3))["items"] == [], "each its own only"
+    with pytest.raises(InputRefused, match="query-malformed"):
+        await told("resident-record-system", "yesterday", 3)
 
 
 async def test_whatever_is_left_somewhere_is_found(town: Town) -> None:

@@ -471,6 +471,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("correlation IS NOT NULL"),
     )
     op.create_index(
+        "delivery_expired",
+        "delivery",
+        ["final_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'expired'"),
+        postgresql_where=sa.text("state = 'expired'"),
+    )
+    op.create_index(
         "delivery_finished",
         "delivery",
         ["party", "final_at"],
