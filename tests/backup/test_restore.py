@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.audit import export, queries
+from gateway.audit.checkpoint import Signer, public_pem
 from gateway.audit.outside import read_file
+from gateway.audit.sources import LedgerSource
 from gateway.backup.manifest import MANIFEST, find, found, manifest_of, read
 from gateway.backup.reading import lines, tables, verify
 from gateway.backup.restore import restore, trusted_keys
@@ -377,3 +381,24 @@ async def test_retention_does_not_look_like_tampering(town: Town) -> None:
     report = town.verify_chain()
     assert (report.findings, report.restored) == ([], [])
     assert report.signed_to == report.last_block
+
+
+@pytest.mark.invariant("I8")
+async def test_a_third_person_sees_the_restore_with_openssl_alone(town: Town, repository: Path) -> None:
+    await admit(town.safe, 2, OTHER)
+    file, _ = await town.backup()
+    await admit(town.safe, 1, OTHER)
+    await town.chain()
+    _, again = await town.restore(file)
+    await again.chain()
+    folder, key = town.folder / "taken-out", town.folder / "audit.pem"
+    engine = again.safe.ledger.engine
+    blocks = LedgerSource(engine.read_here).blocks()
+    export.write(folder, (export.block_text(block, rows) for block, rows in blocks), export.stamped(engine.read_here(queries.checkpoints)))
+    own = again.safe.keys.current(Kind.AUDIT)
+    key.write_text(public_pem(Signer(own.id, own.secret).public), encoding="ascii")
+    command = ["/bin/sh", str(repository / "docs" / "verify-audit.sh"), str(folder), str(key), str(town.outside)]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "the ledger was restored" in done.stdout
+    assert "all is well" in done.stdout
