@@ -397,7 +397,7 @@ async def test_a_third_person_sees_the_restore_with_openssl_alone(town: Town, re
     export.write(folder, (export.block_text(block, rows) for block, rows in blocks), export.stamped(engine.read_here(queries.checkpoints)))
     own = again.safe.keys.current(Kind.AUDIT)
     key.write_text(public_pem(Signer(own.id, own.secret).public), encoding="ascii")
-    command = ["/bin/sh", str(repository / "docs" / "verify-audit.sh"), str(folder), str(key), str(town.outside)]
+    command = ["/bin/sh", str(repository / "docs" / "verify-audit.sh"), str(folder), str(key), "-o", str(town.outside)]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "the ledger was restored" in done.stdout
