@@ -367,8 +367,8 @@ TEXT: dict[str, tuple[str, str]] = {
     "check.found": ("{count} thing(s) to put right", "{count} 件の対処が必要です"),
     # -- keys
     "keys.kind": (
-        "kek seals payloads, blind indexes identifiers, content knows messages again, jwe opens what comes by AMQP.",
-        "kek は電文の封印、blind は識別番号の索引、content は同一電文の判定、jwe は AMQP 受信の復号に使います。",
+        "kek seals payloads, blind indexes identifiers, content knows messages again, jwe opens what comes by AMQP, backup encrypts backups, audit signs the record.",
+        "kek は電文の封印、blind は識別番号の索引、content は同一電文の判定、jwe は AMQP 受信の復号、backup はバックアップの暗号化、audit は証跡の署名に使います。",
     ),
     "keys.wait": ("Wait until nothing hangs on an older key.", "旧い鍵に依存するデータがなくなるまで待ちます。"),
     "keys.rotated": ("{kind}: {id} is the current key now", "{kind}：現在の鍵は {id} です"),
