@@ -256,12 +256,20 @@ def release(
 
 
 def _ledger(config: Config):  # type: ignore[no-untyped-def]
+    from gateway.ledger.engine import open_engine
     from gateway.ledger.ledger import Ledger
+    from gateway.ledger.migrate import check_schema
 
     url = config.ledger_url()
     if url.startswith("sqlite:") and not Path(url.removeprefix("sqlite:///")).exists():
         raise ConfigurationError("ledger-missing", _say("there is no ledger yet", "台帳がまだありません"))
-    return Ledger.open(url, profile=config.profile)
+    engine = open_engine(url)
+    try:
+        check_schema(engine)  # a gateway of another version may be running: nothing is migrated here
+    except BaseException:
+        engine.close_here()
+        raise
+    return Ledger(engine)
 
 
 async def _record(ledger, made: Manifest) -> None:  # type: ignore[no-untyped-def]

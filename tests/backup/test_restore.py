@@ -15,6 +15,7 @@ from gateway.audit import export, queries
 from gateway.audit.checkpoint import Signer, public_pem
 from gateway.audit.outside import read_file
 from gateway.audit.sources import LedgerSource
+from gateway.backup.create import create
 from gateway.backup.manifest import MANIFEST, find, found, manifest_of, read
 from gateway.backup.reading import lines, tables, verify
 from gateway.backup.restore import restore, trusted_keys
@@ -402,3 +403,43 @@ async def test_a_third_person_sees_the_restore_with_openssl_alone(town: Town, re
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "the ledger was restored" in done.stdout
     assert "all is well" in done.stdout
+
+
+async def test_a_backup_is_of_one_moment_while_messages_come_in(town: Town) -> None:
+    await admit(town.safe, 300, OTHER)
+    await town.chain()
+    engine = town.safe.ledger.engine
+    making = asyncio.create_task(asyncio.to_thread(create, engine.read_here, engine.dialect, town.place, "local:tester"))
+    came = 0
+    while not making.done():
+        await admit(town.safe, 20, OTHER)
+        came += 20
+    manifest = await making
+    file = find(town.place.directory, manifest.backup)
+    count = manifest.rows["message"]
+    assert 300 <= count <= 300 + came
+    assert came, "the writer did not wait for it"
+    # of each message all or nothing; the trial has foreign keys as well
+    assert manifest.rows["delivery"] == manifest.rows["data_key"] == manifest.rows["payload"] == count
+    done = await asyncio.to_thread(
+        verify, file, town.place.keys, read_file(town.outside), trusted_keys(town.place.keys), town.folder / "scratch"
+    )
+    assert (done.bodies, done.chain.ok) == (count, True)
+
+
+async def test_keys_that_were_rotated_since_make_no_resident_another(town: Town) -> None:
+    """The chain of blind keys leads from what the backup knows to what counts now; a former key-encryption key must still be there."""
+    assert (await town.safe.submit(1)).refusal is None
+    file, manifest = await town.backup()
+    subjects = await town.safe.subjects()
+    for kind in (Kind.BLIND, Kind.CONTENT):
+        await town.safe.custodian.rotate(kind, "operator-a", "yearly")
+        await town.safe.until_done()
+    await town.chain()
+    done, again = await town.restore(file)
+    assert manifest.keys["blind"] != again.safe.keys.ids(Kind.BLIND)[-1:]
+    await again.safe.until_done()
+    assert (await again.safe.submit(1)).duplicate, "what was accepted before the backup gets its old receipt (R17)"
+    assert not (await again.safe.submit(2)).duplicate
+    assert await again.safe.subjects() == subjects, "the same resident"
+    assert sum(done.unknown.values()) == len(await again.safe.rows(t.delivery)) - 1
