@@ -233,6 +233,23 @@ async def test_what_waited_for_an_approval_or_another_delivery_still_waits_for_i
     assert (keys[second.key_id].held, keys[second.key_id].due_at) == (None, None)
 
 
+async def test_whoever_waited_for_what_has_ended_since_is_due(town: Town) -> None:
+    await admit(town.safe, 2, OTHER)
+    [first, second] = sorted(await town.safe.rows(t.delivery), key=lambda row: row.id)
+    town.tamper(f"UPDATE delivery SET waits_for = '{first.id}' WHERE id = '{second.id}'")
+    town.tamper(f"UPDATE key_row SET due_at = NULL WHERE id = '{second.key_id}'")
+    file, manifest = await town.backup()
+    town.place.erasures.append("due", keys=[first.payload_id], ended=[[first.id, "delivered"]])
+    await town.chain()
+    done, again = await town.restore(file)
+    assert (done.ended, done.unknown) == (1, {"city-cs": 1})
+    await release(again)
+    worker = await again.safe.ledger.register("worker")
+    claimed = (await again.safe.ledger.claim(worker, "city-cs", await all_keys(again), DROPS)).claimed
+    assert [each.delivery_id for each in claimed] == [second.id]
+    assert manifest.unfinished == {"city-cs": 2}
+
+
 @pytest.mark.control("C-3-7-1")
 async def test_what_was_erased_since_does_not_come_back(town: Town) -> None:
     await admit(town.safe, 3, OTHER)
