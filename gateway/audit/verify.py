@@ -201,11 +201,12 @@ def agree(outside: Sequence[Given], known: Iterable[str], last_block: int) -> st
             signed.append(each.signed.verify())
         except AuditError as error:
             return error.safe_detail
-        if each.signed.text not in texts:
-            return f"the ledger does not have checkpoint {signed[-1].number} as it stands outside"
     for said in _standing(Report(), sorted(signed, key=lambda each: each.number)):
         if said.block > last_block:
             return f"the chain is cut off: checkpoint {said.number} outside names block {said.block}, the ledger ends with {last_block}"
+    for each, said in zip(outside, signed, strict=True):
+        if each.signed.text not in texts:
+            return f"the ledger does not have checkpoint {said.number} as it stands outside"
     return ""
 
 
