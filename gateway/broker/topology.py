@@ -7,6 +7,8 @@ exchange (direct)      routing key         queue (quorum)                 carrie
 ``receipts``           ``<system>``        ``receipts.<system>``          our receipts to that system
 ``work``               ``<party>.live``    ``work.<party>.live``          bells (R15)
 ``work``               ``<party>.bulk``    ``work.<party>.bulk``          bells of bulk work
+``in-house``           ``<system>``        ``in-house.<system>``          messages for that system, JWE for its key (R18)
+``acks.<system>``      ``in``              ``acks.<system>``              its acknowledgements of those
 =====================  ==================  =============================  =================================================
 
 All limits are explicit: the defaults differ between RabbitMQ 3.10 and 4.x. Nothing dead-letters: what exceeds a work queue's delivery
@@ -29,6 +31,7 @@ from gateway.errors import BrokerUnavailable, ConfigurationError
 
 WORK_EXCHANGE = "work"
 RECEIPTS_EXCHANGE = "receipts"
+IN_HOUSE_EXCHANGE = "in-house"
 INTAKE_KEY = "in"
 
 Lane = Literal["live", "bulk"]
@@ -54,6 +57,21 @@ def intake_queue(system: str) -> str:
 
 def receipts_queue(system: str) -> str:
     return f"receipts.{_checked(system, 'system')}"
+
+
+def in_house_queue(system: str) -> str:
+    """The queue of a system of ours that has messages from us."""
+    return f"in-house.{_checked(system, 'system')}"
+
+
+def acks_exchange(system: str) -> str:
+    """Where a system publishes its acknowledgements."""
+    return f"acks.{_checked(system, 'system')}"
+
+
+def acks_queue(system: str) -> str:
+    """The queue of a system's acknowledgements."""
+    return f"acks.{_checked(system, 'system')}"
 
 
 def work_queue(party: str, lane: Lane) -> str:
@@ -101,9 +119,10 @@ GATEWAY_PERMISSIONS = Permissions(configure=".*", write=".*", read=".*")
 
 
 def system_permissions(system: str) -> Permissions:
-    """A system publishes to its own intake exchange and consumes its own receipts, and may do nothing else."""
+    """A system publishes to its own intake exchange and its own acknowledgements, consumes its own receipts and messages, and may do
+    nothing else."""
     name = re.escape(_checked(system, "system"))
-    return Permissions(configure="^$", write=rf"^intake\.{name}$", read=rf"^receipts\.{name}$")
+    return Permissions(configure="^$", write=rf"^(intake|acks)\.{name}$", read=rf"^(receipts|in-house)\.{name}$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +148,9 @@ class QueueLimits:
 INTAKE_LIMITS = QueueLimits(messages=200_000, size_bytes=2 << 30, deliveries=20)
 RECEIPT_LIMITS = QueueLimits(messages=500_000, size_bytes=1 << 30, deliveries=100)
 """Deliveries: a register that crashes over and over loses a receipt only after a hundred times, and gets it again by sending again."""
+IN_HOUSE_LIMITS = QueueLimits(messages=100_000, size_bytes=2 << 30, deliveries=20)
+"""What exceeds the deliveries is dropped here and put in again from the ledger, which has not seen it acknowledged (R18)."""
+ACK_LIMITS = QueueLimits(messages=500_000, size_bytes=1 << 30, deliveries=100)
 WORK_LIMITS = QueueLimits(messages=100_000, size_bytes=64 << 20, deliveries=20)
 
 
@@ -162,8 +184,8 @@ class Topology:
         )
 
 
-def build(*, systems: Iterable[str], parties: Iterable[str]) -> Topology:
-    """The topology for these sending systems and these outside parties (spec ids)."""
+def build(*, systems: Iterable[str], parties: Iterable[str], consumers: Iterable[str] = ()) -> Topology:
+    """The topology for these sending systems, these parties, and these systems that have messages from us (spec ids)."""
     exchanges = [Exchange(name=WORK_EXCHANGE), Exchange(name=RECEIPTS_EXCHANGE)]
     queues: list[Queue] = []
     bindings: list[Binding] = []
@@ -175,6 +197,13 @@ def build(*, systems: Iterable[str], parties: Iterable[str]) -> Topology:
         bindings.append(Binding(exchange=intake_exchange(system), queue=intake_queue(system), routing_key=INTAKE_KEY))
         queues.append(Queue(name=receipts_queue(system), arguments=RECEIPT_LIMITS.arguments(), expendable=False))
         bindings.append(Binding(exchange=RECEIPTS_EXCHANGE, queue=receipts_queue(system), routing_key=system))
+        users[system] = system_permissions(system)
+    for system in consumers:
+        exchanges += [Exchange(name=name) for name in (IN_HOUSE_EXCHANGE, acks_exchange(system)) if Exchange(name=name) not in exchanges]
+        queues.append(Queue(name=in_house_queue(system), arguments=IN_HOUSE_LIMITS.arguments(), expendable=False))
+        bindings.append(Binding(exchange=IN_HOUSE_EXCHANGE, queue=in_house_queue(system), routing_key=system))
+        queues.append(Queue(name=acks_queue(system), arguments=ACK_LIMITS.arguments(), expendable=False))
+        bindings.append(Binding(exchange=acks_exchange(system), queue=acks_queue(system), routing_key=INTAKE_KEY))
         users[system] = system_permissions(system)
     for party in parties:
         for lane in LANES:

@@ -88,6 +88,8 @@ class PreparedMessage:
     """Of the resident, as it was decided."""
     sets: tuple[MarkChange, ...] = ()
     """What it says about marks of its resident."""
+    producer: str | None = None
+    """Whose message it is, where ``system`` hands on another's (the city CS those of J-LIS, say)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -515,6 +517,7 @@ class AdmissionWork:
         return {
             "id": message.message_id,
             "system": message.system,
+            "producer": message.producer,
             "source_id": message.source_id,
             "type": message.type,
             "schema": message.schema,
@@ -554,7 +557,8 @@ def _append(key: KeyRow, new: DeliveryRow, now: float, bells: list[Bell]) -> Non
 def provision_row(unit: Unit, new: DeliveryRow, message: PreparedMessage, terms: Terms, subject: str | None) -> dict[str, Any]:
     """The record of a provision that was permitted; what becomes of it is written with the delivery's end."""
     return {
-        "id": new.id, "at": unit.now, "subject": subject, "message_id": message.message_id, "system": message.system,
+        "id": new.id, "at": unit.now, "subject": subject, "message_id": message.message_id,
+        "system": message.producer or message.system,
         "type": message.type, "party": new.party, "work": message.work, "terms": unit.note_terms(terms), "operator": message.operator,
         "terminal": message.terminal, "outcome": "permitted", "outcome_at": None, "code": None, "rule": None,
     }  # fmt: skip

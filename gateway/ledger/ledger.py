@@ -146,9 +146,12 @@ class Ledger:
         """Ring for keys that the look-up found."""
         self.ring_all(await self._submit(hk.MarkRung(keys=keys, size=len(keys))))
 
-    async def record_reply(self, party: str, correlation: str, kind: str, code: str | None, actor: str) -> None:
+    async def record_reply(
+        self, party: str, correlation: str, kind: str, code: str | None, actor: str, *, digest: str | None = None
+    ) -> None:
         """An answer came after its call (R14)."""
-        self.ring_all(await self._submit(hk.RecordReply(party=party, correlation=correlation, kind=kind, code=code, actor=actor)))
+        reply = hk.RecordReply(party=party, correlation=correlation, kind=kind, code=code, actor=actor, digest=digest)
+        self.ring_all(await self._submit(reply))
 
     async def remember_message(self, party: str, key: bytes, until: float) -> bool:
         """A signed message of a party, by a digest of its id; False: it was here before. ``until``: seconds, wall clock."""
