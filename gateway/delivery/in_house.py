@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 
 from gateway.broker import Consumer, Publisher, topology
-from gateway.broker.errors import Blocked, ConfirmTimeout, ConnectionLost, PublishFailed
+from gateway.broker.errors import PublishFailed
 from gateway.contract import CallNotSent, CallUnanswered, HttpAnswer
 from gateway.errors import BrokerUnavailable
 from gateway.security.jwe import MEDIA_TYPE
@@ -43,13 +43,9 @@ class QueueLine:
                 message_id=delivery_id,
                 correlation_id=correlation,
             )
-        except (ConfirmTimeout, ConnectionLost) as error:
-            raise CallUnanswered(error.code) from error
-        except Blocked as error:
+        except PublishFailed as error:
             if error.maybe_taken:
                 raise CallUnanswered(error.code) from error
-            raise CallNotSent(error.code) from error
-        except PublishFailed as error:
             raise CallNotSent(error.code) from error
 
     async def probe(self) -> None:

@@ -304,7 +304,7 @@ class RecordReply:
             )
         self.bells = tuple(bells)
 
-    def _digest(self) -> dict[str, str]:
+    def _digest(self) -> dict[str, Any]:
         return {} if self.digest is None else {"sha256": self.digest}
 
     def finish(self, unit: Unit) -> tuple[Bell, ...]:
