@@ -69,7 +69,8 @@ class Inbox:
         self._tag = 0
         self._waiting: dict[int, int] = {}
         """Acknowledgement published (its tag) → the message of the broker that it is about."""
-        self._link = _Link(broker, f"{system} inbox", self._consuming, self._waiting.clear)
+        self.consuming = False
+        self._link = _Link(broker, f"{system} inbox", self._consuming, self._lost)
 
     def start(self) -> None:
         """Consume from now on."""
@@ -80,16 +81,27 @@ class Inbox:
         await self._link.stop()
         self.journal.close()
 
+    def cut(self) -> None:
+        """Cut the connection, as the death of the process would: nothing more is said to the broker."""
+        self._link.cut()
+
     def _note(self, entry: Entry) -> None:
         if entry["kind"] == "effect":
             self._known.add(entry["delivery"])
+
+    def _lost(self) -> None:
+        self.consuming = False
+        self._waiting.clear()
+
+    def _ready(self, _: Any) -> None:
+        self.consuming = True
 
     def _consuming(self, channel: Any) -> None:
         self._tag = 0
         self._waiting.clear()
         channel.confirm_delivery(lambda frame: self._confirmed(channel, frame))
         channel.basic_qos(prefetch_count=50)
-        channel.basic_consume(f"in-house.{self._system}", self._taken)
+        channel.basic_consume(f"in-house.{self._system}", self._taken, callback=self._ready)
 
     def _taken(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         self._moment("taken")

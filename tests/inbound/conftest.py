@@ -23,6 +23,6 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
 async def ends(town: Town) -> AsyncIterator[Ends]:
     """A register at its queue."""
     found = Ends(town)
-    found.open_register()
+    await found.open_register()
     yield found
     await found.close_register()

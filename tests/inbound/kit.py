@@ -11,8 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pika
+from pika.credentials import ExternalCredentials
+
+from certs.tls import client_context
 from message_formats import samples, writing
-from simulators.harness.town import Town
+from simulators.harness.town import REGISTER, Town
 from simulators.journal import read_entries
 from simulators.register.inbox import Inbox
 from tests.support.broker import until
@@ -21,6 +25,21 @@ from tests.support.broker import until
 def notice(kind: str = "move-in-notice", serial: int = 1, **changes: str | None) -> str:
     """A valid, fictitious message of that type as the text of an element."""
     return writing.write(kind, {**samples.items(kind, serial), **changes}).to_bytes().decode()
+
+
+async def publish(town: Town, body: bytes) -> None:
+    """An acknowledgement of the register, as it is."""
+    context = client_context(*(town.certificates / f for f in (f"{REGISTER}.pem", f"{REGISTER}.key", "ca.pem", "ca.crl")))
+    where = pika.ConnectionParameters(
+        host="127.0.0.1", port=town.ports.broker_tls, virtual_host="renkei", credentials=ExternalCredentials(),
+        ssl_options=pika.SSLOptions(context, "broker"),
+    )  # fmt: skip
+
+    def send() -> None:
+        with pika.BlockingConnection(where) as connection:
+            connection.channel().basic_publish(f"acks.{REGISTER}", "in", body)
+
+    await asyncio.to_thread(send)
 
 
 @dataclass
@@ -38,10 +57,14 @@ class Ends:
         code = items.get("resident_record_code", "")
         return "not-yet" if code in self.unknown else "refused" if code in self.refused else "accepted"
 
-    def open_register(self) -> None:
+    async def open_register(self) -> None:
         """The register runs."""
-        self.inbox = self.town.inbox(self.decide, lambda name: self.moment(name))
-        self.inbox.start()
+        inbox = self.inbox = self.town.inbox(self.decide, self._at)
+        inbox.start()
+        await until(lambda: inbox.consuming)
+
+    def _at(self, name: str) -> None:
+        self.moment(name)
 
     async def close_register(self) -> None:
         if self.inbox is not None:
@@ -113,6 +136,12 @@ class Ends:
     async def until_state(self, source_id: str, state: str, timeout_s: float = 40.0) -> Any:
         await until(lambda: (found := self.delivery(source_id)) is not None and found["state"] == state, timeout_s)
         return self.delivery(source_id)
+
+    def replies(self, delivery_id: str) -> set[str]:
+        """What the register said of a delivery. A reply that is faster than the outcome of its call is put on record as not matched yet, and
+        found by that outcome (R14)."""
+        found = [each for kind in ("reply", "reply-not-matched") for each in self.record(kind)]
+        return {each["outcome"] for each in found if delivery_id in (each["delivery_id"], each.get("correlation", "").partition(".")[0])}
 
     def record(self, kind: str) -> list[dict[str, Any]]:
         """Entries of the audit record, with their details."""
