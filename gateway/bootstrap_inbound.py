@@ -10,12 +10,15 @@ from gateway.contract import AdapterHost
 from gateway.delivery.in_house import NoHttp, QueueLine
 from gateway.errors import ConfigurationError
 from gateway.inbound.acknowledgements import Acknowledgements
+from gateway.inbound.dialogues import Ask, Dialogues
 from gateway.inbound.door import InboundDoor, open_inbound, profile_of
 from gateway.inbound.prepare import DOOR, InboundPreparer
+from gateway.inbound.responder import Responder
 from gateway.intake.admit import Answer, Intake
 from gateway.intake.prepare import Submission
 from gateway.ledger.replays import LedgerReplays
 from gateway.policy.routes import tables
+from gateway.security.jwe import JweKeys
 from gateway.security.jwe_out import ConsumerKey
 from gateway.trust import authority_of, listener_context, party_http
 
@@ -68,13 +71,35 @@ class Inbound:
     def __init__(self, config: Config, common: Base, pressure: Pressure, preparer: dict[str, Any]) -> None:
         """``preparer``: what the preparer of every door is made of (:class:`gateway.intake.prepare.Preparer`)."""
         self._config, self._common, self._pressure = config, common, pressure
+        self._blind = preparer["blind"]
         self.intake = Intake(preparer=InboundPreparer(parties=frozenset(config.parties), policy=tables(), **preparer), ledger=common.ledger)
 
     async def open(self, stack: contextlib.AsyncExitStack) -> None:
-        """Listen, and take acknowledgements.
+        """Listen, take acknowledgements, and ask our systems what the parties ask.
 
         :raises ConfigurationError: a listener cannot be made as configured.
         """
+        common = self._common
+        ask: dict[str, Ask] = {}
+        for system in consumers_of(self._config):
+            wanted = self._config.parties[system].queue
+            assert wanted is not None
+            key = ConsumerKey(wanted.keys)
+            answer_s = wanted.answer_s
+            dialogues = Dialogues(system, common.endpoint, common.publisher, common.consumer, key, common.ledger, answer_s=answer_s)
+            await dialogues.start()
+            stack.push_async_callback(dialogues.stop)
+            ask[system] = dialogues.ask
+        self._responder = Responder(
+            policy=tables(),
+            parties=frozenset(self._config.parties),
+            rights=common.rights,
+            blind=self._blind,
+            opener=JweKeys(common.keys),
+            ledger=common.ledger,
+            ask=ask,
+            message_bytes=self._config.intake.limits.message_bytes,
+        )
         for system in consumers_of(self._config):
             acknowledgements = Acknowledgements(system, self._common.ledger, self._common.consumer)
             await acknowledgements.start()
@@ -104,6 +129,7 @@ class Inbound:
             pins=frozenset(settings.pins),
             address=wanted.address,
             body_bytes=wanted.body_bytes,
+            respond=self._responder.respond,
             meter=self._common.monitoring.metrics,
             witness=witness,
         )

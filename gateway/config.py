@@ -355,6 +355,9 @@ class Consumer(Section):
     acknowledge_s: Annotated[float, Field(ge=1, le=86_400)] = Field(
         default=60.0, description="A message that is not acknowledged by then is put into the queue again, with the same id."
     )
+    answer_s: Annotated[float, Field(ge=0.1, le=110)] = Field(
+        default=20.0, description="How long a question is left with it while a person waits; a later answer is dropped."
+    )
 
 
 class Party(Section):

@@ -9,6 +9,8 @@ exchange (direct)      routing key         queue (quorum)                 carrie
 ``work``               ``<party>.bulk``    ``work.<party>.bulk``          bells of bulk work
 ``in-house``           ``<system>``        ``in-house.<system>``          messages for that system, JWE for its key (R18)
 ``acks.<system>``      ``in``              ``acks.<system>``              its acknowledgements of those
+``dialogues``          ``<system>``        ``dialogues.<system>``         questions to that system, JWE, gone at their deadline
+``answers.<system>``   ``<process>``       ``answers.<system>.<process>`` its answers, JWE, to the process that asked
 =====================  ==================  =============================  =================================================
 
 All limits are explicit: the defaults differ between RabbitMQ 3.10 and 4.x. Nothing dead-letters: what exceeds a work queue's delivery
@@ -32,6 +34,7 @@ from gateway.errors import BrokerUnavailable, ConfigurationError
 WORK_EXCHANGE = "work"
 RECEIPTS_EXCHANGE = "receipts"
 IN_HOUSE_EXCHANGE = "in-house"
+DIALOGUES_EXCHANGE = "dialogues"
 INTAKE_KEY = "in"
 
 Lane = Literal["live", "bulk"]
@@ -72,6 +75,32 @@ def acks_exchange(system: str) -> str:
 def acks_queue(system: str) -> str:
     """The queue of a system's acknowledgements."""
     return f"acks.{_checked(system, 'system')}"
+
+
+def dialogues_queue(system: str) -> str:
+    """The queue of questions to a system."""
+    return f"dialogues.{_checked(system, 'system')}"
+
+
+def answers_exchange(system: str) -> str:
+    """Where a system publishes its answers."""
+    return f"answers.{_checked(system, 'system')}"
+
+
+def answers_queue(system: str, process: str) -> str:
+    """The queue of answers to what one process of ours has asked."""
+    return f"answers.{_checked(system, 'system')}.{_checked(process, 'process')}"
+
+
+def answers_topology(system: str, process: str) -> Topology:
+    """That queue: it goes when the process has been gone for a while."""
+    queue, exchange = answers_queue(system, process), answers_exchange(system)
+    arguments = {**DIALOGUE_LIMITS.arguments(), "x-message-ttl": LONGEST_DIALOGUE_MS, "x-expires": 10 * LONGEST_DIALOGUE_MS}
+    return Topology(
+        exchanges=(Exchange(name=exchange),),
+        queues=(Queue(name=queue, arguments=arguments, expendable=True),),
+        bindings=(Binding(exchange=exchange, queue=queue, routing_key=process),),
+    )
 
 
 def work_queue(party: str, lane: Lane) -> str:
@@ -119,10 +148,10 @@ GATEWAY_PERMISSIONS = Permissions(configure=".*", write=".*", read=".*")
 
 
 def system_permissions(system: str) -> Permissions:
-    """A system publishes to its own intake exchange and its own acknowledgements, consumes its own receipts and messages, and may do
-    nothing else."""
+    """A system publishes to its own intake exchange, acknowledgements and answers, consumes its own receipts, messages and questions, and
+    may do nothing else."""
     name = re.escape(_checked(system, "system"))
-    return Permissions(configure="^$", write=rf"^(intake|acks)\.{name}$", read=rf"^(receipts|in-house)\.{name}$")
+    return Permissions(configure="^$", write=rf"^(intake|acks|answers)\.{name}$", read=rf"^(receipts|in-house|dialogues)\.{name}$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +180,8 @@ RECEIPT_LIMITS = QueueLimits(messages=500_000, size_bytes=1 << 30, deliveries=10
 IN_HOUSE_LIMITS = QueueLimits(messages=100_000, size_bytes=2 << 30, deliveries=20)
 """What exceeds the deliveries is dropped here and put in again from the ledger, which has not seen it acknowledged (R18)."""
 ACK_LIMITS = QueueLimits(messages=500_000, size_bytes=1 << 30, deliveries=100)
+DIALOGUE_LIMITS = QueueLimits(messages=1_000, size_bytes=64 << 20, deliveries=2)
+LONGEST_DIALOGUE_MS = 120_000
 WORK_LIMITS = QueueLimits(messages=100_000, size_bytes=64 << 20, deliveries=20)
 
 
@@ -199,11 +230,15 @@ def build(*, systems: Iterable[str], parties: Iterable[str], consumers: Iterable
         bindings.append(Binding(exchange=RECEIPTS_EXCHANGE, queue=receipts_queue(system), routing_key=system))
         users[system] = system_permissions(system)
     for system in consumers:
-        exchanges += [Exchange(name=name) for name in (IN_HOUSE_EXCHANGE, acks_exchange(system)) if Exchange(name=name) not in exchanges]
+        wanted = (IN_HOUSE_EXCHANGE, DIALOGUES_EXCHANGE, acks_exchange(system), answers_exchange(system))
+        exchanges += [Exchange(name=name) for name in wanted if Exchange(name=name) not in exchanges]
         queues.append(Queue(name=in_house_queue(system), arguments=IN_HOUSE_LIMITS.arguments(), expendable=False))
         bindings.append(Binding(exchange=IN_HOUSE_EXCHANGE, queue=in_house_queue(system), routing_key=system))
         queues.append(Queue(name=acks_queue(system), arguments=ACK_LIMITS.arguments(), expendable=False))
         bindings.append(Binding(exchange=acks_exchange(system), queue=acks_queue(system), routing_key=INTAKE_KEY))
+        arguments = {**DIALOGUE_LIMITS.arguments(), "x-message-ttl": LONGEST_DIALOGUE_MS}
+        queues.append(Queue(name=dialogues_queue(system), arguments=arguments, expendable=False))
+        bindings.append(Binding(exchange=DIALOGUES_EXCHANGE, queue=dialogues_queue(system), routing_key=system))
         users[system] = system_permissions(system)
     for party in parties:
         for lane in LANES:

@@ -187,9 +187,10 @@ class InboundDoor:
             raise CallRefused("operation-not-offered", "nobody here answers this", place="wsa:Action", rule="profile")
         try:
             content = await self._respond(self.party, call)
-        except (CallRefused, LedgerUnavailable):
+        except LedgerUnavailable:
             raise
         except GatewayError as error:
+            # on record already; nothing of a dialogue is kept
             whose: Whose = "Server" if isinstance(error, Unavailable) else "Client"
             return self._fault(whose, error.code, call.message_id), error.code
         return self._soap(200, self._writer.answer(call, content)), "answered"

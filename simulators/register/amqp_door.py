@@ -105,7 +105,7 @@ class _Link:
 
     def cut(self) -> None:
         if self._connection is not None and not self._connection.is_closed:
-            self._connection._terminate_stream(None)
+            self._connection._terminate_stream(None)  # type: ignore[attr-defined]  # without a goodbye
 
     async def stop(self) -> None:
         if self._task is not None:
