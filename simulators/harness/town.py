@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import secrets
+import ssl
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import aiohttp
 import yaml
 
 from certs.setup import ensure_networks
@@ -27,7 +29,9 @@ from simulators.harness.processes import Child, Processes, file_ready, free_port
 from simulators.journal import read_entries
 from simulators.references import References
 from simulators.register.amqp_door import Broker
+from simulators.register.answers import Answers
 from simulators.register.inbox import Decide, Inbox, Moment, make_key
+from simulators.register.keys import GatewayKey
 from simulators.verdict import Verdict, judge
 
 LedgerKind = Literal["sqlite", "postgresql"]
@@ -54,6 +58,7 @@ class Plan:
     inbound: bool = False
     """Whether the city CS sends notices of its own accord, and the register has them by queue (with :meth:`Town.inbox`)."""
     acknowledge_s: float = 5.0
+    answer_s: float = 10.0
     signatures: bool = True
     """Whether messages to and from the city CS are signed."""
     disk_reserve_bytes: int = 64 << 20
@@ -209,11 +214,8 @@ class Town:
 
     def inbox(self, decide: Decide, moment: Moment = lambda name: None) -> Inbox:
         """The register's end of its queue, inside this process; start and stop it."""
-        own = self._identity(REGISTER)
-        context = client_context(own["certificate"], own["key"], own["ca"], own["crl"])
-        broker = Broker(host="127.0.0.1", port=self.ports.broker_tls, user=REGISTER, context=context, server_name="broker")
         return Inbox(
-            broker=broker,
+            broker=self._register_broker(),
             system=REGISTER,
             keys=self.inbox_keys[:1],
             record=self.folder / "inbox.jsonl",
@@ -222,9 +224,32 @@ class Town:
             moment=moment,
         )
 
+    def answers(self) -> Answers:
+        """The register's end of dialogues, inside this process; start and stop it."""
+
+        async def keys() -> Any:
+            url = f"https://127.0.0.1:{self.ports.https}/v1/keys"
+            connector = aiohttp.TCPConnector(ssl=self._register_context())
+            async with (
+                aiohttp.ClientSession(connector=connector, trust_env=False) as session,
+                session.get(url, server_hostname="gateway") as answer,
+            ):
+                return json.loads(await answer.read())
+
+        key = self.inbox_keys[0]
+        return Answers(broker=self._register_broker(), system=REGISTER, key=key, gateway_key=GatewayKey(keys))
+
+    def _register_context(self) -> ssl.SSLContext:
+        own = self._identity(REGISTER)
+        return client_context(own["certificate"], own["key"], own["ca"], own["crl"])
+
+    def _register_broker(self) -> Broker:
+        context = self._register_context()
+        return Broker(host="127.0.0.1", port=self.ports.broker_tls, user=REGISTER, context=context, server_name="broker")
+
     def _consumer(self) -> dict[str, Any]:
         keys = str(self.inbox_keys[1])
-        queue = {"keys": keys, "acknowledge_s": self.plan.acknowledge_s}
+        queue = {"keys": keys, "acknowledge_s": self.plan.acknowledge_s, "answer_s": self.plan.answer_s}
         return {"adapter": "core_register", "queue": queue, "retry": dict(self.plan.retry)}
 
     async def gateway_ready(self, timeout_s: float = 60.0) -> None:

@@ -50,7 +50,8 @@ class Said:
 
     def shown(self) -> dict[str, Any]:
         """As JSON."""
-        return {"status": self.status, "fault": self.fault, "results": list(self.results), "signed": self.signed}
+        shown = {"status": self.status, "fault": self.fault, "results": list(self.results), "signed": self.signed}
+        return {**shown, "content": self.content.decode()} if self.content else shown
 
 
 class Notices:

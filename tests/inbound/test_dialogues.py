@@ -1,0 +1,150 @@
+"""A person waits: each answer goes to its own question, about the same request and the same person, in time, or nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from message_formats import samples
+from simulators.harness.town import Plan, Town
+from simulators.register.answers import Answers
+from tests.inbound.kit import Ends, notice
+from tests.support.broker import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.flow("FS2-11")]
+OPERATION = "RequestWideAreaCertificate"
+ANSWER_S = 2.0
+
+
+@pytest.fixture(scope="module")
+async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    plan = Plan(workers=1, population=20, inbound=True, acknowledge_s=2.0, answer_s=ANSWER_S)
+    async with Town(tmp_path_factory.mktemp("dialogues"), plan) as town:
+        await town.start()
+        yield town
+
+
+@pytest.fixture
+async def answers(town: Town) -> AsyncIterator[Answers]:
+    made = town.answers()
+    made.start()
+    await until(lambda: made.consuming)
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def ends(town: Town) -> Iterator[Ends]:
+    return Ends(town)  # type: ignore[return-value]
+
+
+async def ask(ends: Ends, serial: int = 1, delivery: str | None = None) -> tuple[dict[str, Any], str, str]:
+    """The other municipality asks; what it is told, its request id, and the resident."""
+    request_id, code = f"req-{uuid.uuid4()}", samples.resident_record_code(serial)
+    xml = notice("wide-area-certificate-request", serial, request_id=request_id, resident_record_code=code)
+    return await ends.send(xml, operation=OPERATION, ids=(delivery or str(uuid.uuid4()),)), request_id, code
+
+
+def records(ends: Ends, since: int) -> list[dict[str, Any]]:
+    return ends.record("dialogue")[since:]
+
+
+async def test_the_answer_comes_at_once_and_is_on_record_before_it_leaves(ends: Ends, answers: Answers) -> None:
+    since, delivery = len(ends.record("dialogue")), str(uuid.uuid4())
+    said, request_id, code = await ask(ends, 1, delivery)
+    assert (said["status"], said["fault"], said["signed"]) == (200, None, True), said
+    assert request_id in said["content"]
+    assert code in said["content"]
+    [record] = records(ends, since)
+    assert (record["actor"], record["outcome"], record["type"], record["to"], record["id"]) == (
+        "city-cs",
+        "answered",
+        "wide-area-certificate-data",
+        "other-municipality-cs",
+        delivery,
+    )
+    [provision] = ends.rows("SELECT * FROM provision WHERE id = ?", record["dialogue"])
+    assert (provision["system"], provision["party"], provision["outcome"]) == (
+        "resident-record-system",
+        "other-municipality-cs",
+        "provided",
+    )
+    assert provision["terms"] is not None
+    # nothing of it is kept: neither message nor body
+    assert ends.rows("SELECT id FROM message WHERE source_id = ?", delivery) == []
+    found = [file.name for file in ends.town.folder.rglob("*") if file.is_file() and code.encode() in file.read_bytes()]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ("other-person", "answer-for-another-person"),
+        ("other-request", "answer-for-another-request"),
+        ("clear", "answer-malformed"),
+        ("refuse", "certificate-stopped"),
+    ],
+)
+@pytest.mark.invariant("I7")
+async def test_an_answer_that_is_not_to_this_question_is_not_released(ends: Ends, answers: Answers, wrong: Any, code: str) -> None:
+    since = len(ends.record("dialogue"))
+    answers.wrong = wrong
+    said, _, _ = await ask(ends, 2)
+    assert (said["status"], said["fault"], said["results"], "content" in said) == (500, code, [], False)
+    [record] = records(ends, since)
+    assert (record["outcome"], record["code"]) == ("answer-refused", code)
+    [provision] = ends.rows("SELECT outcome, code FROM provision WHERE id = ?", record["dialogue"])
+    assert tuple(provision) == ("refused", code)
+
+
+@pytest.mark.invariant("I7")
+async def test_two_answers_that_are_exchanged_reach_nobody(ends: Ends, answers: Answers) -> None:
+    """What happened in 2023: two questions at the same moment, and each had the other's answer."""
+    answers.wrong = "exchanged"
+    (first, _, _), (second, _, _) = await asyncio.gather(ask(ends, 3), ask(ends, 4))
+    assert {first["fault"], second["fault"]} == {"answer-for-another-request"} or {first["fault"], second["fault"]} == {
+        "answer-for-another-person"
+    }
+    assert "content" not in first
+    assert "content" not in second
+
+
+async def test_many_at_once_each_have_their_own(ends: Ends, answers: Answers) -> None:
+    said = await asyncio.gather(*(ask(ends, serial) for serial in range(10, 30)))
+    for answer, request_id, code in said:
+        assert (request_id in answer["content"], code in answer["content"]) == (True, True)
+
+
+async def test_silence_ends_at_the_deadline_and_a_late_answer_is_dropped_and_recorded(ends: Ends, answers: Answers) -> None:
+    since = len(ends.record("dialogue"))
+    answers.wrong, answers.late_s = "late", ANSWER_S + 0.5
+    began = time.monotonic()
+    said, _, _ = await ask(ends, 5)
+    assert (said["status"], said["fault"]) == (500, "no-answer-in-time")
+    assert ANSWER_S <= time.monotonic() - began < ANSWER_S + 2
+    [record] = records(ends, since)
+    assert (record["outcome"], record["code"]) == ("no-answer", "no-answer-in-time")
+    await until(lambda: [each["dialogue"] for each in ends.record("late-answer")][-1:] == [record["dialogue"]])
+    answers.wrong = None
+    again, request_id, _ = await ask(ends, 6)  # the late one is not taken for the answer to the next question
+    assert request_id in again["content"]
+
+
+async def test_a_second_answer_is_recorded_and_goes_nowhere(ends: Ends, answers: Answers) -> None:
+    since = len(ends.record("late-answer"))
+    answers.wrong = "twice"
+    said, request_id, _ = await ask(ends, 7)
+    assert request_id in said["content"]
+    await until(lambda: len(ends.record("late-answer")) == since + 1)
+
+
+async def test_nobody_there_is_said_at_once(ends: Ends, town: Town) -> None:
+    began = time.monotonic()
+    said, _, _ = await ask(ends, 8)
+    assert (said["status"], said["fault"]) == (500, "no-responder")
+    assert time.monotonic() - began < ANSWER_S
