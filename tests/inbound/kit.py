@@ -138,8 +138,8 @@ class Ends:
         return self.delivery(source_id)
 
     def replies(self, delivery_id: str) -> set[str]:
-        """What the register said of a delivery. A reply that is faster than the outcome of its call is put on record as not matched yet, and
-        found by that outcome (R14)."""
+        """What the register said of a delivery. A reply that is faster than the outcome of its call is put on record as not matched yet,
+        and found by that outcome (R14)."""
         found = [each for kind in ("reply", "reply-not-matched") for each in self.record(kind)]
         return {each["outcome"] for each in found if delivery_id in (each["delivery_id"], each.get("correlation", "").partition(".")[0])}
 
