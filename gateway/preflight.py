@@ -414,9 +414,9 @@ async def _consumer(config: Config, party: BoundParty) -> list[Finding]:
         ConsumerKey(wanted.keys)
         consumers = (await depth(broker_endpoint(config), in_house_queue(party.party))).consumers
     except GatewayError as error:
-        return [Finding(name=name, ok=False, detail=error.safe_detail, remedy="look at its queue and at queue.keys")]
+        return [Finding(name=name, ok=False, detail=error.safe_detail, remedy="look at its queue and the file of its keys")]
     if not consumers:
-        return [Finding(name=name, ok=False, detail="no-consumer", remedy=f"see that {party.party} runs and consumes its queue")]
+        return [Finding(name=name, ok=False, detail="nobody consumes its queue", remedy="see that it runs and consumes its queue")]
     return [Finding(name=name, ok=True, detail="its queue is consumed, its key can be used")]
 
 

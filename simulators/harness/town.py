@@ -339,7 +339,11 @@ class Town:
                 "https": {"port": ports.https},
                 "limits": {"disk_reserve_bytes": plan.disk_reserve_bytes},
                 "systems": {
-                    REGISTER: {"peer": REGISTER, "doors": ["https", "amqp", "file"], "types": ["identity-information-update"]},
+                    REGISTER: {
+                        "peer": REGISTER,
+                        "doors": ["https", "amqp", "file"],
+                        "types": ["identity-information-update", *(["resident-protection-mark"] if plan.inbound else [])],
+                    },
                 },
             },
             "parties": {

@@ -8,10 +8,12 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import aiohttp
 import pytest
 
+from certs.tls import client_context
 from message_formats import samples
-from simulators.harness.town import Plan, Town
+from simulators.harness.town import REGISTER, Plan, Town
 from simulators.register.answers import Answers
 from tests.inbound.kit import Ends, notice
 from tests.support.broker import until
@@ -141,6 +143,38 @@ async def test_a_second_answer_is_recorded_and_goes_nowhere(ends: Ends, answers:
     said, request_id, _ = await ask(ends, 7)
     assert request_id in said["content"]
     await until(lambda: len(ends.record("late-answer")) == since + 1)
+
+
+@pytest.mark.invariant("I7")
+async def test_the_copy_of_a_protected_resident_does_not_leave(ends: Ends, answers: Answers) -> None:
+    """支援措置: refused and recorded, whatever the register answers; also when the mark came a moment before the answer."""
+    since, code = len(ends.record("dialogue")), samples.resident_record_code(40)
+    said, _, _ = await ask(ends, 40)
+    assert said["fault"] is None
+    changes = {"resident_record_code": code, "starts_on": "20200101", "ends_on": None, "state": "2"}
+    mark = notice("resident-protection-mark", 40, **changes)
+    assert await hand_in(ends.town, "resident-protection-mark", mark) == 202
+    said, _, _ = await ask(ends, 40)
+    assert (said["status"], said["fault"], "content" in said) == (500, "protected", False)
+    answered, refused = records(ends, since)
+    assert answered["outcome"] == "answered"
+    assert (refused["outcome"], refused["code"], refused["rule"]) == ("answer-refused", "protected", "支援措置")
+    other, _, _ = await ask(ends, 41)
+    assert other["fault"] is None
+
+
+async def hand_in(town: Town, kind: str, xml: str) -> int:
+    """The register hands a message in by HTTPS."""
+    context = client_context(*(town.certificates / f for f in (f"{REGISTER}.pem", f"{REGISTER}.key", "ca.pem", "ca.crl")))
+    head = {"ce-specversion": "1.0", "ce-id": str(uuid.uuid4()), "ce-source": "/register", "ce-type": kind}
+    head["Content-Type"] = "application/xml"
+    url = f"https://localhost:{town.ports.https}/v1/messages"
+    connector = aiohttp.TCPConnector(ssl=context)
+    async with (
+        aiohttp.ClientSession(connector=connector, trust_env=False) as session,
+        session.post(url, data=xml.encode(), headers=head) as answer,
+    ):
+        return answer.status
 
 
 async def test_nobody_there_is_said_at_once(ends: Ends, town: Town) -> None:
