@@ -1,8 +1,8 @@
 """One message for one of our own systems: into its queue, and then the wait for its acknowledgement.
 
 The broker's confirm ends nothing: the outcome is *pending* until the system has said, by a message of its own, that it has the message,
-will not have it, or cannot have it yet (R18, R14). Each attempt has a correlation of its own, so that what is said of an earlier one is never
-taken for the answer to this one; the delivery id stays the same, and by it the system drops what it has already.
+will not have it, or cannot have it yet (R18, R14). Each attempt has a correlation of its own, so that what is said of an earlier one is
+never taken for the answer to this one; the delivery id stays the same, and by it the system drops what it has already.
 """
 
 from __future__ import annotations
