@@ -15,14 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pika
-from joserfc import jwe
-from joserfc.jwk import ECKey
 from lxml import etree
 
 from message_formats import samples, writing
 from simulators.register.amqp_door import Broker, _Link
-from simulators.register.inbox import jwe_header
-from simulators.register.keys import ALGORITHM, ENCRYPTION, GatewayKey
+from simulators.register.keys import GatewayKey, OwnKeys
 
 Wrong = Literal["other-person", "other-request", "late", "twice", "exchanged", "clear", "silence", "refuse"]
 Answer = Callable[[str, Mapping[str, str]], bytes]
@@ -48,8 +45,7 @@ class Answers:
 
     def __init__(self, *, broker: Broker, system: str, key: Path, gateway_key: GatewayKey, answer: Answer = wide_area_copy) -> None:
         self._system = system
-        raw = json.loads(key.read_text(encoding="utf-8"))
-        self._keys = {raw["kid"]: ECKey.import_key(raw)}
+        self._keys = OwnKeys(key)
         self._gateway_key = gateway_key
         self._answer = answer
         self.wrong: Wrong | None = None
@@ -88,8 +84,7 @@ class Answers:
 
     def _taken(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         self.asked.append(properties.message_id)
-        header = json.loads(jwe_header(body))
-        content = jwe.decrypt_compact(body, self._keys[header["kid"]], algorithms=[ALGORITHM, ENCRYPTION]).plaintext or b""
+        content = self._keys.open(body)
         items = {etree.QName(each).localname: each.text or "" for each in etree.fromstring(content, _PARSER)}
         kind = str((properties.headers or {}).get("cloudEvents:type", ""))
         question = _Question(correlation=properties.correlation_id, reply_to=properties.reply_to, kind=kind, items=items)

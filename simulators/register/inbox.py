@@ -10,7 +10,6 @@ The record (:class:`simulators.journal.Journal`) has an entry ``effect`` for eac
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pika
-from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 from lxml import etree
@@ -26,7 +24,7 @@ from lxml import etree
 from simulators.journal import Entry, Journal
 from simulators.references import References
 from simulators.register.amqp_door import Broker, _Link
-from simulators.register.keys import ALGORITHM, ENCRYPTION
+from simulators.register.keys import ALGORITHM, OwnKeys
 
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
 Decide = Callable[[str, Mapping[str, str]], str]
@@ -59,7 +57,7 @@ class Inbox:
     ) -> None:
         """``keys``: private JWKs that open; each has a ``kid``."""
         self._system = system
-        self._keys = {raw["kid"]: ECKey.import_key(raw) for raw in (json.loads(each.read_text(encoding="utf-8")) for each in keys)}
+        self._keys = OwnKeys(*keys)
         self._references = references
         self._decide = decide
         self._moment = moment
@@ -125,7 +123,7 @@ class Inbox:
         if properties.message_id in self._known:
             return "accepted", "duplicate"
         try:
-            content = self._opened(body)
+            content = self._keys.open(body)
         except (JoseError, KeyError, ValueError):
             return "refused", "cannot-be-opened"
         items = {etree.QName(each).localname: each.text or "" for each in etree.fromstring(content, _PARSER)}
@@ -139,11 +137,6 @@ class Inbox:
             return status, None
         return status, "not-bound" if status == "not-yet" else "no-such-resident"
 
-    def _opened(self, token: bytes) -> bytes:
-        header = json.loads(jwe_header(token))
-        key = self._keys[header["kid"]]
-        return jwe.decrypt_compact(token, key, algorithms=[ALGORITHM, ENCRYPTION]).plaintext or b""
-
     def _confirmed(self, channel: Any, frame: Any) -> None:
         method = frame.method
         tags = [tag for tag in self._waiting if tag <= method.delivery_tag] if method.multiple else [method.delivery_tag]
@@ -155,9 +148,3 @@ class Inbox:
                 channel.basic_ack(about)
             else:
                 channel.basic_nack(about, requeue=True)
-
-
-def jwe_header(token: bytes) -> bytes:
-    """The protected header of a JWE in compact serialisation."""
-    encoded = token.partition(b".")[0]
-    return base64.urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4))

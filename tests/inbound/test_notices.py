@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 
 import pytest
 
+from message_formats import samples
 from tests.inbound.kit import Ends, notice, publish
 from tests.support.broker import until
 
@@ -164,6 +166,48 @@ async def test_a_number_notice_reaches_the_register_and_stands_nowhere_in_clear(
     number = xml.split("individual_number>")[1].split("<")[0].encode()
     found = [file.name for file in ends.town.folder.rglob("*") if file.is_file() and number in file.read_bytes()]
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation", "producer", "stream"),
+    [
+        pytest.param("card-management-update", "UpdateCards", "card-management-system", "card", marks=pytest.mark.flow("F2-8")),
+        pytest.param("resident-code-allocation", "AllocateResidentCodes", "j-lis", "resident-codes", marks=pytest.mark.flow("FX-1")),
+        pytest.param(
+            "core-cs-reconciliation-result", "ReportCoreReconciliation", "city-cs", "reconciliation", marks=pytest.mark.flow("FR-1")
+        ),
+        pytest.param(
+            "move-out-certificate-data",
+            "SendMoveOutCertificate",
+            "other-municipality-cs",
+            "move-out-certificate",
+            marks=[pytest.mark.flow("F1-4"), pytest.mark.flow("F2-3")],
+        ),
+    ],
+)
+async def test_each_kind_of_message_from_the_city_cs(ends: Ends, kind: str, operation: str, producer: str, stream: str) -> None:
+    delivery = str(uuid.uuid4())
+    said = await ends.send(notice(kind, serial=30), operation=operation, ids=(delivery,))
+    assert [each["outcome"] for each in said["results"]] == ["accepted"], said
+    row = await ends.until_state(delivery, "delivered")
+    [key] = ends.rows("SELECT stream FROM key_row WHERE id = ?", row["key_id"])
+    assert (row["producer"] or row["system"], key["stream"], ends.effects[-1]) == (producer, stream, row["id"])
+
+
+@pytest.mark.flow("FX-1")
+async def test_ten_thousand_codes_in_one_message(ends: Ends) -> None:
+    """The largest message that comes in: the loop of the listener must not stand still for it, so that others are served meanwhile."""
+    codes = "".join(f"<resident_record_codes>{samples.resident_record_code(n)}</resident_record_codes>" for n in range(10_000))
+    whole = notice("resident-code-allocation")
+    start, end = whole.index("<resident_record_codes>"), whole.rindex("</resident_record_codes>") + len("</resident_record_codes>")
+    large, small = str(uuid.uuid4()), str(uuid.uuid4())
+    first, second = await asyncio.gather(
+        ends.send(whole[:start] + codes + whole[end:], operation="AllocateResidentCodes", ids=(large,)),
+        ends.send(notice(serial=31), ids=(small,)),
+    )
+    assert [each["outcome"] for said in (first, second) for each in said["results"]] == ["accepted", "accepted"]
+    for delivery in (large, small):
+        await ends.until_state(delivery, "delivered")
 
 
 @pytest.mark.rule("R18")
