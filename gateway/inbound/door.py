@@ -37,7 +37,8 @@ from gateway.intake.prepare import Submission
 from gateway.security.door import TlsSite
 from gateway.security.refusals import Witness, note_request
 from gateway.security.soap.errors import MessageRefused
-from gateway.security.soap.messages import MessageSecurity
+from gateway.security.soap.messages import LARGE_BYTES, MessageSecurity
+from gateway.security.soap.verifier import VerifiedMessage
 from message_formats import profiles, reading
 from message_formats.profiles import Profile
 
@@ -124,7 +125,7 @@ class InboundDoor:
             body = await self._read(request)
             message = await self._security.verify(body, limits=self._limits)
             relates_to = message.message_id
-            call = self._reader.read(message, request.headers.get("SOAPAction", ""))
+            call = await self._parsed(message, request.headers.get("SOAPAction", ""), len(body))
             if call.operation.answer is not None:
                 return await self._dialogue(call)
             answers = await self._admit(call)
@@ -161,6 +162,11 @@ class InboundDoor:
         except (TimeoutError, OSError, web.RequestPayloadError) as error:
             raise CallRefused("body-incomplete", "the body did not come to its end in time", place="body") from error
         return b"".join(parts)
+
+    async def _parsed(self, message: VerifiedMessage, soap_action: str, size: int) -> Call:
+        if size > LARGE_BYTES:
+            return await asyncio.to_thread(self._reader.read, message, soap_action)
+        return self._reader.read(message, soap_action)
 
     async def _admit(self, call: Call) -> list[Answer]:
         """Every record by itself, what passes in one commit.
