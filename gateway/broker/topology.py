@@ -9,8 +9,8 @@ exchange (direct)      routing key         queue (quorum)                 carrie
 ``work``               ``<party>.bulk``    ``work.<party>.bulk``          bells of bulk work
 ``in-house``           ``<system>``        ``in-house.<system>``          messages for that system, JWE for its key (R18)
 ``acks.<system>``      ``in``              ``acks.<system>``              its acknowledgements of those
-``dialogues``          ``<system>``        ``dialogues.<system>``         questions to that system, JWE, gone at their deadline
-``answers.<system>``   ``<process>``       ``answers.<system>.<process>`` its answers, JWE, to the process that asked
+``dialogues``          ``<system>``        ``dialogues.<system>`` (classic) questions to that system, JWE, gone at their deadline
+``answers.<system>``   ``<process>``       ``answers.<system>.<process>`` its answers, JWE, to the process that asked (classic)
 =====================  ==================  =============================  =================================================
 
 All limits are explicit: the defaults differ between RabbitMQ 3.10 and 4.x. Nothing dead-letters: what exceeds a work queue's delivery
@@ -95,7 +95,7 @@ def answers_queue(system: str, process: str) -> str:
 def answers_topology(system: str, process: str) -> Topology:
     """That queue: it goes when the process has been gone for a while."""
     queue, exchange = answers_queue(system, process), answers_exchange(system)
-    arguments = {**DIALOGUE_LIMITS.arguments(), "x-message-ttl": LONGEST_DIALOGUE_MS, "x-expires": 10 * LONGEST_DIALOGUE_MS}
+    arguments = {**DIALOGUE_ARGUMENTS, "x-expires": 10 * LONGEST_DIALOGUE_MS}
     return Topology(
         exchanges=(Exchange(name=exchange),),
         queues=(Queue(name=queue, arguments=arguments, expendable=True),),
@@ -121,7 +121,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A durable quorum queue. ``expendable``: what it holds is only a hint, so it may be deleted and declared again (R15a)."""
+    """A durable queue. ``expendable``: what it holds is only a hint, so it may be deleted and declared again (R15a)."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -180,8 +180,16 @@ RECEIPT_LIMITS = QueueLimits(messages=500_000, size_bytes=1 << 30, deliveries=10
 IN_HOUSE_LIMITS = QueueLimits(messages=100_000, size_bytes=2 << 30, deliveries=20)
 """What exceeds the deliveries is dropped here and put in again from the ledger, which has not seen it acknowledged (R18)."""
 ACK_LIMITS = QueueLimits(messages=500_000, size_bytes=1 << 30, deliveries=100)
-DIALOGUE_LIMITS = QueueLimits(messages=1_000, size_bytes=64 << 20, deliveries=2)
 LONGEST_DIALOGUE_MS = 120_000
+DIALOGUE_ARGUMENTS: Mapping[str, Any] = {
+    # Classic, unlike all others: what is in it is worth nothing after seconds, and a quorum queue that had just been declared when its node
+    # was killed may refuse everybody for over a minute (R15a), while people wait.
+    "x-queue-type": "classic",
+    "x-overflow": "reject-publish",
+    "x-max-length": 1_000,
+    "x-max-length-bytes": 64 << 20,
+    "x-message-ttl": LONGEST_DIALOGUE_MS,
+}
 WORK_LIMITS = QueueLimits(messages=100_000, size_bytes=64 << 20, deliveries=20)
 
 
@@ -236,8 +244,7 @@ def build(*, systems: Iterable[str], parties: Iterable[str], consumers: Iterable
         bindings.append(Binding(exchange=IN_HOUSE_EXCHANGE, queue=in_house_queue(system), routing_key=system))
         queues.append(Queue(name=acks_queue(system), arguments=ACK_LIMITS.arguments(), expendable=False))
         bindings.append(Binding(exchange=acks_exchange(system), queue=acks_queue(system), routing_key=INTAKE_KEY))
-        arguments = {**DIALOGUE_LIMITS.arguments(), "x-message-ttl": LONGEST_DIALOGUE_MS}
-        queues.append(Queue(name=dialogues_queue(system), arguments=arguments, expendable=False))
+        queues.append(Queue(name=dialogues_queue(system), arguments=DIALOGUE_ARGUMENTS, expendable=False))
         bindings.append(Binding(exchange=DIALOGUES_EXCHANGE, queue=dialogues_queue(system), routing_key=system))
         users[system] = system_permissions(system)
     for party in parties:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -175,6 +176,23 @@ async def hand_in(town: Town, kind: str, xml: str) -> int:
         session.post(url, data=xml.encode(), headers=head) as answer,
     ):
         return answer.status
+
+
+@pytest.mark.invariant("I4")
+async def test_a_broker_that_died_takes_its_questions_with_it_and_is_asked_again_when_it_is_back(ends: Ends, answers: Answers) -> None:
+    answers.wrong = "silence"
+    waiting = asyncio.create_task(ask(ends, 9))
+    await until(lambda: bool(answers.asked))
+    os.kill(ends.town.supervised()["broker"], 9)
+    lost, _, _ = await waiting
+    assert (lost["status"], "content" in lost) == (500, False)
+    answers.wrong = None
+
+    async def answered() -> bool:
+        said, request_id, _ = await ask(ends, 9)
+        return request_id in said.get("content", "")
+
+    await until(answered, 60.0)
 
 
 async def test_nobody_there_is_said_at_once(ends: Ends, town: Town) -> None:
