@@ -60,7 +60,8 @@ async def test_a_backup_has_everything_but_what_must_vanish(town: Town) -> None:
     await admit(town.safe, 4, OTHER)
     file, manifest = await town.backup()
     content = content_of(file, town)
-    of_message = {row[0]: row[3] for name, row in content if name == "message"}
+    type_ = [each.name for each in t.message.columns].index("type")
+    of_message = {row[0]: row[type_] for name, row in content if name == "message"}
     assert len(of_message) == 13, "that they were sent is kept"
     held = [of_message[row[1]] for name, row in content if name == "data_key"]
     assert sorted(held) == [OTHER] * 8, "bodies of six and receipts of two"
