@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certs.errors import CertificateError
 from certs.peer import Authority
 from gateway import memory
 from gateway.audit.chainer import Chainer, ChainerOptions
@@ -37,6 +36,7 @@ from gateway.keyring import day_keys, key_store, require_keys, sealer
 from gateway.ledger import policies
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.queries import backlog, own_message
+from gateway.message_trust import party_signatures
 from gateway.monitoring import Monitoring, process_index
 from gateway.operations import logs
 from gateway.operations.metrics import FactsReader, Metrics
@@ -58,7 +58,6 @@ from gateway.trust import authority_of, broker_context, listener_context, party_
 
 if TYPE_CHECKING:
     from gateway.intake.amqp import AmqpDoor
-    from gateway.security.soap.messages import MessageSecurity
 
 _log = logging.getLogger(__name__)
 
@@ -215,32 +214,6 @@ def traits_of(party: BoundParty) -> PartyTraits:
             f"{party.party} forgets ids after {traits.memory_s:g} s, but an attempt may stay open for {traits.open_s:g} s (R9)",
         )
     return traits
-
-
-def party_signatures(config: Config, party: BoundParty) -> MessageSecurity | None:
-    """With what messages to and from one party are signed, if they are.
-
-    :raises ConfigurationError: a key or certificate cannot be used.
-    """
-    wanted = party.config.signatures
-    if wanted is None:
-        return None
-    from gateway.security.soap.messages import open_security
-    from gateway.security.soap.replay import RecentAnswers
-    from gateway.security.soap.verifier import Freshness
-
-    try:
-        return open_security(
-            party.party,
-            own=config.certificate(wanted.certificate),
-            partner=config.certificate(wanted.partner)[0],
-            authority=authority_of(config, party.config.trust),
-            replays=RecentAnswers(),
-            freshness=Freshness(skew_s=wanted.skew_s, longest_s=wanted.longest_s),
-            lifetime_s=wanted.lifetime_s,
-        )
-    except (CertificateError, ConfigurationError) as error:
-        raise ConfigurationError(error.code, f"party {party.party}: {error.safe_detail}") from error
 
 
 # ---- the worker --------------------------------------------------------------------------------------------------------------------
