@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from certs.peer import Authority
 from gateway.admin import bodies
@@ -56,7 +57,7 @@ def create_app(
         **PolicyApi(policy).handlers(),
         **AuditRoutes(audit).handlers(),
     }
-    app = web.Application(middlewares=[_edge], client_max_size=bodies.MAX_BODY_BYTES)
+    app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes([web.route(each.method, each.path, _for(each, handlers[each.name], operators, witness)) for each in OPERATIONS])
     return app
 
@@ -89,13 +90,12 @@ def _for(operation: Operation, handler: Handler, operators: Operators, witness: 
             require(actor, operation)
             return await handler(request)
         except PeerRefused as refused:
-            if not name and witness is not None:  # nobody who is known: counted by address and minute
-                note_request(witness, PLACE, request.transport, refused.code, refused.who)
-            else:
-                try:
-                    await operators.accounts.refused(name or "unknown", refused.code, operation.name, address)
-                except LedgerUnavailable as error:
-                    log.warning("refusal-not-recorded", code=error.code)  # refused it is all the same
+            if not name and witness is not None:
+                return _nobody(request, refused, witness)
+            try:
+                await operators.accounts.refused(name or "unknown", refused.code, operation.name, address)
+            except LedgerUnavailable as error:
+                log.warning("refusal-not-recorded", code=error.code)  # refused it is all the same
             answer = problem(refused)
             if not name:
                 answer.force_close()
@@ -104,9 +104,29 @@ def _for(operation: Operation, handler: Handler, operators: Operators, witness: 
     return checked
 
 
-@web.middleware
-async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error as a problem document."""
+def _nobody(request: web.Request, refused: PeerRefused, witness: Witness | None) -> web.Response:
+    """Nobody who is known: counted by address and minute."""
+    note_request(witness, PLACE, request.transport, refused.code, refused.who)
+    answer = problem(refused)
+    answer.force_close()
+    return answer
+
+
+def _edge(operators: Operators, witness: Witness | None) -> Middleware:
+    @web.middleware
+    async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Every error as a problem document; and who is nobody does not even learn which paths there are."""
+        if request.match_info.http_exception is not None:
+            try:
+                operators.name_of(request)
+            except PeerRefused as refused:
+                return _nobody(request, refused, witness)
+        return await _told(request, handler)
+
+    return edge
+
+
+async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except GatewayError as error:
