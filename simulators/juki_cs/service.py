@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from certs.peer import Authority
 from simulators.city import City
 from simulators.control import Control
+from simulators.encryption import Encryption
 from simulators.juki_cs.beginning import empty, of_city
 from simulators.juki_cs.party import JukiCs
 from simulators.party import PartyServer
@@ -32,6 +33,9 @@ class JukiCsSettings(PartySettings):
     signing_key: Path | None = None
     caller_signing_certificate: Path | None = None
     """With these three calls must be signed and answers are; without them neither."""
+    encryption_key: Path | None = None
+    caller_encryption_certificate: Path | None = None
+    """With these two the Bodies of signed calls must be encrypted besides, and those of answers are."""
     order_checked: bool = True
     """Off: what comes out of order takes effect all the same, so that a harness sees it as such instead of as a refusal."""
 
@@ -39,6 +43,8 @@ class JukiCsSettings(PartySettings):
     def _signs_both_ways(self) -> Self:
         if len({each is None for each in (self.signing_certificate, self.signing_key, self.caller_signing_certificate)}) != 1:
             raise ValueError("signing_certificate, signing_key and caller_signing_certificate belong together")
+        if (self.encryption_key is None) != (self.caller_encryption_certificate is None) or (self.encryption_key and not self.signing_key):
+            raise ValueError("encryption_key and caller_encryption_certificate belong together, and to signatures")
         return self
 
 
@@ -55,8 +61,12 @@ def build(settings: JukiCsSettings) -> JukiCs:
             seen=settings.journal.with_name(f"{settings.journal.stem}.seen"),
             other=(settings.certificate, settings.key),
         )
+    encryption = None
+    if settings.encryption_key and settings.caller_encryption_certificate:
+        encryption = Encryption(key=settings.encryption_key, caller=settings.caller_encryption_certificate)
     return JukiCs(
         signatures=signatures,
+        encryption=encryption,
         salt=settings.the_salt(),
         caller=settings.caller,
         authority=authority,
