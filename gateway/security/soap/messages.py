@@ -12,7 +12,7 @@ from lxml import etree
 
 from certs.peer import Authority
 from gateway.contract import CallNotPrepared, Finding
-from gateway.errors import ConfigurationError, GatewayError
+from gateway.errors import GatewayError
 from gateway.security.soap.errors import MessageRefused
 from gateway.security.soap.keys import OwnKey, PartyCertificates, Signer
 from gateway.security.soap.replay import Replays, require_first
@@ -98,7 +98,7 @@ class MessageSecurity:
                 detail += ", and those for encryption"
                 self.encryption.recipient.check()
                 problem = problem or self.encryption.recipient.problem or self.encryption.own.problem
-        except (MessageRefused, ConfigurationError) as error:
+        except GatewayError as error:
             problem = error.safe_detail
         return [Finding(name="signatures", ok=problem is None, detail=problem or detail, remedy=remedy if problem else "")]
 
