@@ -24,6 +24,7 @@ from gateway.audit.chainer import Chainer, ChainerOptions
 from gateway.audit.outside import OutsideFile
 from gateway.broker import BrokerEndpoint, Consumer, Publisher, topology
 from gateway.broker.node_files import GATEWAY_USER, NodeFolder
+from gateway.broker.refusals import BrokerRefusals
 from gateway.config import Config, read_secret
 from gateway.contract import AdapterHost, Manifest, Remembers
 from gateway.delivery.calls import Caller
@@ -296,6 +297,10 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             for name, system in config.intake.systems.items()
         }
         seals = sealer(config, common.keys)
+        if config.broker.mode == "embedded":
+            broker_refusals = BrokerRefusals(config.broker_directory / "log" / "node.log", common.refusals, senders)
+            broker_refusals.start()
+            stack.push_async_callback(broker_refusals.stop)
         keeping = retention_of(config)
         custodian = KeyCustodian(
             ledger,
