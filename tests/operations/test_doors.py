@@ -294,17 +294,12 @@ async def test_who_was_refused_is_on_record_for_every_listener(town: Town, tmp_p
             )
             out, _ = await asyncio.wait_for(process.communicate(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), 20)
             assert b" 200 OK" not in out
-    command = [
-        "openssl",
-        "s_client",
-        "-connect",
-        f"127.0.0.1:{town.ports.broker_tls}",
-        "-cert",
-        str(files.certificate),
-        "-key",
-        str(files.key),
-    ]
-    await asyncio.to_thread(subprocess.run, command, input=b"AMQP", capture_output=True, timeout=20, check=False)
+    broker = ["openssl", "s_client", "-connect", f"127.0.0.1:{town.ports.broker_tls}"]
+    broker += ["-cert", str(files.certificate), "-key", str(files.key)]
+    await asyncio.to_thread(subprocess.run, broker, input=b"AMQP", capture_output=True, timeout=20, check=False)
+    # the broker tells its log, and that in its own time
+    log = town.var / "log"
+    await until(lambda: any('"place": "broker"' in file.read_text() for file in log.glob("gateway*.log")), timeout_s=30)
     assert await town["renkei"].stop(60) == 0
     with sqlite3.connect(town.var / "ledger" / "renkei.db") as ledger:
         rows = [json.loads(row[0]) for row in ledger.execute("SELECT detail FROM audit_entry WHERE kind = 'peer-refused'")]
