@@ -38,6 +38,10 @@ TRAFFIC: dict[str, Any] = {"kinds": ["MOVE", "AMEND_OFF"]}
 @pytest.fixture(scope="module")
 async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     async with Town(tmp_path_factory.mktemp("town"), PLAN) as town:
+        town.set_up()
+        config = yaml.safe_load(town.config.read_text(encoding="utf-8"))
+        config["audit"] = {**config.get("audit", {}), "checkpoint_s": 2}
+        town.config.write_text(yaml.safe_dump(config), encoding="utf-8")
         await town.start()
         yield town
 
@@ -89,6 +93,23 @@ async def test_what_listens_is_what_the_page_lists(town: Town, page: str) -> Non
     others = found - expected
     assert len({port for _, port in others}) == chosen_by_the_system == 2
     assert {address for address, _ in others} <= {"127.0.0.1", "::1"}
+
+
+@pytest.mark.control("C-M-6-9")
+@pytest.mark.control("C-1-2-24")
+async def test_every_listener_binds_to_the_address_of_its_own_and_to_no_other(tmp_path: Path) -> None:
+    async with Town(tmp_path, Plan(workers=1)) as town:
+        town.set_up()
+        config: dict[str, Any] = yaml.safe_load(town.config.read_text(encoding="utf-8"))
+        places = [config["intake"]["https"], config["admin"], config["metrics"], config["broker"]["embedded"]["listener"]]
+        for number, place in enumerate(places, start=2):
+            place["host"] = f"127.0.0.{number}"
+        town.config.write_text(yaml.safe_dump(config), encoding="utf-8")
+        await town.start()
+        inodes = {inode for pid in family(town["renkei"].pid) for inode in sockets_of(pid)}
+        found = {(address, port) for address, port, inode in listeners() if inode in inodes}
+    for place in places:
+        assert {address for address, port in found if port == place["port"]} == {place["host"]}
 
 
 # --- certificates that change
@@ -268,6 +289,14 @@ async def test_every_key_and_certificate_is_replaced_under_traffic_and_no_delive
     for kind, new in made.items():
         assert shown.pop((kind, new))["state"] == "current"
     assert not [each for each in shown.values() if each["uses"]], "nothing hangs on an older key"
+
+    async def signed_by_both() -> bool:
+        """The old audit key announced the new one, which signs from then on."""
+        record = await renkei(town, "audit", "verify")
+        assert record["ok"], record
+        return len(record["keys"]) == 2
+
+    await until(signed_by_both, timeout_s=30)
 
 
 # --- what is on record
