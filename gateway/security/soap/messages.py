@@ -95,7 +95,7 @@ class MessageSecurity:
             self.own.current()
             problem = self.own.problem or self.signer.problem
             if self.encryption is not None:
-                detail += ", and those for encryption"
+                detail = "our keys and the party's certificates for signing and encryption can be used"
                 self.encryption.recipient.check()
                 problem = problem or self.encryption.recipient.problem or self.encryption.own.problem
         except GatewayError as error:
