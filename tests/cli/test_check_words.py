@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway import check_operators, preflight
+from gateway import check_operators, check_signing, preflight
 from gateway.approvals.kinds import Role
 from gateway.approvals.rights import Account, Rights
 from gateway.check_words import JAPANESE, japanese
 from gateway.cli_support import ExitCode
+from gateway.security.soap import messages
 
 SPOKEN = {"name", "label", "detail", "remedy", "answering", "silent"}
 
@@ -43,7 +44,7 @@ def literals(node: ast.expr) -> set[str]:
     return set()
 
 
-@pytest.mark.parametrize("module", [preflight, check_operators], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("module", [preflight, check_operators, check_signing, messages], ids=lambda each: each.__name__)
 def test_everything_that_can_be_found_is_said_in_japanese(module: object) -> None:
     missing = {each for each in texts(module) if each not in JAPANESE}
     assert not missing
