@@ -33,7 +33,9 @@ _ROLES: dict[str, set[str]] = {
     "policy": {"viewer", "auditor"}, "policy_requests": {*Role}, "policy_request": {*Role}, "ask_policy": {"administrator"},
     "approve_policy": {"approver"}, "withdraw_policy": {"administrator", "approver"}, "provisions": {"operator", "auditor"},
     "audit_entries": {"viewer", "auditor"}, "audit_checkpoints": {"viewer", "auditor"}, "audit_scope": {"viewer", "auditor"},
-    "audit_export": {"viewer", "auditor"},
+    "audit_export": {"viewer", "auditor"}, "retention": {"viewer", "auditor"}, "run_retention": {"operator", "administrator"},
+    "disposals": {"viewer", "auditor"}, "purgeable": {"administrator", "approver"}, "ask_purge": {"administrator"},
+    "restored": {"viewer", "auditor"}, "ask_restore_release": {"operator"},
 }  # fmt: skip
 """What is wanted, written down a second time: whoever changes a right changes it here too."""
 ACTING = {operation.name for operation in OPERATIONS if operation.method == "POST"}
