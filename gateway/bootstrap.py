@@ -422,13 +422,15 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             request_s=admin.request_s,
         )
         accounts.serve_at(desk)
+        policy = PolicyAdmin(ledger, common.keys, common.rights, tables())
+        policy.serve_at(desk)
         await desk.resume()
         app = create_app(
             service,
             desk,
             Operators.of(config, accounts, common.authority),
             keys=KeyAdmin(ledger, common.keys, custodian, tables()),
-            policy=PolicyAdmin(ledger, common.keys, common.rights, tables(), request_s=admin.request_s),
+            policy=policy,
             audit=LedgerAuditRecord(ledger, common.parties),
             witness=common.refusals,
         )

@@ -425,11 +425,10 @@ TEXT: dict[str, tuple[str, str]] = {
     ),
     "policy.diff": ("What a document would change.", "文書による変更点を表示します。"),
     "policy.apply": (
-        "Ask for a policy to count; a second person approves. Takes effect without a restart.",
-        "ポリシーの適用を申請します（要承認）。再起動なしで有効になります。",
+        "Ask for a policy to count; a second person approves (renkei approvals). Takes effect without a restart.",
+        "ポリシーの適用を申請します（要承認、renkei approvals）。再起動なしで有効になります。",
     ),
-    "policy.requests": ("Versions and requests for versions.", "版と申請を表示します。"),
-    "policy.approve": ("Approve another person's version: it counts from then on.", "他の担当者の版を承認します。以後その版が有効です。"),
+    "policy.history": ("Versions that count or counted, with who asked and who approved.", "適用した版と申請者・承認者を表示します。"),
     "policy.version": ("version {version} ({name}, {digest})", "第 {version} 版（{name}、{digest}）"),
     "policy.whole": ("every item", "全項目"),
     "policy.nothing": ("nothing approved", "承認なし"),
@@ -437,15 +436,6 @@ TEXT: dict[str, tuple[str, str]] = {
     "policy.sound": ("nothing in it breaks a rule", "規則に反するものはありません"),
     "policy.same": ("no change", "変更はありません"),
     "policy.confirm": ("ask for these {count} change(s)?", "この {count} 件の変更を申請しますか？"),
-    "policy.sure": (
-        "approve these {count} change(s), asked for by {by}: {reason}?",
-        "{by} の申請（{reason}）による {count} 件の変更を承認しますか？",
-    ),
-    "policy.waits": (
-        "waits for a second person (request {id}, until {until}): renkei policy approve {id}",
-        "承認待ちです（申請 {id}、期限 {until}）。承認：renkei policy approve {id}",
-    ),
-    "policy.applied": ("version {version} counts now ({digest})", "第 {version} 版が有効になりました（{digest}）"),
     "policy.finding.forbidden-way": ("this way is forbidden whatever a policy says", "この経路はポリシーによらず禁止されています"),
     "policy.finding.forbidden-item": ("these items may not go this way", "この経路では提供できない項目です"),
     "policy.finding.item-required": (

@@ -53,7 +53,7 @@ def create_app(
         **_Api(service, operators).handlers(),
         **DeskApi(service, desk, operators).handlers(),
         **KeyApi(keys).handlers(),
-        **PolicyApi(policy).handlers(),
+        **PolicyApi(policy, desk).handlers(),
         **AuditRoutes(audit).handlers(),
     }
     app = web.Application(middlewares=[_edge], client_max_size=bodies.MAX_BODY_BYTES)

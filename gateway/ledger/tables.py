@@ -146,22 +146,27 @@ worker = Table(
     Column("ended_at", Double, nullable=True),
 )
 
+policy_document = Table(
+    "policy_document",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("document", String, nullable=False, comment="canonical JSON; no personal data"),
+    comment="policies that were asked for",
+)
+
 policy_version = Table(
     "policy_version",
     metadata,
-    Column("id", String(36), primary_key=True, comment="of the request"),
-    Column("version", Integer, nullable=True, unique=True, comment="given when a second person approves; the highest one counts"),
+    Column("version", Integer, primary_key=True, autoincrement=False, comment="the one named in meta counts"),
     Column("digest", String(64), nullable=False),
     Column("name", String(64), nullable=False),
-    Column("document", String, nullable=False, comment="canonical JSON; no personal data"),
-    Column("base", Integer, nullable=False, comment="the version that the first person saw and changed"),
+    Column("base", Integer, nullable=False, comment="the version that was seen and changed"),
+    Column("request", String(36), nullable=False),
     Column("reason", String, nullable=False),
     Column("requested_by", String(128), nullable=False),
-    Column("requested_at", Double, nullable=False),
-    Column("expires_at", Double, nullable=False),
-    Column("status", String(16), nullable=False, comment="waiting | done | refused | expired | withdrawn"),
-    Column("decided_by", String(128), nullable=True),
-    Column("decided_at", Double, nullable=True),
+    Column("approved_by", String(128), nullable=False),
+    Column("applied_at", Double, nullable=False),
+    comment="policies that count or counted",
 )
 
 person_mark = Table(

@@ -30,8 +30,8 @@ _ROLES: dict[str, set[str]] = {
     "operators": {"operator", "administrator", "auditor"}, "review_operator": {"administrator"},
     "release_operator": {"operator", "administrator"}, "ask_rights": {"operator", "administrator"},
     "search": {"operator", "auditor"}, "keys": {"viewer", "auditor"}, "rotate_key": {"operator", "administrator"},
-    "policy": {"viewer", "auditor"}, "policy_requests": {*Role}, "policy_request": {*Role}, "ask_policy": {"administrator"},
-    "approve_policy": {"approver"}, "withdraw_policy": {"administrator", "approver"}, "provisions": {"operator", "auditor"},
+    "policy": {*Role}, "policy_versions": {*Role}, "policy_change": {*Role},
+    "ask_policy": {"administrator"}, "provisions": {"operator", "auditor"},
     "audit_entries": {"viewer", "auditor"}, "audit_checkpoints": {"viewer", "auditor"}, "audit_scope": {"viewer", "auditor"},
     "audit_export": {"viewer", "auditor"},
 }  # fmt: skip

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway.admin.policy import PolicyAdmin
 from gateway.admin.policy_api import ProvisionQuery
+from gateway.approvals.kinds import Kind
 from gateway.errors import CommandRefused
 from gateway.ledger import policies, provisions
 from gateway.ledger import tables as t
@@ -19,7 +19,7 @@ from gateway.policy.items import present
 from gateway.policy.loading import build, packaged
 from gateway.policy.rights import Rights
 from message_formats import reading, samples, writing
-from tests.policy.kit import LINK, REGISTER, TRANSFER, WORK, Way, mark, tables, transfer, way, with_approvals
+from tests.policy.kit import LINK, REGISTER, TRANSFER, WORK, Way, mark, transfer, way, with_approvals
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +49,16 @@ class Erase:
         return None
 
 
+class Tamper(Erase):
+    """Somebody with the database writes another document beside the digest."""
+
+    def __init__(self, document: str) -> None:
+        self.document = document
+
+    def apply(self, unit: Any) -> None:
+        unit.conn.execute(t.policy_document.update().values(document=self.document))
+
+
 async def records(where: Way) -> list[provisions.Provision]:
     return await where.ledger.read(lambda conn: provisions.search(conn, provisions.Wanted()))
 
@@ -74,7 +84,7 @@ async def test_what_is_not_approved_is_refused_and_recorded_until_two_persons_ap
     (answer,) = await way.hand_in(transfer(), work=WORK)
     assert answer.refusal is None  # without a restart
     kinds = [row.kind for row in await way.rows(t.audit_entry, order=t.audit_entry.c.id)]
-    assert kinds.count("policy-requested") == 2
+    assert kinds.count("command-requested") == 2
     assert {"policy-applied", "command-refused", "refused"} <= set(kinds)
 
 
@@ -82,32 +92,67 @@ async def test_what_is_not_approved_is_refused_and_recorded_until_two_persons_ap
 async def test_an_approval_names_what_was_looked_at_and_what_counted_then(way: Way) -> None:
     first, second = with_approvals(), with_approvals(transfer_3=None)
 
-    async def ask(policy: Any) -> str:
-        found: str = await way.ledger.submit(
-            policies.AskForPolicy(
-                actor="a", document=policy.document, digest=policy.digest, name=policy.name, base=0, reason="a test", request_s=60.0
-            )
-        )
-        return found
-
-    async def decide(request: str, digest: str, *, approve: bool = True) -> int:
-        version: int = await way.ledger.submit(policies.DecidePolicy(actor="b", request=request, approve=approve, digest=digest))
-        return version
-
-    one, other, third = await ask(first), await ask(second), await ask(second)
+    one, other, third = await way.ask(first), await way.ask(second), await way.ask(second)
+    for digest in (second.digest, "ab" * 32):
+        with pytest.raises(CommandRefused) as refused:
+            await way.desk.approve("operator-b", one, bytes.fromhex(digest))
+        assert refused.value.code == "digest-changed"
+    assert (await way.desk.withdraw("operator-a", third)).status == "withdrawn"
+    done = await way.desk.approve("operator-b", one, bytes.fromhex(first.digest))
+    assert (done.status, done.outcome, done.command) == ("done", "version 1", Kind.POLICY_CHANGE)
     with pytest.raises(CommandRefused) as refused:
-        await decide(one, second.digest)
+        await way.desk.approve("operator-b", other, bytes.fromhex(second.digest))
+    assert refused.value.code == "changed-meanwhile"
+    with pytest.raises(CommandRefused) as refused:
+        await way.admin.ask("operator-a", second.document, "a test", 0)
+    assert refused.value.code == "changed-meanwhile"
+    assert {each.request_id: each.status for each in await way.desk.requests(waiting_only=False)} == {
+        one: "done", other: "refused", third: "withdrawn",
+    }  # fmt: skip
+    (version,) = await way.admin.versions()
+    assert (version.version, version.requested_by, version.approved_by, version.request_id) == (1, "operator-a", "operator-b", one)
+
+
+@pytest.mark.rule("R13")
+async def test_a_document_that_was_changed_in_the_ledger_after_it_was_asked_for_never_counts(way: Way) -> None:
+    policy = with_approvals()
+    request = await way.ask(policy)
+    await way.ledger.submit(Tamper(packaged().document))
+    with pytest.raises(CommandRefused) as refused:
+        await way.desk.approve("operator-b", request, bytes.fromhex(policy.digest))
     assert refused.value.code == "digest-changed"
-    assert await decide(third, "", approve=False) == 0
-    assert await decide(one, first.digest) == 1
-    with pytest.raises(CommandRefused) as refused:
-        await decide(other, second.digest)
-    assert refused.value.code == "changed-meanwhile"
-    with pytest.raises(CommandRefused) as refused:
-        await ask(second)
-    assert refused.value.code == "changed-meanwhile"
-    status = {row.id: row.status for row in await way.rows(t.policy_version)}
-    assert status == {one: "done", other: "refused", third: "refused"}
+    assert (await way.ledger.read(policies.active)).version == 0
+    assert await way.admin.versions() == []
+
+
+async def test_a_request_for_a_policy_is_shown_with_what_it_would_change_now(way: Way) -> None:
+    await way.apply(with_approvals())
+    request = await way.desk.request(await way.ask(with_approvals(transfer_2={"items": ["atena_number", "name"]})))
+    assert (request.command, request.status, request.argument) == (
+        Kind.POLICY_CHANGE, "waiting", {"base": 1, "name": with_approvals().name},
+    )  # fmt: skip
+    shown = await way.admin.change(request)
+    assert [each.place for each in shown.changes] == ["approvals.transfer-2"]
+    assert "address" in shown.changes[0].lost
+    refused = await way.desk.refuse("operator-b", request.request_id, "not this week")
+    assert refused.status == "refused"
+    assert (await way.ledger.read(policies.active)).version == 1
+
+
+@pytest.mark.rule("R13")
+async def test_of_two_approvals_at_once_one_counts(ledger_url: str, tmp_path: Path) -> None:
+    async with way(ledger_url, tmp_path) as here, way(ledger_url, tmp_path) as there:
+        first, second = with_approvals(), with_approvals(transfer_3=None)
+        one, other = await here.ask(first), await here.ask(second)
+        ended = await asyncio.gather(
+            here.desk.approve("operator-b", one, bytes.fromhex(first.digest)),
+            there.desk.approve("operator-b", other, bytes.fromhex(second.digest)),
+            return_exceptions=True,
+        )
+        (refused,) = [each for each in ended if isinstance(each, BaseException)]
+        assert isinstance(refused, CommandRefused)
+        assert refused.code == "changed-meanwhile"
+        assert [each.version for each in await here.admin.versions()] == [1]
 
 
 @pytest.mark.invariant("I7")
@@ -143,7 +188,7 @@ async def test_no_message_is_decided_by_a_mixture_of_two_versions(ledger_url: st
             assert answer.refusal is None
         done.set()
         await changing
-        applied = {row.version: row.decided_at for row in await traffic.rows(t.policy_version, t.policy_version.c.version.is_not(None))}
+        applied = {row.version: row.applied_at for row in await traffic.rows(t.policy_version)}
         assert len(applied) > 5
         by_message: dict[str, list[provisions.Provision]] = {}
         for each in await traffic.ledger.read(lambda conn: provisions.search(conn, provisions.Wanted(limit=1000))):
@@ -332,7 +377,7 @@ async def test_records_are_found_by_resident_without_saying_whom_and_with_others
     for serial in (7, 7, 8):
         await way.hand_in(transfer(serial), work=WORK, operator="staff-0042")
         await way.deliver()
-    admin = PolicyAdmin(way.ledger, way.keys, way.rights, tables(), request_s=60.0)
+    admin = way.admin
     number = samples.items(TRANSFER, 7)["atena_number"]
     assert number is not None
     page = await admin.provisions("auditor-a", ProvisionQuery(reason="a disclosure request", by="atena-number", value=number))

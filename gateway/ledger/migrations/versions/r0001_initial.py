@@ -288,22 +288,25 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "policy_document",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("document", sa.String(), nullable=False, comment="canonical JSON; no personal data"),
+        sa.PrimaryKeyConstraint("digest"),
+        comment="policies that were asked for",
+    )
+    op.create_table(
         "policy_version",
-        sa.Column("id", sa.String(length=36), nullable=False, comment="of the request"),
-        sa.Column("version", sa.Integer(), nullable=True, comment="given when a second person approves; the highest one counts"),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False, comment="the one named in meta counts"),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("document", sa.String(), nullable=False, comment="canonical JSON; no personal data"),
-        sa.Column("base", sa.Integer(), nullable=False, comment="the version that the first person saw and changed"),
+        sa.Column("base", sa.Integer(), nullable=False, comment="the version that was seen and changed"),
+        sa.Column("request", sa.String(length=36), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("requested_by", sa.String(length=128), nullable=False),
-        sa.Column("requested_at", sa.Double(), nullable=False),
-        sa.Column("expires_at", sa.Double(), nullable=False),
-        sa.Column("status", sa.String(length=16), nullable=False, comment="waiting | done | refused | expired | withdrawn"),
-        sa.Column("decided_by", sa.String(length=128), nullable=True),
-        sa.Column("decided_at", sa.Double(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("version"),
+        sa.Column("approved_by", sa.String(length=128), nullable=False),
+        sa.Column("applied_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("version"),
+        comment="policies that count or counted",
     )
     op.create_table(
         "provision",
