@@ -304,6 +304,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.ledger_desk import LedgerDesk
     from gateway.admin.ledger_service import LedgerAdminService
     from gateway.admin.policy import PolicyAdmin
+    from gateway.admin.reports import LedgerReports
     from gateway.audit.service import LedgerAuditRecord
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
@@ -432,6 +433,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             keys=KeyAdmin(ledger, common.keys, custodian, tables()),
             policy=policy,
             audit=LedgerAuditRecord(ledger, common.parties),
+            reports=LedgerReports(ledger, without=tables().ephemeral),
             witness=common.refusals,
         )
         tls = listener_context(config, admin.certificate)

@@ -200,6 +200,10 @@ TEXT: dict[str, tuple[str, str]] = {
         "Who may hand what to whom: show, explain, check, compare, apply.",
         "提供・移転の許可を表示・説明・点検・比較・適用します。",
     ),
+    "command.reports": (
+        "Reports: what was refused on a day and that it was looked at, statistics of a month.",
+        "報告：日次の拒否記録とその確認、月次の統計。",
+    ),
     "command.provisions": ("Records of provision: search, export for a disclosure request.", "提供記録を検索し、開示請求用に出力します。"),
     # -- operating
     "operator.unknown": (
@@ -378,6 +382,7 @@ TEXT: dict[str, tuple[str, str]] = {
     ),
     "message.value": ("{by} (not shown)", "{by}（表示されません）"),
     "message.choose": ("give an ID, or --by and a number when asked", "ID、または --by を指定してください"),
+    "message.why": ("give --reason with --by: a search for a resident is on record", "--by には --reason が必要です（検索は記録されます）"),
     "message.none": ("no message about this resident", "この住民の電文はありません"),
     # -- submit
     "submit.progress": ("submitting", "提出中"),
@@ -401,6 +406,30 @@ TEXT: dict[str, tuple[str, str]] = {
         "{left} message(s) have no receipt; the same command goes on where this one stopped",
         "{left} 件の受領書がありません。同じコマンドで続きから再開します",
     ),
+    # -- reports
+    "reports.day": ("Day in Japan (default: yesterday).", "日付（日本、既定は昨日）。"),
+    "reports.month": ("A month that is over, such as 2026-10.", "終了した月（例 2026-10）。"),
+    "reports.result": ("What came of looking at it; kept on record.", "確認結果（記録されます）。"),
+    "reports.refusals": (
+        "What was refused on a day, by whom and why, and who has looked at it.",
+        "その日に拒否したもの（相手・理由別）と確認者を表示します。",
+    ),
+    "reports.check": (
+        "Put on record that you have looked at the refusals of a day (daily check sheet).",
+        "その日の拒否を確認したことを記録します（日次確認チェックシート）。",
+    ),
+    "reports.statistics": (
+        "Numbers of provisions of a month; those that stand for few residents are left out. On record.",
+        "月ごとの提供件数。少人数の値は伏せます。作成は記録されます。",
+    ),
+    "reports.of": ("{day}: {count} refusal(s)", "{day}：拒否 {count} 件"),
+    "reports.sure": ("note that you have looked at the refusals of {day}?", "{day} の拒否を確認したと記録しますか？"),
+    "reports.checked": ("noted: the refusals of {day} were looked at", "{day} の拒否の確認を記録しました"),
+    "reports.checked_by": ("looked at by {by}, {at}: {result}", "確認：{by}、{at}：{result}"),
+    "reports.other": ("(something was added since)", "（その後に追加あり）"),
+    "reports.unchecked": ("not looked at yet: {days}", "未確認の日：{days}"),
+    "reports.few": ("numbers that stand for fewer than {minimum} residents are left out", "{minimum} 人未満の値は伏せています"),
+    "label.count": ("number", "件数"),
     # -- policy and provisions
     "policy.file": ("Policy document (YAML), or some of its sections.", "ポリシー文書（YAML）またはその一部の章。"),
     "policy.packaged": (
@@ -452,6 +481,10 @@ TEXT: dict[str, tuple[str, str]] = {
     "policy.finding.without-approval": (
         "works without approved items: nothing goes to them",
         "承認項目のない事務があります（何も提供されません）",
+    ),
+    "provisions.protected": (
+        "support measures are in force for this resident: verify who asks before anything is handed out",
+        "支援措置の対象者です。交付の前に請求者の本人確認・権限確認を必ず行ってください",
     ),
     "provisions.search": ("Look for records of provision; the search is recorded.", "提供記録を検索します（検索も記録されます）。"),
     "provisions.export": (

@@ -25,6 +25,7 @@ from gateway.ledger.approvals import Apply
 from gateway.ledger.ledger import Ledger
 from gateway.policy import checks, diff
 from gateway.policy.loading import build, packaged, parse
+from gateway.policy.marks import PROTECTED
 from gateway.policy.model import Policy
 from gateway.policy.rights import Rights
 from gateway.policy.routes import PolicyTables
@@ -101,12 +102,14 @@ class PolicyAdmin:
     async def provisions(self, actor: str, query: ProvisionQuery) -> ProvisionPage:
         """See the port."""
         kind, blinds = self._blinds(query)
+        day = self._rights.standing.on
 
-        def look(conn: Connection) -> list[provisions.Provision]:
+        def look(conn: Connection) -> tuple[bool, list[provisions.Provision]]:
             subjects = queries.subjects_of(conn, kind, blinds) if kind is not None else None
             if subjects is not None and not subjects:
-                return []
-            return provisions.search(
+                return False, []
+            marked = any(PROTECTED in policies.marks_of(conn, subject, day) for subject in subjects or ())
+            return marked, provisions.search(
                 conn,
                 provisions.Wanted(
                     subjects=subjects, since=_at(query.since), until=_at(query.until), party=query.party, message_type=query.message_type,
@@ -114,16 +117,16 @@ class PolicyAdmin:
                 ),
             )  # fmt: skip
 
-        found = await self._ledger.read(look)
+        protected, found = await self._ledger.read(look)
         more = found[query.limit :]
         shown = found[: query.limit]
         detail: dict[str, Any] = {"by": query.by, "reason": query.reason, "found": len(shown), "masked": query.masked}
         # on record before anybody sees it
-        await self._ledger.submit(provisions.RecordSearch(actor=actor, detail=detail))
+        await self._ledger.submit(provisions.RecordSearch(actor=actor, detail=detail, export=query.export))
         policy = (await self._rights.refresh()).policy
         others: dict[str, str] = {}
         items = tuple(_shown(each, policy, others, masked=query.masked, resident=kind is not None) for each in shown)
-        return ProvisionPage(items=items, next_after=f"{shown[-1].at!r}~{shown[-1].id}" if more else None)
+        return ProvisionPage(items=items, next_after=f"{shown[-1].at!r}~{shown[-1].id}" if more else None, protected=protected)
 
     def _blinds(self, query: ProvisionQuery) -> tuple[str | None, list[bytes]]:
         if query.by is None:

@@ -98,6 +98,8 @@ class ProvisionPage:
 
     items: tuple[ProvisionView, ...]
     next_after: str | None = None
+    protected: bool = False
+    """The search was for a resident under support measures (支援措置): who asks is to be verified before anything is handed out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,8 @@ class ProvisionQuery:
     limit: int = 200
     after: str | None = None
     masked: bool = True
+    export: bool = False
+    """For a file: recorded as an output."""
 
     def place(self) -> tuple[float, str] | None:
         """:raises InputRefused: not ``next_after`` of a page before."""
@@ -175,13 +179,14 @@ class ProvisionsBody(bodies.Body):
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
     after: str | None = None
     masked: bool = True
+    export: bool = False
 
     def query(self) -> ProvisionQuery:
         """:raises InputRefused: a time that is none."""
         return ProvisionQuery(
             reason=self.reason, by=self.by, value=self.value.get_secret_value(), since=_moment(self.since, "since"),
             until=_moment(self.until, "until"), party=self.party, message_type=self.message_type, outcome=self.outcome, limit=self.limit,
-            after=self.after, masked=self.masked,
+            after=self.after, masked=self.masked, export=self.export,
         )  # fmt: skip
 
 

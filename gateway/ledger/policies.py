@@ -18,10 +18,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.errors import CommandRefused
 from gateway.ledger import tables as t
 from gateway.ledger.approvals import Apply, Row
-from gateway.ledger.clock import business_clock
+from gateway.ledger.clock import business_clock, ledger_time
 from gateway.ledger.unit import MARKS, POLICY_VERSION, Unit
-from gateway.policy.marks import NONE, Flags, MarkChange, flags
-from gateway.policy.rights import Active
+from gateway.policy.marks import NONE, PROTECTED, Flags, MarkChange, flags
+from gateway.policy.rights import Active, day_of
 
 # ---- looking --------------------------------------------------------------------------------------------------------------------------
 
@@ -48,6 +48,13 @@ def marks_of(conn: Connection, subject: str | None, day: dt.date) -> Flags:
     m = t.person_mark.c
     rows = conn.execute(select(m.mark, m.since, m.until).where(m.subject == subject))
     return flags((MarkChange(mark=row.mark, since=row.since, until=row.until) for row in rows), day)
+
+
+def protected(conn: Connection, delivery_id: str) -> bool:
+    """Whether support measures are in force today for whom a delivery is about."""
+    query = select(t.message.c.subject).join(t.delivery, t.delivery.c.message_id == t.message.c.id).where(t.delivery.c.id == delivery_id)
+    day = day_of(ledger_time(conn), business_clock(conn).offset_s)
+    return PROTECTED in marks_of(conn, conn.execute(query).scalar(), day)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -212,6 +212,18 @@ provision = Table(
     comment="record of provision (提供記録): independent of bodies, kept five years",
 )
 
+daily_check = Table(
+    "daily_check",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("day", String(10), nullable=False, index=True, comment="in Japan"),
+    Column("digest", String(64), nullable=False, comment="of the refusals that were looked at"),
+    Column("result", String, nullable=False),
+    Column("checked_by", String(128), nullable=False),
+    Column("checked_at", Double, nullable=False),
+    comment="that somebody has looked at what was refused on a day (日次確認チェックシート, C-2-3-7)",
+)
+
 late_outcome = Table(
     "late_outcome",
     metadata,
