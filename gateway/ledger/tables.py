@@ -282,6 +282,12 @@ subject_alias = Table(
     Column("hmac_key_id", String(64), nullable=False, comment="generation of the blind indexes"),
     Column("subject", String(36), nullable=False),
     Index("subject_alias_generation", "hmac_key_id"),
+    Index(
+        "subject_alias_number",
+        "subject",
+        sqlite_where=text("kind = 'individual-number'"),
+        postgresql_where=text("kind = 'individual-number'"),
+    ),
     sqlite_with_rowid=False,
 )
 

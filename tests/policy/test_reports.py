@@ -144,8 +144,9 @@ async def test_no_statistics_are_made_of_destination_information(ledger_url: str
     destination = "destination-information"
     async with opened(ledger_url, tmp_path, (destination, REGISTER, "city-cs")) as where:
         for serial in range(1, MINIMUM + 3):
-            items = {**samples.items(destination, serial), "request_control_number": f"R{serial:09d}"}
-            (answer,) = await where.hand_in(writing.write(destination, items), system=REGISTER)
+            sample = samples.message(destination, serial)
+            number = next(name for name in sample.items if name.endswith("control_number"))
+            (answer,) = await where.hand_in(writing.write(destination, {**sample.items, number: f"{serial:023d}"}), system=REGISTER)
             assert answer.refusal is None
         found = await reports(where, days=40).statistics("auditor-a", MONTH, "the yearly report")
         assert found.lines == ()

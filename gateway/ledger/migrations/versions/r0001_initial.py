@@ -411,6 +411,14 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("subject_alias_generation", "subject_alias", ["hmac_key_id"], unique=False)
+    op.create_index(
+        "subject_alias_number",
+        "subject_alias",
+        ["subject"],
+        unique=False,
+        sqlite_where=sa.text("kind = 'individual-number'"),
+        postgresql_where=sa.text("kind = 'individual-number'"),
+    )
     op.create_table(
         "worker",
         sa.Column("id", sa.String(length=36), nullable=False, comment="fresh for each registration, never reused (R6)"),
