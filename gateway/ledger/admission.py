@@ -26,7 +26,6 @@ from gateway.policy.marks import NONE, Flags, MarkChange, flags
 from gateway.policy.rights import StalePolicy, Terms
 from gateway.policy.rules import REGISTER
 
-
 NUMBER = "individual-number"
 NUMBER_NOTICE = "individual-number-notice"
 _NUMBERS = select(t.subject_alias.c.blind).where(t.subject_alias.c.subject == bindparam("subject"), text(f"kind = '{NUMBER}'"))

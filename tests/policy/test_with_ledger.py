@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.admin.policy_api import ProvisionQuery
+from gateway.admin.policy_api import ProvisionPage, ProvisionQuery
 from gateway.approvals.kinds import Kind
 from gateway.errors import CommandRefused
 from gateway.ledger import policies, provisions
@@ -266,7 +266,7 @@ async def test_an_approval_withdrawn_as_a_whole_ends_what_is_queued_and_the_next
     (permission,) = with_approvals().by_work["transfer-3"]
     assert [items_of(each) for each in way.party.got] == [permission.items]
     first, second = await records(way)
-    assert (first.outcome, second.outcome) == ("refused", "provided")
+    assert (first.outcome, first.code, first.rule, second.outcome) == ("refused", "not-approved", "C-1-3-1", "provided")
     rows = await way.rows(t.delivery, order=t.delivery.c.number)
     assert [(row.state, row.reason) for row in rows] == [("skipped", "policy-refused"), ("delivered", None)]
     (entry,) = await way.rows(t.audit_entry, t.audit_entry.c.kind == "refused")
@@ -365,6 +365,90 @@ async def test_after_a_death_destination_information_of_that_person_is_refused(w
     assert (answer.refusal.code, answer.refusal.rule) == ("deceased", "C-3-7-4")
 
 
+@pytest.mark.invariant("I7")
+@pytest.mark.control("C-3-7-4")
+async def test_destination_information_that_waits_is_not_sent_after_a_death(ledger_url: str, tmp_path: Path) -> None:
+    destination = "destination-information"
+    async with way(ledger_url, tmp_path, (destination, REGISTER, "city-cs")) as where:
+        (answer,) = await where.hand_in(samples.message(destination, 5), system=REGISTER)
+        assert answer.refusal is None
+        moved_in = ("previous_municipality_code", "previous_address", "previous_address_gaiji_count")
+        items = {**samples.message("identity-information-update", 5).items, "change_reason": "32", **dict.fromkeys(moved_in)}
+        (answer,) = await where.hand_in(writing.write("identity-information-update", items), system=REGISTER)
+        assert answer.refusal is None
+        while await where.deliver("city-cs") is not None:
+            pass
+        assert [reading.read(each).type_name for each in where.party.got] == ["identity-information-update"]
+        (row,) = [each for each in await records(where) if each.type == destination]
+        assert (row.outcome, row.code, row.rule) == ("refused", "deceased", "C-3-7-4")
+
+
+@pytest.mark.invariant("I7")
+@pytest.mark.control("C-1-7-6")
+async def test_what_is_not_destination_information_goes_on_after_a_death_as_for_the_living(way: Way) -> None:
+    await way.apply(with_approvals())
+    moved_in = ("previous_municipality_code", "previous_address", "previous_address_gaiji_count")
+    items = {**samples.message("identity-information-update", 7).items, "change_reason": "32", **dict.fromkeys(moved_in)}
+    (answer,) = await way.hand_in(writing.write("identity-information-update", items), system=REGISTER)
+    assert answer.refusal is None
+    await way.hand_in(transfer(7), work=WORK)
+    await way.deliver()
+    assert items_of(way.party.got[0]) == approved()  # filtered as before
+
+
+# ---- refusals ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.invariant("I8")
+@pytest.mark.control("C-2-5-2")
+async def test_a_wrong_work_a_wrong_basis_and_a_missing_approval_are_refused_and_recorded_each(way: Way) -> None:
+    await way.apply(with_approvals())
+    cases: list[tuple[dict[str, str], str]] = [
+        ({"work": "transfer-15"}, "work-inactive"),  # no department
+        ({"work": "inquirer-1"}, "not-carried"),  # the intermediate server's
+        ({"work": "transfer-9"}, "work-wrong"),  # of the tax system
+        ({"work": WORK, "legalbasis": "民法第1条"}, "basis-wrong"),
+        ({}, "work-missing"),
+    ]
+    await way.hand_in(transfer(), work=WORK)  # the resident is known from now on
+    for claims, _ in cases:
+        (answer,) = await way.hand_in(transfer(), operator="staff-0042", terminal="T1", **claims)
+        assert answer.refusal is not None
+    permitted, *found = await records(way)
+    assert [(each.outcome, each.code) for each in found] == [("refused", code) for _, code in cases]
+    assert {(each.party, each.operator, each.terminal) for each in found} == {("business-systems", "staff-0042", "T1")}
+    assert all(each.rule for each in found)
+    assert len(await way.rows(t.audit_entry, t.audit_entry.c.kind == "refused")) == len(cases)
+    assert len(await way.rows(t.delivery)) == 1
+    assert permitted.subject is not None
+    assert {each.subject for each in found} == {permitted.subject}  # a disclosure request of the resident finds them
+
+
+@pytest.mark.invariant("I8")
+async def test_each_row_of_the_lists_leaves_a_record_of_what_went_and_of_what_was_refused(way: Way) -> None:
+    """All 44 transfers and the provision to the Board of Education, through the ledger: provided with exactly its items, then refused."""
+    await way.apply(with_approvals())
+    rows = [w for w in with_approvals().by_work if w.startswith(("transfer-", "ordinance-"))]
+    active = [w for w in rows if with_approvals().works[w].active and _party(w) == "business-systems"]
+    assert len(active) > 30
+    for work in active:
+        await way.hand_in(transfer(), work=work)
+        await way.deliver()
+        await way.hand_in(transfer(), work=work, legalbasis="民法第1条")
+    found = await records(way)
+    for work in active:
+        (provided,) = [each for each in found if each.work == work and each.outcome == "provided"]
+        assert set(provided.items) == approved(work)
+        (refused,) = [each for each in found if each.work == work and each.outcome == "refused"]
+        assert refused.code == "basis-wrong"
+    assert len(found) == 2 * len(active)
+
+
+def _party(work: str) -> str:
+    (permission,) = with_approvals().by_work[work]
+    return permission.consumer
+
+
 # ---- records -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -393,6 +477,28 @@ async def test_records_are_found_by_resident_without_saying_whom_and_with_others
     looked = await way.rows(t.audit_entry, t.audit_entry.c.kind == "provisions-searched")
     assert len(looked) == 3
     assert not any(number in row.detail for row in looked)
+
+
+@pytest.mark.control("C-1-3-31")
+@pytest.mark.control("C-1-3-27")
+@pytest.mark.control("C-2-5-6")
+async def test_an_output_to_a_file_is_recorded_as_one_and_says_that_the_resident_is_protected(way: Way) -> None:
+    await way.apply(with_approvals())
+    await way.hand_in(transfer(7), transfer(8), work=WORK)
+    await way.hand_in(mark(7), system=REGISTER)
+
+    async def searched(serial: int) -> ProvisionPage:
+        number = samples.items(TRANSFER, serial)["atena_number"]
+        assert number is not None
+        return await way.admin.provisions(
+            "operator-a", ProvisionQuery(reason="request 12 of 2026", by="atena-number", value=number, export=True)
+        )
+
+    assert (await searched(7)).protected
+    assert not (await searched(8)).protected
+    first, _ = await way.rows(t.audit_entry, t.audit_entry.c.kind == "provisions-exported", order=t.audit_entry.c.id)
+    detail = json.loads(first.detail)
+    assert (first.actor, detail["reason"], detail["found"], detail["by"]) == ("operator-a", "request 12 of 2026", 1, "atena-number")
 
 
 @pytest.mark.invariant("I8")
