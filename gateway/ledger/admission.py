@@ -394,8 +394,8 @@ class AdmissionWork:
             if d.party_key is not None and (d.party, d.party_key) in self._party_keys:
                 return self._refuse(unit, message, "party-key-reused", f"{d.party} has this 依頼管理番号 from another message", "R4")
         if self._changes_number(unit, message):
-            detail = "this resident is known by another Individual Number, which only the register and the notice of J-LIS change"
-            return self._refuse(unit, message, "number-change-forbidden", detail, "C-1-3-3")
+            why = "this resident is known by another Individual Number, which only the register and the notice of J-LIS change"
+            return self._refuse(unit, message, "number-change-forbidden", why, "C-1-3-3")
         replaced: dict[tuple[str, str], DeliveryRow] = {}
         if message.corrects is not None:
             refusal = self._replaced(unit, message, replaced)
