@@ -106,6 +106,7 @@ async def test_a_machine_is_no_operator(api: Api, tmp_path: Path) -> None:
         ({"networks": ("127.0.0.0/8", "192.0.2.0/24")}, None),
     ],
 )
+@pytest.mark.control("C-1-3-22")
 async def test_rights_hold_on_their_days_and_from_their_terminals_only(api: Api, changes: dict[str, object], code: str | None) -> None:
     limited = dataclasses.replace(api.operators.configured["operator-a"], **changes)  # type: ignore[arg-type]
     for configured, approved in ((limited, None), (None, limited)):  # whichever of the two says so

@@ -204,6 +204,9 @@ async def test_whoever_lost_the_role_meanwhile_has_asked_for_nothing(hall: Hall,
 @pytest.mark.control("C-1-2-16")
 @pytest.mark.control("C-1-7-12")
 @pytest.mark.parametrize("kind", TWO, ids=lambda each: each.value)
+@pytest.mark.control("C-1-3-21")
+@pytest.mark.control("C-2-3-6")
+@pytest.mark.control("C-2-3-10")
 async def test_both_persons_are_on_record_and_one_may_take_back_what_the_other_refuses(hall: Hall, kind: Kind) -> None:
     asked = await ask(hall, kind)
     assert await code_of(hall.desk.withdraw(B, asked.request_id)) == "not-the-requester"

@@ -44,6 +44,7 @@ def admin(safe: Safe) -> KeyAdmin:
     return KeyAdmin(safe.ledger, safe.keys, safe.custodian, tables())
 
 
+@pytest.mark.control("C-2-3-8")
 async def test_a_resident_is_found_by_each_number_and_only_that_somebody_looked_is_on_record(safe: Safe) -> None:
     await safe.submit(1, 1)
     await safe.submit(2, 2)

@@ -128,6 +128,17 @@ def test_an_identifier_that_is_known_stays_with_its_resident(book: Book) -> None
 
 
 @pytest.mark.control("C-1-3-3")
+@pytest.mark.control("C-1-2-18")
+@pytest.mark.parametrize("kind", ["resident-record-code", "atena-number", "residence-card-number"])
+def test_each_of_these_identifiers_alone_finds_the_resident_and_nobody_else(book: Book, kind: str) -> None:
+    everything = person(1, ("atena-number", "A1"), ("residence-card-number", "Z1"))
+    [alone] = [identifier for identifier in everything if identifier[0] == kind]
+    book.admit(prepared("m1", who=everything), prepared("m2", who=person(2, ("atena-number", "A2"), ("residence-card-number", "Z2"))))
+    book.admit(prepared("m3", who=(alone,)))
+    assert book.key_of("m3") == book.key_of("m1") != book.key_of("m2")
+
+
+@pytest.mark.control("C-1-2-14")
 def test_only_the_register_and_the_notice_of_the_number_change_the_number_of_a_known_resident(book: Book) -> None:
     old, new = ("individual-number", "9999-1"), ("individual-number", "9999-2")
     other = {"system": "tax-system", "type": "certificate-data"}

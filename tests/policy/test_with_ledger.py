@@ -350,6 +350,7 @@ async def test_only_the_register_sets_marks(way: Way) -> None:
 
 
 @pytest.mark.invariant("I7")
+@pytest.mark.control("C-3-7-4")
 async def test_after_a_death_destination_information_of_that_person_is_refused(way: Way) -> None:
     moved_in = ("previous_municipality_code", "previous_address", "previous_address_gaiji_count")
     items = {**samples.message("identity-information-update", 5).items, "change_reason": "32", **dict.fromkeys(moved_in)}
