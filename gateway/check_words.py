@@ -35,6 +35,9 @@ JAPANESE: Mapping[str, str] = {
     "audit chain": "証跡の連鎖",
     "audit checkpoints": "証跡のチェックポイント",
     "revocation list{}": "失効リスト{}",
+    "revocation list of {}": "{} の失効リスト",
+    "revocation list of {} ({})": "{} の失効リスト（{}）",
+    "until {} UTC, {} h old": "{} UTC まで、発行から {} 時間",
     # details and remedies
     "bring back {}": "{} を元に戻してください",
     "bring {} back as it was; keys that are lost cannot be made again": "{} を元どおりに戻してください。失われた鍵は作り直せません",

@@ -15,6 +15,7 @@ from shutil import disk_usage
 from typing import Any
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from certs.errors import CertificateError
 from certs.files import require_private
@@ -312,7 +313,9 @@ def _revocation(config: Config) -> Iterator[Finding]:
             fresh = left is not None and left > LATE_LIST
             age = f"{(now - each.last_update_utc).total_seconds() / 3600:.0f} h old"
             detail = f"until {end:%Y-%m-%d %H:%M} UTC, {age}" if end is not None else "names no end"
-            yield Finding(name=label, ok=fresh, detail=detail, remedy="" if fresh else remedy)
+            issuer = each.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+            by = f"{label} ({issuer[0].value!s})" if len(lists) > 1 and issuer else label
+            yield Finding(name=by, ok=fresh, detail=detail, remedy="" if fresh else remedy)
 
 
 def _path_of_our_own(config: Config, chain: Sequence[x509.Certificate]) -> str:

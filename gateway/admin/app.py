@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from certs.peer import Authority
 from gateway.admin import bodies
@@ -59,7 +60,7 @@ def create_app(
         **AuditRoutes(audit).handlers(),
         **ReportApi(reports).handlers(),
     }
-    app = web.Application(middlewares=[_edge], client_max_size=bodies.MAX_BODY_BYTES)
+    app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes([web.route(each.method, each.path, _for(each, handlers[each.name], operators, witness)) for each in OPERATIONS])
     return app
 
@@ -85,45 +86,64 @@ def _for(operation: Operation, handler: Handler, operators: Operators, witness: 
     """The handler behind everything that must hold before: who it is, what is in force, and the role."""
 
     async def checked(request: web.Request) -> web.StreamResponse:
-        name, address = "", address_of(request)
+        name, address = _person(request, operators, witness), address_of(request)
         try:
-            name = operators.name_of(request)
             request[ACTOR] = actor = await operators.actor(name, address)
             require(actor, operation)
             return await handler(request)
         except PeerRefused as refused:
-            if not name and witness is not None:  # nobody who is known: counted by address and minute
-                note_request(witness, PLACE, request.transport, refused.code, refused.who)
-            else:
-                try:
-                    await operators.accounts.refused(name or "unknown", refused.code, operation.name, address)
-                except LedgerUnavailable as error:
-                    log.warning("refusal-not-recorded", code=error.code)  # refused it is all the same
-            answer = problem(refused)
-            if not name:
-                answer.force_close()
-            return answer
+            try:
+                await operators.accounts.refused(name, refused.code, operation.name, address)
+            except LedgerUnavailable as error:
+                log.warning("refusal-not-recorded", code=error.code)  # refused it is all the same
+            raise
 
     return checked
 
 
-@web.middleware
-async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error as a problem document."""
+class _Stranger(PeerRefused):
+    """Nobody who may use this; is not told more, and has to connect anew."""
+
+
+def _person(request: web.Request, operators: Operators, witness: Witness | None) -> str:
+    """The person behind the certificate; refusals of others are counted by address and minute."""
     try:
-        return await handler(request)
-    except GatewayError as error:
-        return problem(error)
-    except web.HTTPNotFound:
+        return operators.name_of(request)
+    except PeerRefused as refused:
+        note_request(witness, PLACE, request.transport, refused.code, refused.who)
+        raise _Stranger(refused.code, refused.safe_detail, rule=refused.rule, who=refused.who) from refused
+
+
+def _edge(operators: Operators, witness: Witness | None) -> Middleware:
+    @web.middleware
+    async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Every error as a problem document. Also where there is nothing, the person comes first."""
+        try:
+            try:
+                return await handler(request)
+            except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+                _person(request, operators, witness)
+                return _nothing_there(error)
+        except _Stranger as refused:
+            answer = problem(refused)
+            answer.force_close()
+            return answer
+        except GatewayError as error:
+            return problem(error)
+        except Exception as error:
+            # The edge: nobody above may turn this into a page with content in it. The type alone is safe to log.
+            log.error("admin-failed", error=type(error).__name__, route=getattr(request.match_info.route.resource, "canonical", ""))
+            return problem(GatewayError("internal", "the gateway failed at this; its log has the place"))
+
+    return edge
+
+
+def _nothing_there(error: web.HTTPNotFound | web.HTTPMethodNotAllowed) -> web.Response:
+    if isinstance(error, web.HTTPNotFound):
         return problem(InputRefused("no-such-path", f"nothing is at this path; see {BASE}/openapi.yaml"))
-    except web.HTTPMethodNotAllowed as error:
-        answer = problem(InputRefused("method-not-allowed", f"{error.method} is not possible here"))
-        answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-        return answer
-    except Exception as error:
-        # The edge: nobody above may turn this into a page with content in it. The type alone is safe to log.
-        log.error("admin-failed", error=type(error).__name__, route=getattr(request.match_info.route.resource, "canonical", ""))
-        return problem(GatewayError("internal", "the gateway failed at this; its log has the place"))
+    answer = problem(InputRefused("method-not-allowed", f"{error.method} is not possible here"))
+    answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+    return answer
 
 
 class _Api:

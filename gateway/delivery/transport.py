@@ -34,9 +34,9 @@ from yarl import URL
 from certs.errors import CertificateError, PeerMismatch
 from certs.path import Purpose
 from certs.peer import Authority, TlsObject, require_peer, shown_fingerprint, why_refused
-from certs.reasons import ALERT
 from certs.tls import client_context
 from gateway.contract import CallNotSent, CallUnanswered, HttpAnswer
+from gateway.delivery.causes import alert, causes, code_after, code_before, tls_cause
 from gateway.errors import ConfigurationError
 from gateway.security.outgoing import LOOPBACK_ONLY, NotOnTheList, OutgoingList
 from gateway.security.refusals import Witness, address_of
@@ -55,20 +55,6 @@ _TURNS = 5
 """Turns of the event loop within which a connection that has ended says why."""
 
 _RETRIED = frozenset({"connection-refused", "name-not-resolved", "connect-timeout", "handshake-cut", "unreachable"})
-_HANDSHAKE_ALERTS = frozenset(
-    {
-        "HANDSHAKE_FAILURE",
-        "BAD_CERTIFICATE",
-        "UNSUPPORTED_CERTIFICATE",
-        "CERTIFICATE_REVOKED",
-        "CERTIFICATE_EXPIRED",
-        "CERTIFICATE_UNKNOWN",
-        "UNKNOWN_CA",
-        "ACCESS_DENIED",
-        "DECRYPT_ERROR",
-        "CERTIFICATE_REQUIRED",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +254,7 @@ class PartyHttp:
             self._refused(error.code, shown_fingerprint(tls), address_of(writer.transport))
             raise CallNotSent(error.code) from error
         except OSError as error:
-            raise CallNotSent(_alert(error) or "handshake-cut") from error
+            raise CallNotSent(alert(error) or "handshake-cut") from error
         finally:
             writer.close()
             with contextlib.suppress(OSError):  # nothing depends on how the probe's connection ends
@@ -324,10 +310,10 @@ class PartyHttp:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if not call.handed_over:
                 raise CallNotSent(self._before(error)) from error
-            if call.fresh and (alert := _alert(error) or await _late_alert(call.protocol)) is not None:
-                self._refused(alert)
-                raise CallNotSent(alert) from error
-            raise CallUnanswered(_code_after(error)) from error
+            if call.fresh and (told := alert(error) or await _late_alert(call.protocol)) is not None:
+                self._refused(told)
+                raise CallNotSent(told) from error
+            raise CallUnanswered(code_after(error)) from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> HttpAnswer:
         limit = self.endpoint.answer_bytes
@@ -362,12 +348,12 @@ class PartyHttp:
 
     def _before(self, error: BaseException) -> str:
         """The code of a failure before anything was sent; if it is about who the peer is, it is put on record."""
-        tls = _tls_cause(error)
-        if any(isinstance(cause, NotOnTheList) for cause in _causes(error)):
+        tls = tls_cause(error)
+        if any(isinstance(cause, NotOnTheList) for cause in causes(error)):
             self._refused("outgoing-not-allowed")
             return "outgoing-not-allowed"
         if tls is None or isinstance(tls, ssl.SSLEOFError):
-            return _code_before(error)
+            return code_before(error)
         refused = why_refused(tls, self._authority, Purpose.SERVER)
         self._refused(refused.code, refused.fingerprint_sha256)
         return refused.code
@@ -393,66 +379,12 @@ def _is_dns_name(peer: str) -> bool:
     return not peer.startswith("CN=") and ":" not in peer
 
 
-def _causes(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and current not in found:
-        found.append(current)
-        current = getattr(current, "os_error", None) or current.__cause__ or current.__context__
-    return found
-
-
-def _alert(error: BaseException) -> str | None:
-    """The code of a TLS alert that ends a handshake, if ``error`` stems from one."""
-    cause = _tls_cause(error)
-    match = ALERT.fullmatch(getattr(cause, "reason", None) or "")
-    if match and match[1] in _HANDSHAKE_ALERTS:
-        return f"tls-alert-{match[1].lower().replace('_', '-')}"
-    return None
-
-
 async def _late_alert(protocol: _Protocol | None) -> str | None:
     """The alert that ended the connection, if one did; the end of a connection is told to its protocol a turn of the loop later."""
     if protocol is None:
         return None
     for _ in range(_TURNS):
         if protocol.lost_by is not None:
-            return _alert(protocol.lost_by)
+            return alert(protocol.lost_by)
         await asyncio.sleep(0)
     return None
-
-
-def _tls_cause(error: BaseException) -> ssl.SSLError | None:
-    # aiohttp's own classes also derive from SSLError, but have none of its attributes
-    return next((each for each in _causes(error) if isinstance(each, ssl.SSLError) and not isinstance(each, aiohttp.ClientError)), None)
-
-
-def _code_before(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "name-not-resolved"
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLEOFError | ConnectionResetError | ConnectionAbortedError | aiohttp.ServerDisconnectedError):
-            return "handshake-cut"
-        if isinstance(cause, ConnectionRefusedError):
-            return "connection-refused"
-        if isinstance(cause, TimeoutError):
-            return "connect-timeout"
-    return "unreachable"
-
-
-def _code_after(error: BaseException) -> str:
-    if _tls_cause(error) is not None:
-        return "tls-broken"
-    for cause in _causes(error):
-        if isinstance(cause, aiohttp.ServerDisconnectedError):
-            return "connection-closed"
-        if isinstance(cause, aiohttp.ClientPayloadError):
-            return "answer-truncated"
-        if isinstance(cause, aiohttp.ClientResponseError):
-            return "answer-malformed"
-        if isinstance(cause, ConnectionError) or (isinstance(cause, OSError) and cause.errno in _RESETS):
-            return "connection-reset"
-    return "call-failed"
-
-
-_RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})

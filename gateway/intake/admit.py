@@ -26,8 +26,8 @@ from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
 from gateway.intake.prepare import Preparer, Submission
-from gateway.ledger.admission import Admission, PreparedMessage
 from gateway.ledger.housekeeping import Quarantine, RefusedProvision
+from gateway.ledger.prepared import Admission, PreparedMessage
 from gateway.ledger.unit import StaleKey
 from gateway.policy.marks import NONE, Flags
 from gateway.policy.rights import PolicyRefused, StalePolicy

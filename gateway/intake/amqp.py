@@ -41,7 +41,7 @@ from gateway.intake.cloudevents import from_amqp, safe_attributes
 from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
 from gateway.intake.prepare import Submission, ephemeral_by_queue, too_large
 from gateway.intake.pressure import Pressure
-from gateway.ledger.admission import IntakeEpochLost
+from gateway.ledger.prepared import IntakeEpochLost
 from gateway.ledger.receipts import refused
 
 log = structlog.get_logger("gateway.intake")

@@ -23,7 +23,7 @@ from lxml import etree
 from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
-from gateway.ledger.admission import PreparedDelivery, PreparedMessage
+from gateway.ledger.prepared import PreparedDelivery, PreparedMessage
 from gateway.policy.decision import Refuse
 from gateway.policy.items import Filtered
 from gateway.policy.marks import MARK_TYPE, NONE, Flags, changes_of

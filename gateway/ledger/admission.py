@@ -6,120 +6,31 @@ party's keys, key rows, then message, deliveries with their numbers, sealed payl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects import postgresql
 
 from gateway.delivery import commands
-from gateway.delivery.rows import DeliveryRow, KeyRow, State
-from gateway.errors import LedgerUnavailable
+from gateway.delivery.rows import DeliveryRow, State
 from gateway.ids import key_place, new_id, random_id
 from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
+from gateway.ledger.adding import add_delivery, append, provision_row
 from gateway.ledger.bells import Bell, bell_of
+from gateway.ledger.prepared import Admission, IntakeEpochLost, PreparedDelivery, PreparedMessage, Refusal
 from gateway.ledger.receipts import accepted
 from gateway.ledger.unit import MARKS, StaleKey, Unit
-from gateway.policy.marks import NONE, Flags, MarkChange, flags
-from gateway.policy.rights import StalePolicy, Terms
+from gateway.policy.marks import NONE, Flags, flags
+from gateway.policy.rights import StalePolicy
 from gateway.policy.rules import REGISTER
 
 NUMBER = "individual-number"
 NUMBER_NOTICE = "individual-number-notice"
 _NUMBERS = select(t.subject_alias.c.blind).where(t.subject_alias.c.subject == bindparam("subject"), text(f"kind = '{NUMBER}'"))
 """With the kind in its text: that is how its index is found."""
-
-
-class SealedPayload(Protocol):
-    """What the sealer made of a body (``gateway/security/sealing.py``)."""
-
-    @property
-    def key_id(self) -> str: ...
-    @property
-    def kek_id(self) -> str: ...
-    @property
-    def wrapped(self) -> bytes: ...
-    @property
-    def sealed(self) -> bytes: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedDelivery:
-    """What one party is to get."""
-
-    party: str
-    stream: str
-    lane: str
-    party_key: str | None
-    content_digest: bytes
-    sealed: SealedPayload
-    waits_for: str | None = None
-    """The party of the same message that must have it first (R3)."""
-    terms: Terms | None = None
-    """What the policy permitted; None leaves no record of provision."""
-    approval: str | None = None
-    """``release`` or ``bulk-output``: it leaves only when a second person has approved."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedMessage:
-    """A message that has passed every check that needs no ledger."""
-
-    message_id: str
-    system: str
-    source_id: str
-    type: str
-    schema: str
-    content_mac: bytes
-    door: str
-    identifiers: tuple[tuple[str, bytes], ...]
-    """Kind and blind index of each identifier of the person; the first is the one that the message is about (R1)."""
-    hmac_key_id: str
-    deliveries: tuple[PreparedDelivery, ...]
-    corrects: str | None = None
-    operator: str | None = None
-    terminal: str | None = None
-    former_identifiers: tuple[tuple[str, bytes], ...] = ()
-    """The same identifiers in the generation of blind indexes before, whose id is ``former_hmac_key_id``, while there is one."""
-    former_hmac_key_id: str | None = None
-    earlier_macs: Callable[[], tuple[bytes, ...]] = field(default=tuple, repr=False)
-    """``content_mac`` under the content keys of before; asked only if another message of this id is there (R17)."""
-    work: str | None = None
-    basis: str | None = None
-    standing: str | None = None
-    """The policy by which it was decided; None: by none."""
-    marks: Flags = NONE
-    """Of the resident, as it was decided."""
-    sets: tuple[MarkChange, ...] = ()
-    """What it says about marks of its resident."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why a message is not admitted although it is well-formed."""
-
-    code: str
-    detail: str
-    rule: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
-    """What became of a submitted message."""
-
-    message_id: str
-    receipt: bytes
-    duplicate: bool = False
-    refusal: Refusal | None = None
-
-
-class IntakeEpochLost(LedgerUnavailable):
-    """Another consumer has become the active one of this system's intake queue: this one admits nothing more (R16)."""
-
-    def __init__(self, system: str) -> None:
-        super().__init__("intake-epoch-lost", f"another consumer serves the intake queue of {system}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -179,9 +90,6 @@ class Admit:
 _OF_MESSAGES = select(t.delivery.c.id, t.delivery.c.message_id, t.delivery.c.key_id).where(
     t.delivery.c.message_id.in_(bindparam("ids", expanding=True)), t.delivery.c.replaced_by.is_(None)
 )
-
-
-_DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,7 +383,7 @@ class AdmissionWork:
             updated_at=unit.now,
         )
         if old is None:
-            _append(key, new, unit.now, bells)
+            append(key, new, unit.now, bells)
         else:
             if old.number == key.head and key.held is not None:
                 commands.replace(key, old, new, unit.now)
@@ -552,56 +460,3 @@ class AdmissionWork:
                 message_id=message.message_id, source_id=message.source_id, system=message.system, message_type=message.type, at=now
             ),
         }
-
-
-def _append(key: KeyRow, new: DeliveryRow, now: float, bells: list[Bell]) -> None:
-    """Give ``new`` the key's next number (R2); it is due unless something else already promises a wake-up or the key is held."""
-    new.number = key.next_number
-    key.next_number += 1
-    first = key.head == new.number
-    if first:
-        key.lane = new.lane
-    if key.held is None:
-        was_due = key.due_at is not None
-        if not was_due:
-            key.due_at = now
-        if first or (not was_due and key.claim_worker is None):
-            bells.append(bell_of(key, now))
-        elif new.lane == "live" and key.lane == "bulk":
-            key.lane = "live"  # R15: a bulk head must not keep something live waiting
-            bells.append(bell_of(key, now))
-
-
-def provision_row(unit: Unit, new: DeliveryRow, message: PreparedMessage, terms: Terms, subject: str | None) -> dict[str, Any]:
-    """The record of a provision that was permitted; what becomes of it is written with the delivery's end."""
-    return {
-        "id": new.id, "at": unit.now, "subject": subject, "message_id": message.message_id, "system": message.system,
-        "type": message.type, "party": new.party, "work": message.work, "terms": unit.note_terms(terms), "operator": message.operator,
-        "terminal": message.terminal, "outcome": "permitted", "outcome_at": None, "code": None, "rule": None,
-    }  # fmt: skip
-
-
-def add_delivery(unit: Unit, new: DeliveryRow, sealed: SealedPayload | None) -> None:
-    """Insert a delivery, with its sealed body and wrapped data key unless those are there already."""
-    row = {name: getattr(new, name) for name in _DELIVERY_COLUMNS}
-    row["state"] = new.state.value
-    unit.add(t.delivery, row)
-    unit.put(new)
-    if sealed is not None:
-        add_sealed(unit, "delivery", sealed, message_id=new.message_id, party=new.party)
-
-
-def add_sealed(unit: Unit, kind: str, sealed: SealedPayload, *, message_id: str, party: str, content_type: str = "application/xml") -> str:
-    """Insert a sealed body, and its wrapped data key into the key table; both go by the id of the key."""
-    unit.add(
-        t.data_key,
-        {
-            "id": sealed.key_id, "message_id": message_id, "party": party, "kek_id": sealed.kek_id, "wrapped": sealed.wrapped,
-            "created_at": unit.now,
-        },
-    )  # fmt: skip
-    unit.add(
-        t.payload,
-        {"id": sealed.key_id, "kind": kind, "sealed": sealed.sealed, "content_type": content_type, "created_at": unit.now},
-    )
-    return sealed.key_id

@@ -21,9 +21,10 @@ from gateway.errors import CommandRefused
 from gateway.ids import random_id
 from gateway.ledger import approvals
 from gateway.ledger import tables as t
-from gateway.ledger.admission import SealedPayload, add_delivery, add_sealed
+from gateway.ledger.adding import add_delivery, add_sealed
 from gateway.ledger.approvals import REQUEST_EXPIRES_S
 from gateway.ledger.bells import Bell, bell_of
+from gateway.ledger.prepared import SealedPayload
 from gateway.ledger.unit import Unit
 from gateway.policy.rights import Terms
 

@@ -13,8 +13,9 @@ from gateway.delivery import machine
 from gateway.ids import new_id
 from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
-from gateway.ledger.admission import IntakeEpochLost, SealedPayload, add_sealed
+from gateway.ledger.adding import add_sealed
 from gateway.ledger.bells import Bell, bell_of
+from gateway.ledger.prepared import IntakeEpochLost, SealedPayload
 from gateway.ledger.unit import Unit
 
 

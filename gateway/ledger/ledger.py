@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from gateway.delivery.rows import PartyTraits
 from gateway.errors import LedgerUnavailable
 from gateway.ledger import housekeeping as hk
-from gateway.ledger.admission import Admission, Admit, PreparedMessage, SealedPayload
+from gateway.ledger.admission import Admit
 from gateway.ledger.bells import Bell
 from gateway.ledger.claims import Claimed, ClaimKeys, ClaimResult, TakeBack
 from gateway.ledger.clock import Profile
@@ -25,6 +25,7 @@ from gateway.ledger.failures import OperationFailed
 from gateway.ledger.migrate import migrate
 from gateway.ledger.outcomes import Learned, OutcomeResult, WriteOutcomes
 from gateway.ledger.peer_refusals import RecordRefusals
+from gateway.ledger.prepared import Admission, PreparedMessage, SealedPayload
 from gateway.ledger.refusals import RefuseClaims, RefusedClaim
 from gateway.ledger.replays import RememberMessage
 from gateway.ledger.unit import run_group

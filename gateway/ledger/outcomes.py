@@ -23,9 +23,10 @@ from gateway.delivery import breaker, machine
 from gateway.delivery.rows import DeliveryRow, KeyRow, PartyTraits, State
 from gateway.ids import new_id
 from gateway.ledger import tables as t
-from gateway.ledger.admission import SealedPayload, add_sealed
+from gateway.ledger.adding import add_sealed
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.claims import Claimed, claim_key, give_up_probe, with_payload
+from gateway.ledger.prepared import SealedPayload
 from gateway.ledger.unit import Unit
 from gateway.policy.rights import Terms
 

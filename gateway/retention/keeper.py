@@ -375,7 +375,7 @@ class Keeper:
             self._needles.clear()
             return "not-searched"
         if searched:
-            _log.error("erasure-remains", extra={"files": list(searched), "keys": len(self._needles)})
+            _log.error("erasure-remains", extra={"where": ", ".join(searched), "count": len(self._needles)})
             return "remains"
         self._needles.clear()
         return "nothing-left"

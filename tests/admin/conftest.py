@@ -97,7 +97,7 @@ async def api(authority: TestAuthority, service: MemoryService, tmp_path: Path) 
     accounts = MemoryAccounts()
     operators = Operators.of(config, accounts)
     accounts.configured = operators.configured
-    runner = await serve(create_app(service, service, operators), host="127.0.0.1", port=0, tls=context)
+    runner = await serve(create_app(service, service, operators, witness=accounts), host="127.0.0.1", port=0, tls=context)
     port = runner.addresses[0][1]
     file.write_text(OPERATORS.format(port=port, directory=authority.directory.parent), encoding="utf-8")
     yield Api(config=load(file, environment={}), service=service, accounts=accounts, operators=operators, port=port)

@@ -113,6 +113,10 @@ class MemoryAccounts:
     async def refused(self, name: str, code: str, operation: str, address: str | None) -> None:
         self.refusals.append((name, code, operation))
 
+    def note(self, *, direction: str, place: str, address: str, code: str, fingerprint: str | None = None, who: str = "") -> None:
+        """As the witness of the listener: nobody who is known."""
+        self.refusals.append(("unknown", code, place))
+
     async def looked(self, name: str, operation: str, *, message_id: str) -> None:
         self.looks.append((name, message_id))
 

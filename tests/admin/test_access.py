@@ -211,7 +211,7 @@ async def test_failures_views_and_sessions_are_on_record(api: Api) -> None:
     async with api.as_("resident-record-system") as stranger, api.as_("monitor") as viewer:
         await stranger("GET", "/status")
         await viewer("GET", "/messages/d-held")
-    assert ("unknown", "unknown-operator", "status") in api.accounts.refusals
+    assert ("unknown", "unknown-operator", "admin") in api.accounts.refusals
     assert api.accounts.looks == [("monitor", "m-d-held")]
     assert "monitor" in api.accounts.sessions
 

@@ -67,12 +67,12 @@ async def test_a_key_of_another_certificate_is_found(home: Path) -> None:
 async def test_an_end_that_is_near_is_said_before_it_comes(home: Path) -> None:
     found = wrong(await preflight.look_at_certificates(configured(home, "certificates: {warn_days: 100000}\n")))
     assert "days)" in found["certificate gateway"]
-    assert "revocation list" not in found
+    assert not any(each.startswith("revocation list") for each in found)
 
 
 async def test_a_revocation_list_that_has_ended_is_found(home: Path) -> None:
     TestAuthority(home / "var" / "certs").renew_crl(next_update=dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1))
-    assert "revocation list" in wrong(await preflight.look_at_certificates(configured(home)))
+    assert any(each.startswith("revocation list") for each in wrong(await preflight.look_at_certificates(configured(home))))
 
 
 async def test_keys_that_others_may_touch_are_found(home: Path) -> None:

@@ -17,8 +17,8 @@ from gateway.intake.admit import Intake
 from gateway.intake.cloudevents import EventAttributes
 from gateway.intake.prepare import Preparer, Sender, Submission
 from gateway.intake.pressure import Pressure, PressureLimits
-from gateway.ledger.admission import Admission, IntakeEpochLost, PreparedMessage, Refusal
 from gateway.ledger.housekeeping import Quarantine
+from gateway.ledger.prepared import Admission, IntakeEpochLost, PreparedMessage, Refusal
 from gateway.ledger.receipts import accepted
 from gateway.policy.routes import PolicyTables, build, tables
 from gateway.security.blind import BlindIndex, ContentMac

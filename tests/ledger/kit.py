@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 from gateway.delivery.rows import DeliveryRow, Hold, KeyRow, PartyTraits, State
 from gateway.ids import new_id
 from gateway.ledger import tables as t
-from gateway.ledger.admission import Admission, Admit, PreparedDelivery, PreparedMessage
+from gateway.ledger.admission import Admit
 from gateway.ledger.bells import Bell
 from gateway.ledger.claims import Claimed, ClaimKeys, ClaimResult
 from gateway.ledger.commands import Command, Correction, Seen
@@ -24,6 +24,7 @@ from gateway.ledger.engine import LedgerEngine, open_engine
 from gateway.ledger.housekeeping import RegisterProcess, RenewProcess
 from gateway.ledger.migrate import migrate
 from gateway.ledger.outcomes import Learned, OutcomeResult, WriteOutcomes
+from gateway.ledger.prepared import Admission, PreparedDelivery, PreparedMessage
 from gateway.ledger.unit import run_group
 from gateway.security.sealing import Sealed
 

@@ -7,8 +7,9 @@ from sqlalchemy import func, select
 
 from gateway.delivery.rows import State
 from gateway.ledger import tables as t
-from gateway.ledger.admission import Admit, IntakeEpochLost
+from gateway.ledger.admission import Admit
 from gateway.ledger.housekeeping import ClaimIntake
+from gateway.ledger.prepared import IntakeEpochLost
 from tests.ledger.kit import REGISTER, Book, digest, person, prepared, to
 
 

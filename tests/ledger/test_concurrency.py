@@ -17,10 +17,11 @@ from sqlalchemy import text
 from gateway.contract import Pending
 from gateway.delivery.rows import State
 from gateway.ledger import tables as t
-from gateway.ledger.admission import Admit, IntakeEpochLost
+from gateway.ledger.admission import Admit
 from gateway.ledger.housekeeping import ClaimIntake, RecordReply
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Learned, WriteOutcomes
+from gateway.ledger.prepared import IntakeEpochLost
 from gateway.ledger.unit import run_group
 from tests.ledger.kit import REGISTER, TRAITS, Book, prepared, to
 

@@ -12,9 +12,10 @@ from gateway.delivery.rows import DeliveryRow, KeyRow
 from gateway.ids import new_id
 from gateway.ledger import admission as module
 from gateway.ledger import tables as t
-from gateway.ledger.admission import AdmissionWork, IntakeEpochLost, PreparedMessage
+from gateway.ledger.admission import AdmissionWork
 from gateway.ledger.bells import Bell
 from gateway.ledger.housekeeping import ClaimIntake, Quarantine
+from gateway.ledger.prepared import IntakeEpochLost, PreparedMessage
 from gateway.ledger.unit import Unit
 from tests.ledger.kit import REGISTER, Book, prepared, sealed
 
@@ -76,7 +77,7 @@ def test_number_from_memory(book: Book, monkeypatch: pytest.MonkeyPatch, bug: bo
     """Two processes, each with its own memory of the next number of a key: queue and HTTPS give the same number."""
     memories: dict[str, dict[str, int]] = {"queue": {}, "https": {}}
     process = "queue"
-    original = module._append
+    original = module.append
 
     def from_memory(key: KeyRow, new: DeliveryRow, now: float, bells: list[Bell]) -> None:
         memory = memories[process]
@@ -85,7 +86,7 @@ def test_number_from_memory(book: Book, monkeypatch: pytest.MonkeyPatch, bug: bo
         memory[key.id] = key.next_number
 
     if bug:
-        monkeypatch.setattr(module, "_append", from_memory)
+        monkeypatch.setattr(module, "append", from_memory)
     ids = []
     for i, process in enumerate(["queue", "https", "queue", "https"]):  # noqa: B007
         book.admit(prepared(f"m{i}", who=1))

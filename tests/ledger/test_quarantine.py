@@ -6,8 +6,8 @@ import pytest
 
 from gateway.ids import new_id
 from gateway.ledger import tables as t
-from gateway.ledger.admission import IntakeEpochLost
 from gateway.ledger.housekeeping import ClaimIntake, Quarantine
+from gateway.ledger.prepared import IntakeEpochLost
 from tests.ledger.kit import REGISTER, Book, prepared, sealed
 
 

@@ -222,7 +222,12 @@ def test_no_secret_has_a_default() -> None:
         return found
 
     sections = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, module.Section)]
-    secret = [(name, default) for each in sections for name, default in fields(each) if any(w in name for w in (".password", ".pin"))]
+    secret = [
+        (name, default)
+        for each in sections
+        for name, default in fields(each)
+        if name.endswith((".password", ".password_file", ".pin", ".pin_file"))
+    ]
     assert len(secret) >= 6
     assert all(default is None for _, default in secret), secret
 

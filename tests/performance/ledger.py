@@ -10,12 +10,13 @@ from typing import Any
 from gateway.contract import Delivered, Receipt
 from gateway.delivery.rows import PartyTraits
 from gateway.ids import new_id
-from gateway.ledger.admission import Admit, PreparedDelivery, PreparedMessage
+from gateway.ledger.admission import Admit
 from gateway.ledger.claims import ClaimKeys
 from gateway.ledger.engine import open_engine
 from gateway.ledger.housekeeping import RegisterProcess, RenewProcess
 from gateway.ledger.migrate import migrate
 from gateway.ledger.outcomes import Learned, WriteOutcomes
+from gateway.ledger.prepared import PreparedDelivery, PreparedMessage
 from gateway.ledger.unit import run_group
 from gateway.security.sealing import Sealed
 

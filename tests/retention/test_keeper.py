@@ -16,9 +16,9 @@ from gateway.errors import CommandRefused, ConfigurationError
 from gateway.ids import new_id
 from gateway.ledger import retention as lr
 from gateway.ledger import tables as t
-from gateway.ledger.admission import PreparedDelivery, PreparedMessage
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Learned
+from gateway.ledger.prepared import PreparedDelivery, PreparedMessage
 from gateway.policy.routes import tables
 from gateway.retention.calendar import BusinessCalendar
 from gateway.retention.erasures import NO_HEAD, ErasureList
