@@ -363,8 +363,10 @@ TEXT: dict[str, tuple[str, str]] = {
     "check.found": ("{count} thing(s) to put right", "{count} 件の対処が必要です"),
     # -- keys
     "keys.kind": (
-        "kek seals payloads, blind indexes identifiers, content knows messages again, jwe opens what comes by AMQP.",
-        "kek は電文の封印、blind は識別番号の索引、content は同一電文の判定、jwe は AMQP 受信の復号に使います。",
+        "kek seals payloads, blind indexes identifiers, content knows messages again, jwe opens what comes by AMQP. "
+        "Role: operator or administrator, the city's own staff only.",
+        "kek は電文の封印、blind は識別番号の索引、content は同一電文の判定、jwe は AMQP 受信の復号に使います。"
+        "役割：operator または administrator（市の職員のみ）。",
     ),
     "keys.wait": ("Wait until nothing hangs on an older key.", "旧い鍵に依存するデータがなくなるまで待ちます。"),
     "keys.rotated": ("{kind}: {id} is the current key now", "{kind}：現在の鍵は {id} です"),
@@ -376,9 +378,9 @@ TEXT: dict[str, tuple[str, str]] = {
     # -- look-up by an identifier
     "message.by": (
         "Look for messages about a resident by resident-code, individual-number, atena-number, card-number or residence-card-number. "
-        "The number is asked for, or read from standard input; it is never an argument.",
+        "The number is asked for, or read from standard input; it is never an argument. Role: operator or auditor; needs --reason.",
         "住民の番号で電文を探します（resident-code、individual-number、atena-number、card-number、residence-card-number）。"
-        "番号は入力を求められるか標準入力から読みます。引数には書けません。",
+        "番号は入力を求められるか標準入力から読みます。引数には書けません。役割：operator または auditor。--reason が必要です。",
     ),
     "message.value": ("{by} (not shown)", "{by}（表示されません）"),
     "message.choose": ("give an ID, or --by and a number when asked", "ID、または --by を指定してください"),
@@ -415,12 +417,12 @@ TEXT: dict[str, tuple[str, str]] = {
         "その日に拒否したもの（相手・理由別）と確認者を表示します。",
     ),
     "reports.check": (
-        "Put on record that you have looked at the refusals of a day (daily check sheet).",
-        "その日の拒否を確認したことを記録します（日次確認チェックシート）。",
+        "Put on record that you have looked at the refusals of a day (daily check sheet). Role: operator or auditor of the city.",
+        "その日の拒否を確認したことを記録します（日次確認チェックシート）。役割：市の operator または auditor。",
     ),
     "reports.statistics": (
-        "Numbers of provisions of a month; those that stand for few residents are left out. On record.",
-        "月ごとの提供件数。少人数の値は伏せます。作成は記録されます。",
+        "Numbers of provisions of a month; those that stand for few residents are left out. On record. Role: operator or auditor of the city.",
+        "月ごとの提供件数。少人数の値は伏せます。作成は記録されます。役割：市の operator または auditor。",
     ),
     "reports.of": ("{day}: {count} refusal(s)", "{day}：拒否 {count} 件"),
     "reports.sure": ("note that you have looked at the refusals of {day}?", "{day} の拒否を確認したと記録しますか？"),
@@ -454,8 +456,8 @@ TEXT: dict[str, tuple[str, str]] = {
     ),
     "policy.diff": ("What a document would change.", "文書による変更点を表示します。"),
     "policy.apply": (
-        "Ask for a policy to count; a second person approves (renkei approvals). Takes effect without a restart.",
-        "ポリシーの適用を申請します（要承認、renkei approvals）。再起動なしで有効になります。",
+        "Ask for a policy to count; a second person approves (renkei approvals). Takes effect without a restart. Role: administrator.",
+        "ポリシーの適用を申請します（要承認、renkei approvals）。再起動なしで有効になります。役割：administrator。",
     ),
     "policy.history": ("Versions that count or counted, with who asked and who approved.", "適用した版と申請者・承認者を表示します。"),
     "policy.version": ("version {version} ({name}, {digest})", "第 {version} 版（{name}、{digest}）"),
@@ -492,8 +494,8 @@ TEXT: dict[str, tuple[str, str]] = {
         "提供記録をファイルに出力します（.json、その他は CSV）。",
     ),
     "provisions.by": (
-        "For one resident: by which identifier; asked for, or read from standard input.",
-        "一人の住民について。識別番号の種類（値は入力またはstdin）。",
+        "For one resident: by which identifier; asked for, or read from standard input. Role: operator or auditor.",
+        "一人の住民について。識別番号の種類（値は入力またはstdin）。役割：operator または auditor。",
     ),
     "provisions.time": ("Time with its zone (RFC 3339).", "時刻（RFC 3339、時差つき）。"),
     "provisions.outcome": (
