@@ -6,6 +6,7 @@ All residents are made up.
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from gateway.retention.policy import load
 from gateway.security.keys import KeyStore
 from message_formats import catalogue, reading, samples, writing
 from message_formats.errors import FormatError
+from tests.intake.kit import submission
 from tests.policy.kit import REGISTER, TRANSFER, WORK, Way, transfer, with_approvals
 from tests.policy.kit import way as opened
 from tests.policy.test_items import door, handed_in
@@ -131,14 +133,8 @@ def test_an_item_that_is_not_on_the_list_is_not_taken_in(keys: KeyStore, permiss
     with pytest.raises(FormatError):
         reading.read(more)
     with pytest.raises(InputRefused) as refused:
-        ready.prepare(_submission(permission, more, **claims))
+        ready.prepare(submission(more, system=permission.producer, source="/x", type=permission.message_type, **claims))
     assert "none" not in str(refused.value)
-
-
-def _submission(permission: Permission, content: bytes, **claims: Any) -> Any:
-    from tests.intake.kit import submission
-
-    return submission(content, system=permission.producer, source="/x", type=permission.message_type, **claims)
 
 
 @pytest.mark.control("C-1-5-10")
@@ -173,7 +169,16 @@ def test_characters_that_are_not_in_the_standard_pass_unchanged_whole_or_filtere
         assert got.items[path] == message.items[path], path
 
 
-# ---- with the ledger -------------------------------------------------------------------------------------------------------------------
+# ---- with the ledger, and its retention ------------------------------------------------------------------------------------------------
+
+
+def keeper_of(where: Way, folder: Path) -> Keeper:
+    keeping = Keeping(
+        policy=load(None, routes().ephemeral), calendar=BusinessCalendar(), erasures=ErasureList(folder / "erasures.jsonl"), pause_s=0.0
+    )
+    keeper = Keeper(where.ledger, keeping)
+    keeper._settle_s = 0.0  # nothing else writes here
+    return keeper
 
 
 @pytest.mark.slow
@@ -213,12 +218,7 @@ async def test_records_of_provision_are_found_by_the_resident_for_five_years(way
         await way.deliver()
     before = await way.ledger.read(lambda conn: provisions.search(conn, provisions.Wanted()))
     await way.ledger.submit(ShiftBusinessClock(offset_s=4.99 * YEAR, actor="test"))
-    keeping = Keeping(
-        policy=load(None, routes().ephemeral), calendar=BusinessCalendar(), erasures=ErasureList(tmp_path / "erasures.jsonl"), pause_s=0.0
-    )
-    keeper = Keeper(way.ledger, keeping)
-    keeper._settle_s = 0.0
-    assert (await keeper.run("test")).erased > 0
+    assert (await keeper_of(way, tmp_path).run("test")).erased > 0
     assert await way.rows(t.payload) == []
     assert await way.ledger.read(lambda conn: provisions.search(conn, provisions.Wanted())) == before
     number = samples.items(TRANSFER, 7)["atena_number"]
@@ -226,3 +226,64 @@ async def test_records_of_provision_are_found_by_the_resident_for_five_years(way
     page = await way.admin.provisions("auditor-a", ProvisionQuery(reason="request 12", by="atena-number", value=number, masked=False))
     assert [(each.outcome, each.operator) for each in page.items] == [("provided", "staff-0042")]
     assert set(page.items[0].items) == set(before[0].items)
+
+
+@pytest.mark.slow
+@pytest.mark.invariant("I9")
+@pytest.mark.control("C-1-7-15")
+@pytest.mark.control("C-3-7-1")
+async def test_what_was_refused_is_kept_sealed_for_its_time_and_the_entry_stays(way: Way, tmp_path: Path) -> None:
+    """Thirty days for the operator and the sender; destination information one business day. The table is the packaged one."""
+    for message_type in (TRANSFER, "destination-information"):
+        sent = submission(b"<broken", system="internal-link-system", source="/x", type=message_type)
+        (answer,) = await way.intake.admit([sent])
+        assert answer.refusal is not None
+    keeper = keeper_of(way, tmp_path)
+
+    async def with_body(days: float) -> list[str | None]:
+        await way.ledger.submit(ShiftBusinessClock(offset_s=days * 86_400.0, actor="test"))
+        await keeper.run("test")
+        entries = await way.desk.quarantine(kept_only=False, limit=10, before=None)
+        assert {(each.type, each.code, each.place) for each in entries} == seen
+        return sorted(str(each.type) for each in entries if each.has_body)
+
+    seen = {(each.type, each.code, each.place) for each in await way.desk.quarantine(kept_only=False, limit=10, before=None)}
+    assert await with_body(0) == ["destination-information", TRANSFER]
+    assert await with_body(12) == [TRANSFER]  # more than any run of holidays
+    assert await with_body(29) == [TRANSFER]
+    assert await with_body(31) == []
+    assert await way.rows(t.payload) == await way.rows(t.data_key) == []
+    for each in await way.desk.quarantine(kept_only=False, limit=10, before=None):
+        assert not each.releasable
+
+
+# ---- residents under support measures ---------------------------------------------------------------------------------------------------
+
+
+STATUTORY = {
+    "core-cs-reconciliation-data", "destination-information", "family-register-supplement-notice", "identity-information-update",
+    "move-out-certificate-data", "residence-address-notice",
+}  # fmt: skip
+"""What the law has the municipality hand on of everybody; the receiving office keeps a mark of its own."""
+
+
+@pytest.mark.invariant("I7")
+def test_every_way_out_with_an_address_says_what_becomes_of_protected_residents() -> None:
+    """A new way does not go unnoticed: it withholds the address, refuses, stays among the core's own systems, or is demanded by law."""
+    own = {REGISTER, "internal-link-system", "atena-system", "certificate-issuance-system", "family-register-system"}
+    approvals = json.loads(POLICY.document)["approvals"]
+    silent = set()
+    for permission in ways():
+        if any(approvals.get(work, {}).get("protected") == "permit" for work in permission.works):
+            continue  # two persons have approved that this work needs it
+        addresses = {p for p in permission.items if p.rpartition("/")[2] in ("address", "previous_address")}
+        decision = decide(POLICY, _request(permission, protected=True))
+        left = decision.items & addresses if isinstance(decision, Permit) else set()
+        if left and permission.consumer not in own:
+            silent.add(permission.message_type)
+    assert silent <= STATUTORY
+
+
+def _request(permission: Permission, **more: Any) -> Request:
+    names = {"message_type": permission.message_type, "producer": permission.producer, "consumer": permission.consumer}
+    return Request(**names, on=TODAY, work=permission.works[0], **more)
