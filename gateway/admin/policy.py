@@ -7,7 +7,9 @@ the body of a request, turns it into blind indexes at once, and leaves on record
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,7 +104,8 @@ class PolicyAdmin:
     async def provisions(self, actor: str, query: ProvisionQuery) -> ProvisionPage:
         """See the port."""
         kind, blinds = self._blinds(query)
-        day = self._rights.standing.on
+        day, place = self._rights.standing.on, query.place()
+        salt = secrets.token_hex(8) if place is None else place[2]
 
         def look(conn: Connection) -> tuple[bool, list[provisions.Provision]]:
             subjects = queries.subjects_of(conn, kind, blinds) if kind is not None else None
@@ -113,7 +116,7 @@ class PolicyAdmin:
                 conn,
                 provisions.Wanted(
                     subjects=subjects, since=_at(query.since), until=_at(query.until), party=query.party, message_type=query.message_type,
-                    outcome=query.outcome, limit=query.limit + 1, after=query.place(),
+                    outcome=query.outcome, limit=query.limit + 1, after=None if place is None else place[:2],
                 ),
             )  # fmt: skip
 
@@ -124,9 +127,9 @@ class PolicyAdmin:
         # on record before anybody sees it
         await self._ledger.submit(provisions.RecordSearch(actor=actor, detail=detail, export=query.export))
         policy = (await self._rights.refresh()).policy
-        others: dict[str, str] = {}
-        items = tuple(_shown(each, policy, others, masked=query.masked, resident=kind is not None) for each in shown)
-        return ProvisionPage(items=items, next_after=f"{shown[-1].at!r}~{shown[-1].id}" if more else None, protected=protected)
+        items = tuple(_shown(each, policy, salt, masked=query.masked, resident=kind is not None) for each in shown)
+        following = f"{shown[-1].at!r}~{shown[-1].id}~{salt}" if more else None
+        return ProvisionPage(items=items, next_after=following, protected=protected)
 
     def _blinds(self, query: ProvisionQuery) -> tuple[str | None, list[bytes]]:
         if query.by is None:
@@ -157,11 +160,11 @@ def _at(moment: dt.datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
-def _shown(found: provisions.Provision, policy: Policy, others: dict[str, str], *, masked: bool, resident: bool) -> ProvisionView:
-    """One line. Other residents are a number within this answer; staff are masked for whoever is not staff."""
+def _shown(found: provisions.Provision, policy: Policy, salt: str, *, masked: bool, resident: bool) -> ProvisionView:
+    """One line. Other residents have a name of this answer only; staff are masked for whoever is not staff."""
     who = None
     if not resident and found.subject is not None:
-        who = others.setdefault(found.subject, f"resident-{len(others) + 1}")
+        who = f"resident-{hashlib.blake2b(found.subject.encode(), key=salt.encode(), digest_size=5).hexdigest()}"
     party = policy.systems.get(found.party or "")
     work = policy.works.get(found.work or "")
     return ProvisionView(

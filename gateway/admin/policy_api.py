@@ -71,7 +71,8 @@ class ProvisionView:
     id: str
     at: dt.datetime
     resident: str | None
-    """Within one answer; None where the search was for one resident, or nobody is known."""
+    """A name that means the same resident within one answer and its next pages, and nothing beyond; None where the search was for one
+    resident, or nobody is known."""
     system: str
     message_type: str | None
     party: str | None
@@ -120,17 +121,18 @@ class ProvisionQuery:
     export: bool = False
     """For a file: recorded as an output."""
 
-    def place(self) -> tuple[float, str] | None:
-        """:raises InputRefused: not ``next_after`` of a page before."""
+    def place(self) -> tuple[float, str, str] | None:
+        """Time and id of the last record of the page before, and the salt of the names that stand for residents.
+
+        :raises InputRefused: not ``next_after`` of a page before.
+        """
         if self.after is None:
             return None
-        at, mark, identity = self.after.partition("~")
         try:
-            if mark:
-                return float(at), identity
+            at, identity, salt = self.after.split("~")
+            return float(at), identity, salt
         except ValueError:
-            pass
-        raise InputRefused("query-malformed", "must be next_after of a page before", place="after")
+            raise InputRefused("query-malformed", "must be next_after of a page before", place="after") from None
 
 
 class PolicyService(Protocol):

@@ -470,13 +470,16 @@ async def test_records_are_found_by_resident_without_saying_whom_and_with_others
     assert {each.resident for each in page.items} == {None}
     assert {each.operator for each in page.items} == {"＊＊＊＊"}
     assert {each.recipients for each in page.items} == {("こども相談課", "子育て給付課")}
-    everybody = await admin.provisions("auditor-a", ProvisionQuery(reason="a daily look", masked=False, limit=2))
-    assert [each.resident for each in everybody.items] == ["resident-1", "resident-1"]
-    assert everybody.next_after is not None
-    rest = await admin.provisions("auditor-a", ProvisionQuery(reason="a daily look", masked=False, after=everybody.next_after))
-    assert [each.operator for each in rest.items] == ["staff-0042"]
+    first = await admin.provisions("auditor-a", ProvisionQuery(reason="a daily look", masked=False, limit=1))
+    assert first.next_after is not None
+    rest = await admin.provisions("auditor-a", ProvisionQuery(reason="a daily look", masked=False, after=first.next_after))
+    assert [each.operator for each in rest.items] == ["staff-0042", "staff-0042"]
+    # the same name for the same resident on every page, another for another, and others in another answer
+    assert first.items[0].resident == rest.items[0].resident != rest.items[1].resident
+    again = await admin.provisions("auditor-a", ProvisionQuery(reason="a daily look", limit=1))
+    assert again.items[0].resident != first.items[0].resident
     looked = await way.rows(t.audit_entry, t.audit_entry.c.kind == "provisions-searched")
-    assert len(looked) == 3
+    assert len(looked) == 4
     assert not any(number in row.detail for row in looked)
 
 
