@@ -237,6 +237,7 @@ class PolicyApi:
         return bodies.answer(bodies.plain(await self._service.change(asked)))
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
+        require_party(request[ACTOR], None)
         body = await bodies.read_body(request, PolicyAskBody)
         return bodies.recorded(await self._service.ask(request[ACTOR].name, body.policy, body.reason, body.seen_version))
 

@@ -177,6 +177,26 @@ def test_a_contractor_without_a_window_or_a_place_is_no_configuration(tmp_path: 
 
 
 @pytest.mark.control("C-1-3-15")
+@pytest.mark.parametrize("kind", [Kind.POLICY_CHANGE, Kind.OPERATOR_RIGHTS])
+async def test_who_acts_for_some_parties_decides_nothing_that_concerns_all(api: Api, kind: Kind) -> None:
+    asked = api.service._other("operator-a", kind, "a subject", digest("x"), "a new law")
+    roles = frozenset({Role.APPROVER, Role.ADMINISTRATOR})
+    api.operators.configured["elsewhere"] = Rights(roles=roles, parties=frozenset({"prefecture-server"}))
+    body = {"seen_digest": asked.approval_digest.hex()}
+    async with api.as_("elsewhere") as call:
+        assert (await call("GET", f"/requests/{asked.request_id}"))[0] == 200
+        for path, sent in (("approve", body), ("refuse", {"reason": "because"})):
+            status, problem = await call("POST", f"/requests/{asked.request_id}/{path}", sent)
+            assert (status, problem["code"]) == (403, "party-forbidden")
+        if kind is Kind.POLICY_CHANGE:
+            status, problem = await call("POST", "/policy", {"policy": "{}", "reason": "because", "seen_version": 0})
+            assert (status, problem["code"]) == (403, "party-forbidden")
+    api.operators.configured["elsewhere"] = Rights(roles=roles)
+    async with api.as_("elsewhere") as call:
+        assert (await call("POST", f"/requests/{asked.request_id}/approve", body))[0] == 200
+
+
+@pytest.mark.control("C-1-3-15")
 async def test_who_is_for_other_parties_sees_and_does_nothing_here(api: Api) -> None:
     api.service.deliveries["d-two"] = delivery("d-two", message_id="m-d-held", party="prefecture-server")
     api.service._other("operator-a", Kind.QUARANTINE_DISCARD, "q-1", digest("q-1"), "a test")
