@@ -22,9 +22,10 @@ from gateway import cli
 from gateway.admin.app import create_app, serve
 from gateway.admin.identity import Operators
 from gateway.admin.reports import LedgerReports
+from gateway.check_policy import look_at_policy
 from gateway.cli_docs import declared
 from gateway.cli_support import ExitCode
-from gateway.config import load
+from gateway.config import Config, load
 from gateway.ledger import policies
 from gateway.ledger import tables as t
 from gateway.policy.loading import packaged_text
@@ -182,3 +183,16 @@ async def test_the_refusals_of_a_day_are_looked_at_and_statistics_made(way: Way,
     few = await renkei("b", "reports", "statistics", today[:7], "--reason", "the yearly report")
     assert (few.code, "< 10" in few.out) == (ExitCode.OK, True)
     assert (await renkei("b", "reports", "statistics", "2026-13", "--reason", "no month")).code == ExitCode.REFUSED
+
+
+async def test_check_looks_at_the_version_that_counts(way: Way, ledger_url: str, tmp_path: Path) -> None:
+    if not ledger_url.startswith("sqlite"):
+        pytest.skip("the address of the test's PostgreSQL is not one of a configuration")
+    config = Config.model_validate(
+        {"data_dir": str(tmp_path), "ledger": {"url": ledger_url}}, context={"folder": tmp_path, "environment": {}}
+    )
+    [before] = await look_at_policy(config)
+    assert (before.ok, before.detail.startswith("version 0 counts")) == (True, True)
+    await way.apply(with_approvals())
+    [after] = await look_at_policy(config)
+    assert (after.ok, after.detail) == (False, "the approvals that count are the sample")
