@@ -59,10 +59,17 @@ class LedgerReports:
 
     async def check(self, actor: str, day: dt.date, seen_digest: str, result: str) -> RefusalReport:
         """See the port."""
-        since, until = _span(day, day + dt.timedelta(days=1))
-        await self._ledger.submit(
-            reports.CheckDay(actor=actor, day=day.isoformat(), since=since, until=until, digest=seen_digest, result_text=result)
-        )
+        found = await self.refusals(day)
+        refused = None
+        if not found.over:
+            refused = CommandRefused("day-not-over", "only a day that is over is checked", rule="C-2-3-7")
+        elif found.digest != seen_digest:
+            refused = CommandRefused("changed-meanwhile", "this is not what was seen: look again", rule="R13")
+        if refused is not None:
+            detail = {"command": "daily-check", "code": refused.code}
+            await self._ledger.submit(RecordAccess(kind="command-refused", actor=actor, detail=detail))
+            raise refused
+        await self._ledger.submit(reports.NoteCheck(actor=actor, day=day.isoformat(), digest=seen_digest, text=result))
         return await self.refusals(day)
 
     async def statistics(self, actor: str, month: str, reason: str) -> Statistics:
