@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.errors import CommandRefused
@@ -103,12 +103,14 @@ def count_from_now(name: str, digest: str, base: int) -> Apply:
     """Have the policy of this digest count, from this commit on."""
 
     def apply(unit: Unit, row: Row) -> str:
+        if unit.postgresql:  # one after the other: the later of two approvals sees that its base is gone
+            unit.insert_ignore(t.meta, [{"name": POLICY_VERSION, "value": "0"}])
+            unit.conn.execute(select(t.meta.c.value).where(t.meta.c.name == POLICY_VERSION).with_for_update())
         _require_base(unit, base)
         kept = document(unit.conn, digest)
         if bytes(row["seen_digest"]).hex() != digest or kept is None or hashlib.sha256(kept.encode()).hexdigest() != digest:
             raise CommandRefused("digest-changed", "what was approved is not what was asked for: ask again", rule="R13")
-        highest = unit.conn.execute(select(func.max(t.policy_version.c.version))).scalar() or 0
-        version = int(highest) + 1
+        version = base + 1
         # at once, so that a second approval in the same group finds its base gone
         unit.conn.execute(
             insert(t.policy_version).values(
