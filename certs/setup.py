@@ -20,7 +20,7 @@ NAMES: dict[str, Profile] = {
     "gateway": Profile.PEER,
     "broker": Profile.PEER,
     "resident-record-system": Profile.CLIENT,
-    "city-cs": Profile.SERVER,
+    "city-cs": Profile.PEER,
     "operator-a": Profile.CLIENT,
     "operator-b": Profile.CLIENT,
     "monitor": Profile.CLIENT,
@@ -32,7 +32,7 @@ NAMES: dict[str, Profile] = {
 _JUKI_NET = {name: NAMES[name] for name in ("city-cs", "city-cs-signing", "gateway-signing")}
 TOWN: dict[Network, dict[str, Profile]] = {
     IN_HOUSE: {name: profile for name, profile in NAMES.items() if name not in _JUKI_NET},
-    JUKI_NET: {**_JUKI_NET, "gateway-juki-net": Profile.CLIENT},
+    JUKI_NET: {**_JUKI_NET, "gateway-juki-net": Profile.PEER},
     LGWAN: {
         "intermediate-server": Profile.SERVER,
         "gateway-lgwan": Profile.CLIENT,

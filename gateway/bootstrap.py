@@ -26,7 +26,7 @@ from gateway.audit.outside import OutsideFile
 from gateway.broker import BrokerEndpoint, Consumer, Publisher, topology
 from gateway.broker.node_files import GATEWAY_USER, NodeFolder
 from gateway.config import Config, read_secret
-from gateway.contract import AdapterHost, Manifest, Remembers
+from gateway.contract import Manifest, Remembers
 from gateway.delivery.calls import Caller
 from gateway.delivery.liveness import Liveness
 from gateway.delivery.party import PartyRunner, Shape
@@ -54,11 +54,12 @@ from gateway.security.jwe import JweKeys
 from gateway.security.keys import KeyStore
 from gateway.security.refusals import Refusals
 from gateway.startup import require_sound
-from gateway.trust import authority_of, broker_context, listener_context, party_http
+from gateway.trust import authority_of, broker_context, listener_context
 
 if TYPE_CHECKING:
     from gateway.intake.amqp import AmqpDoor
     from gateway.security.soap.messages import MessageSecurity
+    from gateway.security.soap.replay import Replays
 
 _log = logging.getLogger(__name__)
 
@@ -114,9 +115,11 @@ def broker_endpoint(config: Config) -> BrokerEndpoint:
 
 
 def topology_of(config: Config) -> topology.Topology:
-    """Queues for every system that may use AMQP and every party."""
+    """Queues for every system that may use AMQP, every party, and every system that has messages by queue."""
     return topology.build(
-        systems=[name for name, system in config.intake.systems.items() if "amqp" in system.doors], parties=list(config.parties)
+        systems=[name for name, system in config.intake.systems.items() if "amqp" in system.doors],
+        parties=list(config.parties),
+        consumers=[name for name, party in config.parties.items() if party.queue is not None],
     )
 
 
@@ -217,8 +220,8 @@ def traits_of(party: BoundParty) -> PartyTraits:
     return traits
 
 
-def party_signatures(config: Config, party: BoundParty) -> MessageSecurity | None:
-    """With what messages to and from one party are signed, if they are.
+def party_signatures(config: Config, party: BoundParty, replays: Replays | None = None) -> MessageSecurity | None:
+    """With what messages to and from one party are signed, if they are. ``replays``: of what it hands in; None: of its answers only.
 
     :raises ConfigurationError: a key or certificate cannot be used.
     """
@@ -235,7 +238,7 @@ def party_signatures(config: Config, party: BoundParty) -> MessageSecurity | Non
             own=config.certificate(wanted.certificate),
             partner=config.certificate(wanted.partner)[0],
             authority=authority_of(config, party.config.trust),
-            replays=RecentAnswers(),
+            replays=replays or RecentAnswers(),
             freshness=Freshness(skew_s=wanted.skew_s, longest_s=wanted.longest_s),
             lifetime_s=wanted.lifetime_s,
         )
@@ -248,14 +251,14 @@ def party_signatures(config: Config, party: BoundParty) -> MessageSecurity | Non
 
 async def worker(config: Config, stop: asyncio.Event) -> None:
     """Deliver until ``stop`` is set; then end what is under way."""
+    from gateway.bootstrap_inbound import host_of
+
     async with base(config, "worker") as common, contextlib.AsyncExitStack() as stack:
         await topology.declare(common.endpoint, topology_of(config))
         seals = sealer(config, common.keys)
         runners: list[PartyRunner] = []
         for party in common.parties.values():
-            http = party_http(config, party, common.refusals)
-            stack.push_async_callback(http.close)
-            adapter = party.adapter(AdapterHost(settings=party.settings, http=http, signatures=party_signatures(config, party)))
+            adapter = party.adapter(host_of(config, party, stack, party_signatures(config, party), common=common))
             caller = Caller(adapter, seals, common.liveness, common.rights, calls=party.limits.calls, call_s=party.limits.call_s)
             shape = Shape(calls=party.limits.calls, records_per_call=party.limits.records_per_call, share=config.workers.share)
             runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics))
@@ -306,6 +309,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.policy import PolicyAdmin
     from gateway.admin.reports import LedgerReports
     from gateway.audit.service import LedgerAuditRecord
+    from gateway.bootstrap_inbound import Inbound
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
     from gateway.intake.https import HttpsDoor, open_door
@@ -340,17 +344,15 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         monitoring.watch_retention(keeper)
         await keeper.start()
         stack.push_async_callback(keeper.stop)
-        preparer = Preparer(
-            senders=senders,
-            parties=frozenset(config.parties),
-            policy=tables(),
-            sealer=seals,
-            rights=common.rights,
-            blind=BlindIndex.following(common.keys),
-            mac=ContentMac.following(common.keys),
-            refresh_keys=common.keys.refresh,
-            message_bytes=limits.message_bytes,
-        )
+        made_of: dict[str, Any] = {
+            "sealer": seals,
+            "rights": common.rights,
+            "blind": BlindIndex.following(common.keys),
+            "mac": ContentMac.following(common.keys),
+            "refresh_keys": common.keys.refresh,
+            "message_bytes": limits.message_bytes,
+        }
+        preparer = Preparer(senders=senders, parties=frozenset(config.parties), policy=tables(), **made_of)
         intake = Intake(preparer=preparer, ledger=ledger)
         disks = [Path(config.data_dir)]
         pressure = Pressure(
@@ -398,6 +400,8 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 await amqp.start()
                 stack.push_async_callback(amqp.stop)
                 monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
+        inbound = Inbound(config, common, pressure, made_of)
+        await inbound.open(stack)
         service = LedgerAdminService(
             config,
             ledger,
@@ -419,7 +423,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             seals,
             service.traits_of,
             entitled=accounts.entitled,
-            hand_in=intake.admit_again,
+            hand_in=inbound.hand_in(intake.admit_again),
             request_s=admin.request_s,
         )
         accounts.serve_at(desk)

@@ -335,12 +335,42 @@ class Signatures(Section):
     skew_s: Annotated[float, Field(ge=0, le=300)] = Field(default=60.0, description="How far the clocks may be apart.")
 
 
+class Inbound(Section):
+    """The listener at which this party calls us: its messages are taken there, signed by it, and receipts signed by us go back."""
+
+    host: Host = "127.0.0.1"
+    port: Port
+    certificate: CertificateName | None = Field(default=None, description="Ours, as server. Default: that of the party, or the gateway's.")
+    peer: PeerName | None = Field(default=None, description="Name in the certificate with which it calls. Default: the party's peer.")
+    address: str | None = Field(
+        default=None, description="Our logical address, which each message must name (wsa:To). Default: as in the profile's WSDL."
+    )
+    body_bytes: int = Field(default=4_194_304, ge=1024, le=67_108_864, description="The longest call taken.")
+
+
+class Consumer(Section):
+    """A system of the city that has its messages by queue, and acknowledges each by a message of its own (R18)."""
+
+    keys: FilePath = Field(description="JWK set (RFC 7517) with its public P-256 keys; the first one counts. Followed when it changes.")
+    acknowledge_s: Annotated[float, Field(ge=1, le=86_400)] = Field(
+        default=60.0, description="A message that is not acknowledged by then is put into the queue again, with the same id."
+    )
+    answer_s: Annotated[float, Field(ge=0.1, le=110)] = Field(
+        default=20.0, description="How long a question is left with it while a person waits; a later answer is dropped."
+    )
+
+
 class Party(Section):
-    """One outside party, by its id in the specification."""
+    """One outside party, or one of our systems that has messages by queue, by its id in the specification."""
 
     adapter: Annotated[str, StringConstraints(min_length=1)] = Field(description="Name of an installed adapter (renkei config adapters).")
-    url: str = Field(description="https://HOST:PORT of the party.", pattern=_HTTPS)
-    peer: PeerName = Field(description="Name that the party's certificate must bear: one of its alternative names, or CN=common name.")
+    url: Annotated[str, StringConstraints(pattern=_HTTPS)] | None = Field(
+        default=None, description="https://HOST:PORT of the party; none where it has its messages by queue."
+    )
+    peer: PeerName | None = Field(
+        default=None,
+        description="Name that the party's certificate must bear: one of its alternative names, or CN=common name. Needed with url.",
+    )
     certificate: CertificateName | None = Field(default=None, description="Our client certificate for it. Default: certificates.gateway.")
     trust: SpecId | None = Field(
         default=None, description="Whose certificate it must show: a name below certificates.trust, or certificates.ca."
@@ -356,6 +386,18 @@ class Party(Section):
     settings: dict[str, Any] = Field(default={}, description="Settings of the adapter; checked against its manifest.")
     limits: PartyLimits = PartyLimits()
     retry: Retry = Retry()
+    inbound: Inbound | None = Field(default=None, description="Where the party calls us; needs signatures. Without it, it does not.")
+    queue: Consumer | None = Field(default=None, description="For a system of the city that has its messages by queue, instead of url.")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if (self.url is None) == (self.queue is None):
+            raise ValueError("give url and peer of an outside party, or queue of a system of the city")
+        if self.url is not None and self.peer is None:
+            raise ValueError("url is given, so peer is needed: the name that the party's certificate must bear")
+        if self.inbound is not None and (self.signatures is None or self.peer is None):
+            raise ValueError("inbound is given, so signatures are needed: what a party hands in must be signed by it")
+        return self
 
 
 class Outgoing(Section):
@@ -511,14 +553,17 @@ class Config(Section):
         for name, party in self.parties.items():
             if party.trust is not None and party.trust not in self.certificates.trust:
                 yield ("parties", name, "trust"), f"there is no {party.trust} below certificates.trust"
+            if party.queue is not None and "amqp" not in getattr(self.intake.systems.get(name), "doors", ()):
+                yield ("parties", name, "queue"), f"{name} must be in intake.systems with the door amqp: it acknowledges as that system"
         for place, host, port in self._targets():
             if not self.outgoing_list.names(host, port):
                 yield place, f"leads to {host} port {port}, where no connection may go; add it to outgoing:"
 
     def _targets(self) -> Iterator[tuple[tuple[str, ...], str, int]]:
         for name, party in self.parties.items():
-            url = urlsplit(party.url)
-            yield ("parties", name, "url"), url.hostname or "", url.port or 443
+            if party.url is not None:
+                url = urlsplit(party.url)
+                yield ("parties", name, "url"), url.hostname or "", url.port or 443
         if self.broker.mode == "external" and self.broker.external is not None:
             for each in self.broker.external.hosts:
                 host, _, port = each.partition(":")
@@ -542,7 +587,8 @@ class Config(Section):
     @property
     def machine_names(self) -> frozenset[str]:
         """Names in certificates of machines: none of them is ever an operator."""
-        named = [system.peer for system in self.intake.systems.values()] + [party.peer for party in self.parties.values()]
+        named = [system.peer for system in self.intake.systems.values()] + [party.peer for party in self.parties.values() if party.peer]
+        named += [party.inbound.peer for party in self.parties.values() if party.inbound is not None and party.inbound.peer]
         return frozenset([*named, self.certificates.peer])
 
     _file: Path | None = PrivateAttr(default=None)

@@ -84,6 +84,8 @@ class Manifest:
     queries: AnswersQueries | None = None
     signatures: bool = False
     """It signs its messages and verifies the party's where the configuration says so (``parties.*.signatures``)."""
+    queue: bool = False
+    """The party is one of our own systems that has its messages by queue: the host gives ``queue``, and no HTTP."""
     settle_s: float = 1.0
     """How long after a given-up call the party may still carry it out (R9)."""
     limits: Limits = field(default_factory=Limits)
@@ -247,6 +249,28 @@ class HttpCaller(Protocol):
         ...
 
 
+class QueueCaller(Protocol):
+    """The host's way to the queue of one of our own systems: encrypted for that system, confirmed by the broker.
+
+    That the broker has a message is no receipt: the system's acknowledgement, a message of its own, is (R18).
+    """
+
+    acknowledge_s: float
+    """How long the system may take to acknowledge."""
+
+    async def send(self, body: bytes, *, delivery_id: str, correlation: str, headers: Mapping[str, str]) -> None:
+        """Put one message into the system's queue.
+
+        :raises CallNotSent: the broker does not have it (or nobody consumes the queue).
+        :raises CallUnanswered: it may have it.
+        """
+        ...
+
+    async def probe(self) -> None:
+        """:raises CallNotSent: the broker cannot be reached, nobody consumes the queue, or there is no key to encrypt for."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterHost:
     """What the host gives to an adapter when it is made."""
@@ -256,6 +280,8 @@ class AdapterHost:
     http: HttpCaller
     signatures: MessageSecurity | None = None
     """With what messages are signed and verified; ``None``: with this party they are not signed."""
+    queue: QueueCaller | None = None
+    """For adapters whose manifest says ``queue``, and for no other."""
 
 
 class Adapter(abc.ABC):

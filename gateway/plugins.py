@@ -93,6 +93,10 @@ def bind_parties(
             continue
         if party.signatures is not None and not manifest.signatures:
             problems.append(f'{config.where("parties", name, "signatures")}: the adapter "{party.adapter}" does not sign messages')
+        if manifest.queue != (party.queue is not None):
+            wanted = "has its messages by queue: give queue, not url" if manifest.queue else "needs url and peer, and has no queue"
+            problems.append(f'{config.where("parties", name)}: the adapter "{party.adapter}" {wanted}')
+            continue
         settings, wrong = _settings(config, name, manifest, os.environ if environment is None else environment)
         problems += wrong
         bound[name] = BoundParty(party=name, adapter=adapter, settings=settings, limits=_limits(party, manifest), config=party)

@@ -389,6 +389,8 @@ async def _party(config: Config, party: BoundParty) -> list[Finding]:
     from gateway.bootstrap import party_signatures
     from gateway.trust import party_http
 
+    if party.config.queue is not None:
+        return await _consumer(config, party)
     try:
         http = party_http(config, party)
     except ConfigurationError as error:
@@ -402,6 +404,25 @@ async def _party(config: Config, party: BoundParty) -> list[Finding]:
     finally:
         await http.close()
     return [Finding(name=f"party {party.party}: {each.name}", ok=each.ok, detail=each.detail, remedy=each.remedy) for each in found]
+
+
+async def _consumer(config: Config, party: BoundParty) -> list[Finding]:
+    """A system of ours that has messages by queue: somebody consumes it, and its key can be used."""
+    from gateway.bootstrap import broker_endpoint
+    from gateway.broker.topology import depth, in_house_queue
+    from gateway.security.jwe_out import ConsumerKey
+
+    wanted = party.config.queue
+    assert wanted is not None
+    name = f"party {party.party}"
+    try:
+        ConsumerKey(wanted.keys)
+        consumers = (await depth(broker_endpoint(config), in_house_queue(party.party))).consumers
+    except GatewayError as error:
+        return [Finding(name=name, ok=False, detail=error.safe_detail, remedy="look at its queue and the file of its keys")]
+    if not consumers:
+        return [Finding(name=name, ok=False, detail="nobody consumes its queue", remedy="see that it runs and consumes its queue")]
+    return [Finding(name=name, ok=True, detail="its queue is consumed, its key can be used")]
 
 
 def _clock(connection: object) -> Finding:

@@ -46,6 +46,8 @@ def certificates_in_use(config: Config) -> dict[str, set[Purpose]]:
         uses.setdefault(config.broker.external.certificate, set()).add(Purpose.CLIENT)
     for party in config.parties.values():
         uses.setdefault(party.certificate or own, set()).add(Purpose.CLIENT)
+        if party.inbound is not None:
+            uses.setdefault(party.inbound.certificate or party.certificate or own, set()).add(Purpose.SERVER)
     return uses
 
 

@@ -31,10 +31,14 @@ def authority_of(config: Config, name: str | None = None) -> Authority:
         raise ConfigurationError(error.code, error.safe_detail) from error
 
 
-def listener_context(config: Config, name: str | None) -> FollowingContext:
-    """For a listener of ours with the certificate ``name``: a client certificate of our own authority is required."""
+def listener_context(config: Config, name: str | None, authority: str | None = None) -> FollowingContext:
+    """For a listener of ours with the certificate ``name``: a client certificate of the authority of that name is required; None: of our
+    own.
+
+    :raises ConfigurationError: a file cannot be used.
+    """
     certificate, key = config.certificate(name)
-    trust = config.trust()
+    trust = config.trust(authority)
     try:
         return server_context(certificate, key, trust.ca, _lists(trust))
     except CertificateError as error:
@@ -47,6 +51,7 @@ def party_http(config: Config, party: BoundParty, witness: Witness | None = None
     :raises ConfigurationError: something of that cannot be used.
     """
     settings = party.config
+    assert settings.url is not None and settings.peer is not None  # noqa: PT018 the model insists
     certificate, key = config.certificate(settings.certificate)
     trust = config.trust(settings.trust)
     endpoint = Endpoint(

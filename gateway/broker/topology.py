@@ -7,6 +7,10 @@ exchange (direct)      routing key         queue (quorum)                 carrie
 ``receipts``           ``<system>``        ``receipts.<system>``          our receipts to that system
 ``work``               ``<party>.live``    ``work.<party>.live``          bells (R15)
 ``work``               ``<party>.bulk``    ``work.<party>.bulk``          bells of bulk work
+``in-house``           ``<system>``        ``in-house.<system>``          messages for that system, JWE for its key (R18)
+``acks.<system>``      ``in``              ``acks.<system>``              its acknowledgements of those
+``dialogues``          ``<system>``        ``dialogues.<system>`` (classic) questions to that system, JWE, gone at their deadline
+``answers.<system>``   ``<process>``       ``answers.<system>.<process>`` its answers, JWE, to the process that asked (classic)
 =====================  ==================  =============================  =================================================
 
 All limits are explicit: the defaults differ between RabbitMQ 3.10 and 4.x. Nothing dead-letters: what exceeds a work queue's delivery
@@ -29,6 +33,8 @@ from gateway.errors import BrokerUnavailable, ConfigurationError
 
 WORK_EXCHANGE = "work"
 RECEIPTS_EXCHANGE = "receipts"
+IN_HOUSE_EXCHANGE = "in-house"
+DIALOGUES_EXCHANGE = "dialogues"
 INTAKE_KEY = "in"
 
 Lane = Literal["live", "bulk"]
@@ -56,6 +62,47 @@ def receipts_queue(system: str) -> str:
     return f"receipts.{_checked(system, 'system')}"
 
 
+def in_house_queue(system: str) -> str:
+    """The queue of a system of ours that has messages from us."""
+    return f"in-house.{_checked(system, 'system')}"
+
+
+def acks_exchange(system: str) -> str:
+    """Where a system publishes its acknowledgements."""
+    return f"acks.{_checked(system, 'system')}"
+
+
+def acks_queue(system: str) -> str:
+    """The queue of a system's acknowledgements."""
+    return f"acks.{_checked(system, 'system')}"
+
+
+def dialogues_queue(system: str) -> str:
+    """The queue of questions to a system."""
+    return f"dialogues.{_checked(system, 'system')}"
+
+
+def answers_exchange(system: str) -> str:
+    """Where a system publishes its answers."""
+    return f"answers.{_checked(system, 'system')}"
+
+
+def answers_queue(system: str, process: str) -> str:
+    """The queue of answers to what one process of ours has asked."""
+    return f"answers.{_checked(system, 'system')}.{_checked(process, 'process')}"
+
+
+def answers_topology(system: str, process: str) -> Topology:
+    """That queue: it goes when the process has been gone for a while."""
+    queue, exchange = answers_queue(system, process), answers_exchange(system)
+    arguments = {**DIALOGUE_ARGUMENTS, "x-expires": 10 * LONGEST_DIALOGUE_MS}
+    return Topology(
+        exchanges=(Exchange(name=exchange),),
+        queues=(Queue(name=queue, arguments=arguments, expendable=True),),
+        bindings=(Binding(exchange=exchange, queue=queue, routing_key=process),),
+    )
+
+
 def work_queue(party: str, lane: Lane) -> str:
     return f"work.{work_key(party, lane)}"
 
@@ -74,7 +121,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A durable quorum queue. ``expendable``: what it holds is only a hint, so it may be deleted and declared again (R15a)."""
+    """A durable queue. ``expendable``: what it holds is only a hint, so it may be deleted and declared again (R15a)."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -101,9 +148,10 @@ GATEWAY_PERMISSIONS = Permissions(configure=".*", write=".*", read=".*")
 
 
 def system_permissions(system: str) -> Permissions:
-    """A system publishes to its own intake exchange and consumes its own receipts, and may do nothing else."""
+    """A system publishes to its own intake exchange, acknowledgements and answers, consumes its own receipts, messages and questions, and
+    may do nothing else."""
     name = re.escape(_checked(system, "system"))
-    return Permissions(configure="^$", write=rf"^intake\.{name}$", read=rf"^receipts\.{name}$")
+    return Permissions(configure="^$", write=rf"^(intake|acks|answers)\.{name}$", read=rf"^(receipts|in-house|dialogues)\.{name}$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +177,19 @@ class QueueLimits:
 INTAKE_LIMITS = QueueLimits(messages=200_000, size_bytes=2 << 30, deliveries=20)
 RECEIPT_LIMITS = QueueLimits(messages=500_000, size_bytes=1 << 30, deliveries=100)
 """Deliveries: a register that crashes over and over loses a receipt only after a hundred times, and gets it again by sending again."""
+IN_HOUSE_LIMITS = QueueLimits(messages=100_000, size_bytes=2 << 30, deliveries=20)
+"""What exceeds the deliveries is dropped here and put in again from the ledger, which has not seen it acknowledged (R18)."""
+ACK_LIMITS = QueueLimits(messages=500_000, size_bytes=1 << 30, deliveries=100)
+LONGEST_DIALOGUE_MS = 120_000
+DIALOGUE_ARGUMENTS: Mapping[str, Any] = {
+    # Classic, unlike all others: what is in it is worth nothing after seconds, and a quorum queue that had just been declared when its node
+    # was killed may refuse everybody for over a minute (R15a), while people wait.
+    "x-queue-type": "classic",
+    "x-overflow": "reject-publish",
+    "x-max-length": 1_000,
+    "x-max-length-bytes": 64 << 20,
+    "x-message-ttl": LONGEST_DIALOGUE_MS,
+}
 WORK_LIMITS = QueueLimits(messages=100_000, size_bytes=64 << 20, deliveries=20)
 
 
@@ -162,8 +223,8 @@ class Topology:
         )
 
 
-def build(*, systems: Iterable[str], parties: Iterable[str]) -> Topology:
-    """The topology for these sending systems and these outside parties (spec ids)."""
+def build(*, systems: Iterable[str], parties: Iterable[str], consumers: Iterable[str] = ()) -> Topology:
+    """The topology for these sending systems, these parties, and these systems that have messages from us (spec ids)."""
     exchanges = [Exchange(name=WORK_EXCHANGE), Exchange(name=RECEIPTS_EXCHANGE)]
     queues: list[Queue] = []
     bindings: list[Binding] = []
@@ -175,6 +236,16 @@ def build(*, systems: Iterable[str], parties: Iterable[str]) -> Topology:
         bindings.append(Binding(exchange=intake_exchange(system), queue=intake_queue(system), routing_key=INTAKE_KEY))
         queues.append(Queue(name=receipts_queue(system), arguments=RECEIPT_LIMITS.arguments(), expendable=False))
         bindings.append(Binding(exchange=RECEIPTS_EXCHANGE, queue=receipts_queue(system), routing_key=system))
+        users[system] = system_permissions(system)
+    for system in consumers:
+        wanted = (IN_HOUSE_EXCHANGE, DIALOGUES_EXCHANGE, acks_exchange(system), answers_exchange(system))
+        exchanges += [Exchange(name=name) for name in wanted if Exchange(name=name) not in exchanges]
+        queues.append(Queue(name=in_house_queue(system), arguments=IN_HOUSE_LIMITS.arguments(), expendable=False))
+        bindings.append(Binding(exchange=IN_HOUSE_EXCHANGE, queue=in_house_queue(system), routing_key=system))
+        queues.append(Queue(name=acks_queue(system), arguments=ACK_LIMITS.arguments(), expendable=False))
+        bindings.append(Binding(exchange=acks_exchange(system), queue=acks_queue(system), routing_key=INTAKE_KEY))
+        queues.append(Queue(name=dialogues_queue(system), arguments=DIALOGUE_ARGUMENTS, expendable=False))
+        bindings.append(Binding(exchange=DIALOGUES_EXCHANGE, queue=dialogues_queue(system), routing_key=system))
         users[system] = system_permissions(system)
     for party in parties:
         for lane in LANES:

@@ -90,6 +90,9 @@ def claim(key: KeyRow, head: DeliveryRow | None, worker: str, *, void: bool, fac
         head.clean = not head.open_at(now)
         _refused(key, head, facts.late.code or "rejected", now, traits)
         return Claim.HELD if key.held else Claim.WAIT
+    if facts.late is not None and facts.late.kind == "retry-later" and head.state is State.AWAITING_REPLY:
+        _put_off(key, head, facts.late.code or "retry-later", now, traits)
+        return Claim.HELD if key.held else Claim.WAIT
     if head.state is State.AWAITING_REPLY:
         return _claim_awaiting(key, head, facts, traits)
     if head.crashes >= CRASH_LIMIT:
@@ -132,10 +135,20 @@ def _claim_awaiting(key: KeyRow, head: DeliveryRow, facts: Facts, traits: PartyT
     if now < deadline:
         wake(key, deadline, now, traits)
         return Claim.WAIT
+    sent = head.updated_at
     mark_unanswered(head, now, traits)
     head.reason = "reply-overdue"
     move(head, Event.REPLY_MISSING, State.UNKNOWN, now)
-    key.due_at = now
+    head.losses += 1
+    if facts.party_answered_at is not None and facts.party_answered_at > sent:
+        # as for a lost answer: it answered others meanwhile (or took them), so this failure is the record's own (R12)
+        head.spent += 1
+    if head.spent >= traits.retry.budget:
+        hold(key, head, Hold.UNKNOWN, "budget-spent-outcome-unknown")
+        return Claim.HELD
+    if head.losses > 1:
+        head.not_before = now + traits.retry.wait_s(head.losses - 1, head.id)
+    key.due_at = head.not_before or now
     return Claim.FINISHED
 
 
@@ -290,6 +303,15 @@ def _fail(key: KeyRow, head: DeliveryRow, now: float) -> None:
     """No effect by this attempt; an earlier one without an answer leaves the delivery unknown (R9)."""
     head.call_deadline = None
     move(head, Event.FAILED, State.UNKNOWN if head.unanswered else State.QUEUED, now)
+
+
+def _put_off(key: KeyRow, head: DeliveryRow, code: str, now: float, traits: PartyTraits) -> None:
+    """The reply says: not now, and nothing took effect (R14). The next attempt has a correlation of its own."""
+    _fail(key, head, now)
+    head.correlation = None
+    head.reason = code
+    head.spent += 1
+    _back_off(key, head, now, None, traits)
 
 
 def _back_off(key: KeyRow, head: DeliveryRow, now: float, after_s: float | None, traits: PartyTraits) -> None:

@@ -166,5 +166,5 @@ class LateReceipt:
     """What a worker learned after it had lost its claim (R7), or a reply that came later (R14)."""
 
     kind: str
-    """``delivered`` or ``rejected``."""
+    """``delivered``, ``rejected``; of a reply also ``retry-later``: it had no effect, and may be sent again."""
     code: str | None = None

@@ -55,6 +55,8 @@ TRANSITIONS: frozenset[tuple[State, Event, State]] = frozenset(
         (S.AWAITING_REPLY, Event.REFUSED, S.QUEUED),
         (S.AWAITING_REPLY, Event.REFUSED, S.UNKNOWN),
         (S.AWAITING_REPLY, Event.REPLY_MISSING, S.UNKNOWN),
+        (S.AWAITING_REPLY, Event.FAILED, S.QUEUED),
+        (S.AWAITING_REPLY, Event.FAILED, S.UNKNOWN),
         (S.UNKNOWN, Event.EFFECT, S.DELIVERED),
         (S.UNKNOWN, Event.REFUSED, S.QUEUED),
         (S.UNKNOWN, Event.REFUSED, S.UNKNOWN),

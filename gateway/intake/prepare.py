@@ -182,7 +182,12 @@ class Preparer:
             standing=standing.token if deliveries else None,
             marks=marks,
             sets=changes_of(message) if system == REGISTER else (),
+            producer=None if (producer := self.producer_of(submission)) == system else producer,
         )
+
+    def producer_of(self, submission: Submission) -> str:
+        """Whose message it is: of one of our own systems, that system's."""
+        return submission.system
 
     def _permitted_items(
         self,
@@ -197,7 +202,7 @@ class Preparer:
         attributes = submission.attributes
         try:
             grant = standing.grant(
-                message.type_name, submission.system, route.party, work=attributes.work, basis=attributes.legalbasis, marks=marks
+                message.type_name, self.producer_of(submission), route.party, work=attributes.work, basis=attributes.legalbasis, marks=marks
             )
             filtered = grant.plan.apply(message)
             if filtered.removed and grant.permit.permission.excess == "refuse":

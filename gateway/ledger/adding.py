@@ -35,8 +35,9 @@ def append(key: KeyRow, new: DeliveryRow, now: float, bells: list[Bell]) -> None
 def provision_row(unit: Unit, new: DeliveryRow, message: PreparedMessage, terms: Terms, subject: str | None) -> dict[str, Any]:
     """The record of a provision that was permitted; what becomes of it is written with the delivery's end."""
     return {
-        "id": new.id, "at": unit.now, "subject": subject, "message_id": message.message_id, "system": message.system,
-        "type": message.type, "party": new.party, "work": message.work, "terms": unit.note_terms(terms), "operator": message.operator,
+        "id": new.id, "at": unit.now, "subject": subject, "message_id": message.message_id,
+        "system": message.producer or message.system, "type": message.type, "party": new.party, "work": message.work,
+        "terms": unit.note_terms(terms), "operator": message.operator,
         "terminal": message.terminal, "outcome": "permitted", "outcome_at": None, "code": None, "rule": None,
     }  # fmt: skip
 

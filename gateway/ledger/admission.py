@@ -444,6 +444,7 @@ class AdmissionWork:
         return {
             "id": message.message_id,
             "system": message.system,
+            "producer": message.producer,
             "source_id": message.source_id,
             "type": message.type,
             "schema": message.schema,

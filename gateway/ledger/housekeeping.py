@@ -260,9 +260,11 @@ class RecordReply:
     party: str
     correlation: str
     kind: str
-    """``delivered`` or ``rejected``."""
+    """``delivered``, ``rejected`` or ``retry-later``."""
     code: str | None
     actor: str
+    digest: str | None = None
+    """SHA-256 of the reply as it came, for the record."""
     bulk: bool = False
     size: int = 1
     bells: tuple[Bell, ...] = ()
@@ -292,14 +294,19 @@ class RecordReply:
             matched = True
             machine.replied(key, head, head.id, unit.now)
             unit.touch(key, head)
-            unit.audit("reply", self.actor, delivery=head, outcome=self.kind, code=self.code)
+            unit.audit("reply", self.actor, delivery=head, outcome=self.kind, code=self.code, **self._digest())
             if key.due_at is not None and key.claim_worker is None:
                 bells.append(bell_of(key, unit.now))
         if not matched:
             # either the end was before, or the outcome that brings this correlation is still on its way: it reads this row (R14)
             kind = "reply-after-the-end" if self.known else "reply-not-matched"
-            unit.audit(kind, self.actor, party_id=self.party, correlation=self.correlation, outcome=self.kind, code=self.code)
+            unit.audit(
+                kind, self.actor, party_id=self.party, correlation=self.correlation, outcome=self.kind, code=self.code, **self._digest()
+            )
         self.bells = tuple(bells)
+
+    def _digest(self) -> dict[str, Any]:
+        return {} if self.digest is None else {"sha256": self.digest}
 
     def finish(self, unit: Unit) -> tuple[Bell, ...]:
         return self.bells

@@ -20,6 +20,7 @@ from gateway.ledger.bells import Bell
 from gateway.ledger.claims import Claimed, ClaimKeys, ClaimResult, TakeBack
 from gateway.ledger.clock import Profile
 from gateway.ledger.commands import Command
+from gateway.ledger.dialogues import RecordLateAnswer
 from gateway.ledger.engine import LedgerEngine, open_engine
 from gateway.ledger.failures import OperationFailed
 from gateway.ledger.migrate import migrate
@@ -147,9 +148,16 @@ class Ledger:
         """Ring for keys that the look-up found."""
         self.ring_all(await self._submit(hk.MarkRung(keys=keys, size=len(keys))))
 
-    async def record_reply(self, party: str, correlation: str, kind: str, code: str | None, actor: str) -> None:
+    async def record_reply(
+        self, party: str, correlation: str, kind: str, code: str | None, actor: str, *, digest: str | None = None
+    ) -> None:
         """An answer came after its call (R14)."""
-        self.ring_all(await self._submit(hk.RecordReply(party=party, correlation=correlation, kind=kind, code=code, actor=actor)))
+        reply = hk.RecordReply(party=party, correlation=correlation, kind=kind, code=code, actor=actor, digest=digest)
+        self.ring_all(await self._submit(reply))
+
+    async def record_late_answer(self, system: str, dialogue_id: str | None, size_bytes: int) -> None:
+        """An answer came that nobody waits for (any more)."""
+        await self._submit(RecordLateAnswer(system=system, dialogue_id=dialogue_id, size_bytes=size_bytes))
 
     async def remember_message(self, party: str, key: bytes, until: float) -> bool:
         """A signed message of a party, by a digest of its id; False: it was here before. ``until``: seconds, wall clock."""

@@ -73,6 +73,8 @@ class PreparedMessage:
     """Of the resident, as it was decided."""
     sets: tuple[MarkChange, ...] = ()
     """What it says about marks of its resident."""
+    producer: str | None = None
+    """Whose message it is, where ``system`` hands on another's (the city CS those of J-LIS, say)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

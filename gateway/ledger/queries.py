@@ -355,7 +355,8 @@ class Origin:
 def origin(conn: Connection, message_id: str) -> Origin:
     """What the policy asks of a message."""
     m = t.message.c
-    row = conn.execute(select(m.system, m.subject, m.work, m.basis).where(m.id == message_id)).one()
+    system = func.coalesce(m.producer, m.system).label("system")
+    row = conn.execute(select(system, m.subject, m.work, m.basis).where(m.id == message_id)).one()
     return Origin(system=row.system, subject=row.subject, work=row.work, basis=row.basis)
 
 

@@ -34,12 +34,12 @@ DEPENDENTS = "SELECT id, waits_for, key_id FROM delivery WHERE waits_for IN ({id
 STATES = "SELECT id, state FROM delivery WHERE id IN ({ids})"
 LATE = "SELECT delivery_id, code FROM late_outcome WHERE delivery_id IN ({ids}) AND kind = 'delivered' ORDER BY at"
 REPLIES = (
-    "SELECT correlation, kind, code FROM reply WHERE party = {mark} AND correlation IN ({ids}) AND kind IN ('delivered', 'rejected') "
-    "ORDER BY at"
+    "SELECT correlation, kind, code FROM reply WHERE party = {mark} AND correlation IN ({ids}) "
+    "AND kind IN ('delivered', 'rejected', 'retry-later') ORDER BY at"
 )
 PAYLOADS = (
-    "SELECT p.id, p.sealed, k.wrapped, k.kek_id, m.type, m.system, m.work, m.basis FROM payload p JOIN data_key k ON k.id = p.id "
-    "JOIN message m ON m.id = k.message_id WHERE p.id IN ({ids})"
+    "SELECT p.id, p.sealed, k.wrapped, k.kek_id, m.type, COALESCE(m.producer, m.system), m.work, m.basis FROM payload p "
+    "JOIN data_key k ON k.id = p.id JOIN message m ON m.id = k.message_id WHERE p.id IN ({ids})"
 )
 MARKS = "SELECT subject, mark, since, until FROM person_mark WHERE subject IN ({ids})"
 LIVE = "SELECT id FROM worker WHERE ended_at IS NULL AND renewed_at > {mark}"

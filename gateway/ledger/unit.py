@@ -236,7 +236,7 @@ class Unit:
 
     def note_reply(self, party: str, correlation: str, kind: str, code: str | None) -> None:
         """A reply written in this group, for the operations that follow in it (R14)."""
-        if kind in ("delivered", "rejected"):
+        if kind in ("delivered", "rejected", "retry-later"):
             self._replies[(party, correlation)] = LateReceipt(kind=kind, code=code)
 
     def is_void(self, worker: str | None) -> bool:

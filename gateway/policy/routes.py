@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -45,6 +45,15 @@ class Route:
     """``bulk-output`` or ``release``: it leaves only when a second person has approved (C-1-3-28, C-2-3-14, C-3-3-7)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """What may arrive at the listener of a party, whose message it is, and which of our systems has it."""
+
+    at: str
+    sender: str
+    route: Route
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyTables:
     """Connections and routes, checked against each other."""
@@ -55,6 +64,7 @@ class PolicyTables:
     connections: frozenset[Connection]
     routes: Mapping[str, tuple[Route, ...]]
     _allowed: frozenset[tuple[str, str, str]]
+    inbound: Mapping[str, tuple[Arrival, ...]] = field(default_factory=dict)
 
     @property
     def systems(self) -> frozenset[str]:
@@ -103,6 +113,20 @@ class PolicyTables:
                 )
         return routes
 
+    def arrival(self, message_type: str, at: str, parties: frozenset[str]) -> Arrival:
+        """How a message of that type comes in at the listener of ``at``.
+
+        :raises InputRefused: ``not-permitted`` if it may not come from there, ``not-carried`` if the system that has it is not served here.
+        """
+        for arrival in self.inbound.get(message_type, ()):
+            if arrival.at != at:
+                continue
+            if arrival.route.party not in parties:
+                detail = f"{arrival.route.party}, which has this message type, is not configured here"
+                raise InputRefused("not-carried", detail, place="attribute type", rule="parties")
+            return arrival
+        raise InputRefused("not-permitted", f"{at} may not hand in {message_type}", place="attribute type", rule="connections")
+
 
 def build(connections: Mapping[str, Any], routes: Mapping[str, Any]) -> PolicyTables:
     """Check two parsed tables and join them.
@@ -123,7 +147,10 @@ def build(connections: Mapping[str, Any], routes: Mapping[str, Any]) -> PolicyTa
     triples = frozenset((c.message_type, c.sender, c.receiver) for c in allowed)
     table = {name: _routes(name, rows, triples) for name, rows in routes["routes"].items()}
     ephemeral = frozenset(connections["ephemeral"])
-    return PolicyTables(in_house, outside, ephemeral, frozenset(allowed), table, triples)
+    arrivals = {name: _arrivals(name, rows, allowed) for name, rows in routes.get("inbound", {}).items()}
+    for name in arrivals.keys() & ephemeral:
+        _demand(False, f"{name} must vanish after it was sent, and may not come in for a queue (C-3-7-1)")
+    return PolicyTables(in_house, outside, ephemeral, frozenset(allowed), table, triples, arrivals)
 
 
 @functools.cache
@@ -151,6 +178,20 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: froze
         )
         result.append(route)
     _demand(bool(result), f"message type {message_type} has no route")
+    return tuple(result)
+
+
+def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Iterable[Connection]) -> tuple[Arrival, ...]:
+    result: list[Arrival] = []
+    for row in rows:
+        at, sender, receiver = row["at"], row["from"], row["party"]
+        way = f"{message_type} from {sender} to {receiver} at {at}"
+        known = [c for c in allowed if (c.message_type, c.sender, c.receiver) == (message_type, sender, receiver)]
+        _demand(bool(known), f"inbound {way} has no connection")
+        _demand(any(at in (c.sender, *c.via) for c in known), f"inbound {way}: that party is not on the way")
+        _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
+        _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
+        result.append(Arrival(at=at, sender=sender, route=Route(party=receiver, stream=row["stream"], lane=row["lane"])))
     return tuple(result)
 
 

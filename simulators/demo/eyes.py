@@ -11,13 +11,12 @@ import termios
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 
-from certs.tls import client_context
 from simulators.errors import ProcessFailed
-from simulators.harness.town import Town
+from simulators.harness.admin import Admin
 
 COMMAND_S = 30.0
 
@@ -41,34 +40,8 @@ class Glance:
         return max(0, self.unfinished - self.sending - self.backing_off - self.waiting - self.held)
 
 
-class Eyes:
-    """Asks the admin API. A context manager; for one event loop."""
-
-    def __init__(self, town: Town, operator: str = "operator-a") -> None:
-        folder = town.certificates
-        self._context = client_context(folder / f"{operator}.pem", folder / f"{operator}.key", folder / "ca.pem", folder / "ca.crl")
-        self._url = f"https://127.0.0.1:{town.ports.admin}/admin/v1"
-        self._session: aiohttp.ClientSession
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._context),
-            timeout=aiohttp.ClientTimeout(total=5),
-            headers={"Accept": "application/json"},
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
-
-    async def get(self, path: str) -> Any:
-        """The JSON at a path.
-
-        :raises aiohttp.ClientError, TimeoutError: it cannot be asked now.
-        """
-        async with self._session.get(f"{self._url}/{path}", server_hostname="gateway") as answer:
-            answer.raise_for_status()
-            return await answer.json()
+class Eyes(Admin):
+    """Looks at the gateway through its API."""
 
     async def glance(self) -> Glance | None:
         """``None``: it cannot be asked now."""

@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from simulators.errors import ProcessFailed, SimulatorError
+from simulators.harness.admin import OnDuty
 from simulators.harness.strikes import Striker, Struck, draw
 from simulators.harness.town import LedgerKind, Plan, Town
 from simulators.harness.watching import Watch
@@ -134,11 +135,15 @@ class Chaos:
                 await asyncio.sleep(rng.uniform(*settings.pause_s))
             self._say("no more faults: letting everything come to rest")
             quiet_from = time.time()
-            settled_s = await self._come_to_rest(town, watch, register)
+            async with OnDuty(town) as on_duty:
+                settled_s = await self._come_to_rest(town, watch, register, on_duty)
+            if stopped is None and register.exit_code not in (None, 0):
+                stopped = f"the register ended with {register.exit_code}"
             verdict = town.verdict(time_up=True)
             silence_s = watch.silence_after(quiet_from)
         return {
             **self._report(verdict, watch.healed, silence_s, stopped),
+            "released_after_crashes": len(on_duty.released),
             "settled_s": _round(settled_s),
             "run_s": _round(time.monotonic() - started),
         }
@@ -180,13 +185,14 @@ class Chaos:
             self._say(f"    {note}{late}; struck at {struck.at:.2f}, ready after {ready_s:.2f} s")
         return seconds is not None
 
-    async def _come_to_rest(self, town: Town, watch: Watch, register: Any) -> float:
-        """Until all is through, or nothing has moved for long."""
+    async def _come_to_rest(self, town: Town, watch: Watch, register: Any, on_duty: OnDuty) -> float:
+        """Until all is through, or nothing has moved for long. What three crashes have left held, a person releases (R8)."""
         started = moved = time.monotonic()
         register.signal(signal.SIGUSR1)
         seen = (-1, -1)
         while time.monotonic() - moved < self._settings.settle_s:
             watch.look()
+            await on_duty.look()
             now = (len(watch.effects), len(watch.accepted))
             if now != seen:
                 seen, moved = now, time.monotonic()

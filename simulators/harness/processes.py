@@ -292,7 +292,7 @@ class Processes:
             name=name,
             arguments=arguments,
             log=self.logs / f"{name}.log",
-            environment={**os.environ, **(environment or {}), MARK: self.mark},
+            environment={**os.environ, "PYTHONFAULTHANDLER": "1", **(environment or {}), MARK: self.mark},
             ready=ready,
             ready_file=ready_file,
             folder=folder,

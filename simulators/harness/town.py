@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import secrets
+import ssl
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -17,13 +18,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import aiohttp
 import yaml
 
 from certs.setup import ensure_networks
+from certs.tls import client_context
 from simulators.errors import ProcessFailed
 from simulators.harness.postgres import PostgresServer
 from simulators.harness.processes import Child, Processes, file_ready, free_ports
 from simulators.journal import read_entries
+from simulators.references import References
+from simulators.register.amqp_door import Broker
+from simulators.register.answers import Answers
+from simulators.register.inbox import Decide, Inbox, Moment, make_key
+from simulators.register.keys import GatewayKey
 from simulators.verdict import Verdict, judge
 
 LedgerKind = Literal["sqlite", "postgresql"]
@@ -47,6 +55,10 @@ class Plan:
     """How the ``renkei`` command is run; a harness may put a wrapper in between (a planted bug, say)."""
     simulator: Mapping[str, Any] = field(default_factory=dict)
     """Further settings of the city CS."""
+    inbound: bool = False
+    """Whether the city CS sends notices of its own accord, and the register has them by queue (with :meth:`Town.inbox`)."""
+    acknowledge_s: float = 5.0
+    answer_s: float = 10.0
     signatures: bool = True
     """Whether messages to and from the city CS are signed."""
     disk_reserve_bytes: int = 64 << 20
@@ -65,6 +77,7 @@ class Ports:
     metrics: int
     city_cs: int
     control: int
+    inbound: int
 
 
 class Town:
@@ -77,7 +90,7 @@ class Town:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.var = self.folder / "var"
         self.certificates = self.var / "certs"
-        ports = free_ports(7, room=self.plan.workers)  # each worker shows its metrics on a port above the gateway's
+        ports = free_ports(8, room=self.plan.workers)  # each worker shows its metrics on a port above the gateway's
         self.ports = Ports(
             broker=ports[0],
             broker_tls=ports[1],
@@ -86,6 +99,7 @@ class Town:
             metrics=ports[4],
             city_cs=ports[5],
             control=ports[6],
+            inbound=ports[7],
         )
         self.salt_file = self.folder / "salt"
         self.journal = self.folder / "city-cs.jsonl"
@@ -110,6 +124,8 @@ class Town:
         if not self.salt_file.exists():
             self.salt_file.touch(mode=0o600)
             self.salt_file.write_text(secrets.token_urlsafe(24))
+        if self.plan.inbound and not self.inbox_keys[1].exists():
+            make_key(*self.inbox_keys)
         url = f"sqlite:///{self.var}/ledger/renkei.db"
         if self.plan.ledger == "postgresql" and self.postgres is None:
             self.postgres = PostgresServer()
@@ -156,6 +172,7 @@ class Town:
             **self._identity("city-cs", network="juki-net-"),
             "caller": "CN=gateway-juki-net",
             **(self._signing() if self.plan.signatures else {}),
+            **({"gateway_url": f"https://127.0.0.1:{self.ports.inbound}"} if self.plan.inbound else {}),
             "journal": str(self.journal),
             "salt_file": str(self.salt_file),
             "population": self.plan.population,
@@ -189,6 +206,51 @@ class Town:
         file = self.folder / f"register-{self._registers}.yaml"
         file.write_text(yaml.safe_dump(values), encoding="utf-8")
         return self.processes.python(f"register-{self._registers}", "simulators.register", "--config", str(file), "--progress-s", "0.5")
+
+    @property
+    def inbox_keys(self) -> tuple[Path, Path]:
+        """The register's key pair for what comes to it by queue: private JWK, public JWK set."""
+        return self.folder / "register.jwk", self.folder / "register.jwks"
+
+    def inbox(self, decide: Decide, moment: Moment = lambda name: None) -> Inbox:
+        """The register's end of its queue, inside this process; start and stop it."""
+        return Inbox(
+            broker=self._register_broker(),
+            system=REGISTER,
+            keys=self.inbox_keys[:1],
+            record=self.folder / "inbox.jsonl",
+            references=References(self.salt_file.read_text()),
+            decide=decide,
+            moment=moment,
+        )
+
+    def answers(self) -> Answers:
+        """The register's end of dialogues, inside this process; start and stop it."""
+
+        async def keys() -> Any:
+            url = f"https://127.0.0.1:{self.ports.https}/v1/keys"
+            connector = aiohttp.TCPConnector(ssl=self._register_context())
+            async with (
+                aiohttp.ClientSession(connector=connector, trust_env=False) as session,
+                session.get(url, server_hostname="gateway") as answer,
+            ):
+                return json.loads(await answer.read())
+
+        key = self.inbox_keys[0]
+        return Answers(broker=self._register_broker(), system=REGISTER, key=key, gateway_key=GatewayKey(keys))
+
+    def _register_context(self) -> ssl.SSLContext:
+        own = self._identity(REGISTER)
+        return client_context(own["certificate"], own["key"], own["ca"], own["crl"])
+
+    def _register_broker(self) -> Broker:
+        context = self._register_context()
+        return Broker(host="127.0.0.1", port=self.ports.broker_tls, user=REGISTER, context=context, server_name="broker")
+
+    def _consumer(self) -> dict[str, Any]:
+        keys = str(self.inbox_keys[1])
+        queue = {"keys": keys, "acknowledge_s": self.plan.acknowledge_s, "answer_s": self.plan.answer_s}
+        return {"adapter": "core_register", "queue": queue, "retry": dict(self.plan.retry)}
 
     async def gateway_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until the doors and all workers serve."""
@@ -277,7 +339,11 @@ class Town:
                 "https": {"port": ports.https},
                 "limits": {"disk_reserve_bytes": plan.disk_reserve_bytes},
                 "systems": {
-                    REGISTER: {"peer": REGISTER, "doors": ["https", "amqp", "file"], "types": ["identity-information-update"]},
+                    REGISTER: {
+                        "peer": REGISTER,
+                        "doors": ["https", "amqp", "file"],
+                        "types": ["identity-information-update", *(["resident-protection-mark"] if plan.inbound else [])],
+                    },
                 },
             },
             "parties": {
@@ -290,7 +356,9 @@ class Town:
                     **({"signatures": {"partner": "city-cs-signing"}} if plan.signatures else {}),
                     "limits": {"calls": plan.calls, "records_per_call": plan.records_per_call, "call_s": plan.call_s},
                     "retry": dict(plan.retry),
-                }
+                    **({"inbound": {"port": ports.inbound}} if plan.inbound else {}),
+                },
+                **({REGISTER: self._consumer()} if plan.inbound else {}),
             },
             "workers": {"processes": plan.workers, "share": plan.share},
             "admin": {

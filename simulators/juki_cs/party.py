@@ -9,16 +9,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+import aiohttp
 from aiohttp import web
 
 from certs.errors import PeerMismatch
 from certs.path import Purpose
 from certs.peer import Authority, require_peer
 from message_formats.schemas import profile_validator
+from simulators.errors import BadFault
 from simulators.faults import Fault, Subject
 from simulators.journal import Entry
 from simulators.juki_cs import envelope
 from simulators.juki_cs.envelope import Call, CallRefused, Result
+from simulators.juki_cs.notices import Notice, Notices
 from simulators.juki_cs.residents import Applied, Beginning, Residents, counted
 from simulators.misbehaviour import Act, Answer, misbehave
 from simulators.party import Party, Received
@@ -45,11 +48,13 @@ class JukiCs(Party):
         order_checked: bool = True,
         seed: int = 0,
         signatures: Signatures | None = None,
+        notices: Notices | None = None,
     ) -> None:
         """``caller``: the only one who may call, as :func:`certs.peer.require_peer` names peers (``CN=gateway``). ``signatures``: calls
         must be signed, and answers are; ``None``: neither."""
         super().__init__(seed=seed)
         self._signatures = signatures
+        self._notices = notices
         self._verify = signatures.verify if signatures is not None else None
         self._sign: envelope.Signer | None = signatures.sign if signatures is not None else None
         self._last_answer: Answer | None = None
@@ -75,6 +80,30 @@ class JukiCs(Party):
             "remembered": self._residents.remembered,
             "signatures": self._signatures is not None,
         }
+
+    async def emit(self, what: dict[str, Any]) -> dict[str, Any]:
+        """Send notices: ``{"operation": …, "records": [{"delivery": …, "xml": …}], "wrong": …, "action": …}``.
+
+        What was said of each goes into the journal.
+
+        :raises BadFault: this city CS knows no gateway, the request is not of that form, or there was no answer.
+        """
+        if self._notices is None:
+            raise BadFault("emits-nothing", "start the simulator with gateway_url and signatures")
+        try:
+            records = [
+                Notice(delivery_id=str(each["delivery"]), xml=str(each["xml"]), municipality=each.get("municipality"))
+                for each in what["records"]
+            ]
+            operation = str(what["operation"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BadFault("emit-invalid", "operation, and records with delivery and xml, are needed") from error
+        try:
+            said = await self._notices.send(operation, records, wrong=what.get("wrong"), action=what.get("action"))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise BadFault("no-answer", f"the gateway gave no answer: {type(error).__name__}") from error
+        self.journal.append([{"kind": "notice", "operation": operation, "fault": said.fault, **each} for each in said.results])
+        return said.shown()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:

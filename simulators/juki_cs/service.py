@@ -10,9 +10,11 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from certs.peer import Authority
+from certs.tls import client_context
 from simulators.city import City
 from simulators.control import Control
 from simulators.juki_cs.beginning import empty, of_city
+from simulators.juki_cs.notices import Notices
 from simulators.juki_cs.party import JukiCs
 from simulators.party import PartyServer
 from simulators.serving import serve, serving
@@ -32,6 +34,10 @@ class JukiCsSettings(PartySettings):
     signing_key: Path | None = None
     caller_signing_certificate: Path | None = None
     """With these three calls must be signed and answers are; without them neither."""
+    gateway_url: str | None = None
+    """Where the gateway takes what the city CS sends of its own accord: ``https://host:port``; needs signatures."""
+    gateway_name: str = "gateway-juki-net"
+    """Name that the gateway's certificate must bear there."""
     order_checked: bool = True
     """Off: what comes out of order takes effect all the same, so that a harness sees it as such instead of as a refusal."""
 
@@ -57,6 +63,7 @@ def build(settings: JukiCsSettings) -> JukiCs:
         )
     return JukiCs(
         signatures=signatures,
+        notices=_notices(settings, signatures),
         salt=settings.the_salt(),
         caller=settings.caller,
         authority=authority,
@@ -66,6 +73,13 @@ def build(settings: JukiCsSettings) -> JukiCs:
         order_checked=settings.order_checked,
         seed=settings.seed,
     )
+
+
+def _notices(settings: JukiCsSettings, signatures: Signatures | None) -> Notices | None:
+    if settings.gateway_url is None or signatures is None:
+        return None
+    context = client_context(settings.certificate, settings.key, settings.ca, settings.crl)
+    return Notices(url=settings.gateway_url, server_name=settings.gateway_name, context=context, signatures=signatures)
 
 
 @asynccontextmanager

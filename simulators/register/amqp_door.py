@@ -103,16 +103,17 @@ class _Link:
         if channel.connection.is_open:
             channel.connection.close()
 
+    def cut(self) -> None:
+        if self._connection is not None and not self._connection.is_closed:
+            self._connection._terminate_stream(None)  # type: ignore[attr-defined]  # without a goodbye
+
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._connection is not None and not self._connection.is_closed and not self._connection.is_closing:
-            if self._connection.is_open:
-                self._connection.close()
-                await asyncio.wait([asyncio.get_running_loop().create_task(self._ended.wait())], timeout=2)
-            else:
-                self._connection._adapter_disconnect()  # type: ignore[attr-defined]  # it never opened: there is no other way to end it
+            self._connection.close()  # also one that has not opened yet
+            await asyncio.wait([asyncio.get_running_loop().create_task(self._ended.wait())], timeout=2)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -88,3 +88,31 @@ async def test_the_depth_of_a_queue_that_is_not_there(endpoint: BrokerEndpoint) 
     with pytest.raises(BrokerUnavailable) as caught:
         await topology.depth(endpoint, "work.nobody.live")
     assert caught.value.code == "broker-not-found"
+
+
+def test_a_system_that_has_messages_from_us_has_its_queues_and_no_others() -> None:
+    top = topology.build(systems=["register"], parties=[], consumers=["register"])
+    kinds = {queue.name: queue.arguments["x-queue-type"] for queue in top.queues}
+    assert kinds == {
+        "intake.register": "quorum",
+        "receipts.register": "quorum",
+        "in-house.register": "quorum",
+        "acks.register": "quorum",
+        "dialogues.register": "classic",  # worth nothing after seconds
+    }
+    assert all("x-max-length" in queue.arguments for queue in top.queues)
+    granted = top.users["register"]
+    for name, write, read in (
+        ("in-house.register", False, True),
+        ("dialogues.register", False, True),
+        ("acks.register", True, False),
+        ("answers.register", True, False),
+        ("answers.register.0a1b2c3d4e5f6a7b", False, False),
+        ("in-house", False, False),
+        ("in-house.another", False, False),
+        ("acks.another", False, False),
+    ):
+        assert (bool(re.fullmatch(granted.write, name)), bool(re.fullmatch(granted.read, name))) == (write, read), name
+    assert top.queue("acks.register").expendable is False
+    [answers] = topology.answers_topology("register", "0a1b").queues
+    assert (answers.name, answers.expendable, "x-expires" in answers.arguments) == ("answers.register.0a1b", True, True)

@@ -17,7 +17,7 @@ _PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_tex
 POINTS = [EntryPoint(name=name, value=value, group=GROUP) for name, value in _PROJECT["entry-points"][GROUP].items()]
 
 
-@pytest.fixture(scope="package", params=POINTS, ids=lambda point: point.name)
+@pytest.fixture(scope="package", params=[each for each in POINTS if find_simulations([each])], ids=lambda point: point.name)
 def simulator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     [simulation] = find_simulations([request.param])
     with running(simulation, tmp_path_factory.mktemp(request.param.name)) as simulator:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from gateway.broker import topology
+from gateway.inbound import acknowledgements
 from gateway.intake import cloudevents, problems
 from gateway.ledger.receipts import accepted, refused
 from message_formats.errors import CODES as FORMAT_CODES
@@ -160,7 +161,12 @@ def test_asyncapi_names_what_the_broker_has() -> None:
     channels = ASYNCAPI["channels"]
     assert channels["intake"]["address"].format(system="a") == topology.intake_exchange("a")
     assert channels["receipts"]["address"].format(system="a") == topology.receipts_queue("a")
+    assert channels["inHouse"]["address"].format(system="a") == topology.in_house_queue("a")
+    assert channels["acknowledgements"]["address"].format(system="a") == topology.acks_exchange("a")
+    assert channels["dialogues"]["address"].format(system="a") == topology.dialogues_queue("a")
+    assert channels["answers"]["address"].format(system="a") == topology.answers_exchange("a")
     assert f"routing key `{topology.INTAKE_KEY}`" in channels["intake"]["description"]
+    assert f"routing key `{topology.INTAKE_KEY}`" in channels["acknowledgements"]["description"]
     for channel in channels.values():
         assert set(re.findall(r"{(\w+)}", channel["address"])) == channel["parameters"].keys()
 
@@ -179,6 +185,15 @@ def test_the_examples_of_asyncapi_are_what_the_door_reads_and_writes() -> None:
         check(ASYNCAPI, schema, json.loads(receipt))
         check(ASYNCAPI, schema, example)
         assert json.loads(receipt).keys() == example.keys()
+
+
+def test_the_acknowledgement_of_asyncapi_is_one_that_the_gateway_reads() -> None:
+    message = ASYNCAPI["components"]["messages"]["acknowledgement"]
+    example = message["examples"][0]["payload"]
+    check(ASYNCAPI, message["payload"]["schema"], example)
+    assert message["payload"]["schema"]["properties"]["status"]["enum"] == list(acknowledgements.KINDS)
+    read = acknowledgements.read(json.dumps(example).encode())
+    assert read == (example["correlation"], "delivered", "accepted")
 
 
 @pytest.mark.parametrize("name", ["register-guide.md", "register-guide.ja.md"])

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORKERS = 2
 # two runs of the register, and nobody comes or goes, so that the second needs to know nothing of the first
-PLAN = Plan(workers=WORKERS, population=2000, simulator={"order_checked": False})
+PLAN = Plan(inbound=True, workers=WORKERS, population=2000, simulator={"order_checked": False})
 TRAFFIC: dict[str, Any] = {"kinds": ["MOVE", "AMEND_OFF"]}
 
 

@@ -21,12 +21,13 @@ import hmac
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from lxml import etree
 
 from gateway.security.soap import names as n
 from gateway.security.soap.errors import MessageRefused
-from gateway.security.soap.keys import PartyCertificate, PartyCertificates
+from gateway.security.soap.keys import PartyCertificate
 from gateway.security.soap.signing import canonical
 from message_formats import reading
 from message_formats.errors import FormatError
@@ -66,9 +67,29 @@ class VerifiedMessage:
     """Fingerprint of the signer's certificate."""
 
 
+class Signers(Protocol):
+    """What is needed of :class:`gateway.security.soap.keys.PartyCertificates`."""
+
+    def candidates(self, token: bytes | None) -> list[PartyCertificate]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSigners:
+    """The certificates of a party that count at this moment: for a thread, while their files are followed by the event loop."""
+
+    usable: list[PartyCertificate]
+
+    def candidates(self, token: bytes | None) -> list[PartyCertificate]:
+        """See :meth:`gateway.security.soap.keys.PartyCertificates.candidates`."""
+        fitting = self.usable if token is None else [each for each in self.usable if each.token == token]
+        if not fitting:
+            raise MessageRefused("signer-unknown")
+        return fitting
+
+
 def verify(
     data: bytes,
-    signer: PartyCertificates,
+    signer: Signers,
     *,
     freshness: Freshness | None = None,
     now: datetime | None = None,
@@ -227,7 +248,7 @@ def _covered(references: list[etree._Element], expected: dict[str, etree._Elemen
     return covered
 
 
-def _signed_by(signer: PartyCertificates, token: bytes | None, method: str, value: bytes, signed_info: bytes) -> PartyCertificate:
+def _signed_by(signer: Signers, token: bytes | None, method: str, value: bytes, signed_info: bytes) -> PartyCertificate:
     refusal = MessageRefused("algorithm-forbidden", "the signer's key is of another kind")
     for each in signer.candidates(token):
         if each.method != method:

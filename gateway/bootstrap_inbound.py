@@ -1,0 +1,152 @@
+"""The part of :mod:`gateway.bootstrap` that puts together what comes in from the parties, and how our own systems have it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from gateway.contract import AdapterHost
+from gateway.delivery.in_house import NoHttp, QueueLine
+from gateway.errors import ConfigurationError
+from gateway.inbound.acknowledgements import Acknowledgements
+from gateway.inbound.dialogues import Ask, Dialogues
+from gateway.inbound.door import InboundDoor, open_inbound, profile_of
+from gateway.inbound.prepare import DOOR, InboundPreparer
+from gateway.inbound.responder import Responder
+from gateway.intake.admit import Answer, Intake
+from gateway.intake.prepare import Submission
+from gateway.ledger.replays import LedgerReplays
+from gateway.policy.routes import tables
+from gateway.security.jwe import JweKeys
+from gateway.security.jwe_out import ConsumerKey
+from gateway.trust import authority_of, listener_context, party_http
+
+if TYPE_CHECKING:
+    from gateway.bootstrap import Base
+    from gateway.config import Config
+    from gateway.intake.pressure import Pressure
+    from gateway.plugins import BoundParty
+    from gateway.security.refusals import Witness
+    from gateway.security.soap.messages import MessageSecurity
+
+
+def consumers_of(config: Config) -> list[str]:
+    """Our systems that have messages by queue."""
+    return [name for name, party in config.parties.items() if party.queue is not None]
+
+
+def host_of(
+    config: Config,
+    party: BoundParty,
+    stack: contextlib.AsyncExitStack,
+    signatures: MessageSecurity | None,
+    *,
+    common: Base,
+) -> AdapterHost:
+    """What an adapter of this party is given by a worker.
+
+    :raises ConfigurationError: a key or certificate cannot be used.
+    """
+    if party.config.queue is not None:
+        return AdapterHost(settings=party.settings, http=NoHttp(), queue=queue_line(party, common))
+    http = party_http(config, party, common.refusals)
+    stack.push_async_callback(http.close)
+    return AdapterHost(settings=party.settings, http=http, signatures=signatures)
+
+
+def queue_line(party: BoundParty, common: Base) -> QueueLine:
+    """The way to one of our systems.
+
+    :raises ConfigurationError: its key cannot be used.
+    """
+    wanted = party.config.queue
+    assert wanted is not None
+    return QueueLine(party.party, common.publisher, common.consumer, ConsumerKey(wanted.keys), acknowledge_s=wanted.acknowledge_s)
+
+
+class Inbound:
+    """Everything inbound of the gateway process."""
+
+    def __init__(self, config: Config, common: Base, pressure: Pressure, preparer: dict[str, Any]) -> None:
+        """``preparer``: what the preparer of every door is made of (:class:`gateway.intake.prepare.Preparer`)."""
+        self._config, self._common, self._pressure = config, common, pressure
+        self._blind = preparer["blind"]
+        self.intake = Intake(preparer=InboundPreparer(parties=frozenset(config.parties), policy=tables(), **preparer), ledger=common.ledger)
+
+    async def open(self, stack: contextlib.AsyncExitStack) -> None:
+        """Listen, take acknowledgements, and ask our systems what the parties ask.
+
+        :raises ConfigurationError: a listener cannot be made as configured.
+        """
+        common = self._common
+        ask: dict[str, Ask] = {}
+        for system in consumers_of(self._config):
+            wanted = self._config.parties[system].queue
+            assert wanted is not None
+            key = ConsumerKey(wanted.keys)
+            answer_s = wanted.answer_s
+            dialogues = Dialogues(system, common.endpoint, common.publisher, common.consumer, key, common.ledger, answer_s=answer_s)
+            await dialogues.start()
+            stack.push_async_callback(dialogues.stop)
+            ask[system] = dialogues.ask
+        self._responder = Responder(
+            policy=tables(),
+            parties=frozenset(self._config.parties),
+            rights=common.rights,
+            blind=self._blind,
+            opener=JweKeys(common.keys),
+            ledger=common.ledger,
+            ask=ask,
+            message_bytes=self._config.intake.limits.message_bytes,
+        )
+        for system in consumers_of(self._config):
+            acknowledgements = Acknowledgements(system, self._common.ledger, self._common.consumer)
+            await acknowledgements.start()
+            stack.push_async_callback(acknowledgements.stop)
+        for name, party in self._common.parties.items():
+            if party.config.inbound is not None:
+                stack.push_async_callback((await self._listen(name, party)).cleanup)
+
+    async def _listen(self, name: str, party: BoundParty) -> Any:
+        from gateway.bootstrap import party_signatures
+
+        settings, wanted, witness = party.config, party.config.inbound, self._common.refusals
+        assert wanted is not None
+        profile = profile_of(name)
+        security = party_signatures(self._config, party, LedgerReplays(self._common.ledger))
+        if profile is None or security is None:
+            raise ConfigurationError("inbound-not-possible", f"party {name}: it speaks no SOAP profile of ours, so it cannot call us")
+        authority = authority_of(self._config, settings.trust)
+        door = InboundDoor(
+            party=name,
+            peer=wanted.peer or settings.peer or name,
+            authority=authority,
+            security=security,
+            intake=self.intake,
+            pressure=self._pressure,
+            profile=profile,
+            pins=frozenset(settings.pins),
+            address=wanted.address,
+            body_bytes=wanted.body_bytes,
+            respond=self._responder.respond,
+            meter=self._common.monitoring.metrics,
+            witness=witness,
+        )
+        tls = listener_context(self._config, wanted.certificate or settings.certificate, settings.trust)
+        return await _open(door, wanted.host, wanted.port, tls, authority, witness)
+
+    def hand_in(self, others: Callable[[Submission], Awaitable[Answer]]) -> Callable[[Submission], Awaitable[Answer]]:
+        """How what was refused and kept is handed in again: by the door through which it came."""
+
+        async def again(submission: Submission) -> Answer:
+            return await (self.intake.admit_again if submission.door == DOOR else others)(submission)
+
+        return again
+
+
+async def _open(door: InboundDoor, host: str, port: int, tls: Any, authority: Any, witness: Witness) -> Any:
+    try:
+        return await open_inbound(door, host=host, port=port, tls=tls, authority=authority, witness=witness)
+    except OSError as error:
+        raise ConfigurationError("inbound-address", f"{door.place}: {host} port {port} is not to be had: {error.strerror}") from error

@@ -1,0 +1,188 @@
+"""Questions to one of our systems while a person waits: over the broker, with a deadline, each answer to its own question or to none.
+
+Theory of operation. In 2023 systems of other vendors handed residents the certificates of others, because time-outs and races of one second
+paired questions and answers wrongly. Here a question gets a *correlation* of 192 random bits that is used once and lives in the memory of
+this process until its deadline. An answer is released only if it comes through the queue of the system that was asked, to this process,
+under a correlation that is still open; the entry is taken out when it is found, so there is no second one. Whether it is about the same
+request and the same person is looked at afterwards, in the content (:mod:`gateway.inbound.responder`). An answer without an open question
+is late, or somebody's invention: it is dropped unopened and put on record.
+
+Questions are not stored: a broker or process that dies takes them with it, and whoever asked is told that there was no answer. A question
+that nobody took before its deadline is dropped by the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+
+from gateway.broker import BrokerEndpoint, Consumer, Delivery, Publisher, Subscription, topology
+from gateway.errors import BrokerUnavailable, LedgerUnavailable, Unavailable
+from gateway.security.jwe import MEDIA_TYPE
+from gateway.security.jwe_out import ConsumerKey
+
+log = structlog.get_logger("gateway.inbound")
+
+MOST_OPEN: Final = 200
+"""Questions to one system at once; above it whoever asks is told to come again."""
+REMEMBERED: Final = 10_000
+"""Correlations of questions that had no answer in time, so that a late answer can be named."""
+LATE_AT_ONCE: Final = 100
+
+
+class NoAnswer(Unavailable):
+    """The system gave no answer in time, or cannot be asked now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawAnswer:
+    """What came back, not looked at yet."""
+
+    content_type: str
+    body: bytes = field(repr=False)
+
+
+class Records(Protocol):
+    """What is needed of the ledger."""
+
+    async def record_late_answer(self, system: str, dialogue_id: str | None, size_bytes: int) -> None: ...
+
+
+class Dialogues:
+    """Questions of this process to one system. For one event loop."""
+
+    def __init__(
+        self,
+        system: str,
+        endpoint: BrokerEndpoint,
+        publisher: Publisher,
+        consumer: Consumer,
+        key: ConsumerKey,
+        ledger: Records,
+        *,
+        answer_s: float,
+    ) -> None:
+        """``answer_s``: how long an answer is waited for."""
+        self._system = system
+        self._endpoint, self._publisher, self._consumer = endpoint, publisher, consumer
+        self._key = key
+        self._ledger = ledger
+        self._answer_s = answer_s
+        self._place = secrets.token_hex(8)
+        self._open: dict[str, asyncio.Future[RawAnswer]] = {}
+        self._given_up: OrderedDict[str, str] = OrderedDict()
+        self._subscription: Subscription | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Declare this process's own queue for answers, and consume it."""
+        await self._declare()
+        queue = topology.answers_queue(self._system, self._place)
+        self._subscription = await self._consumer.subscribe(
+            queue, prefetch=50, on_delivery=self._on_answer, on_unusable=self._unusable, wait_s=1.0
+        )
+
+    async def stop(self) -> None:
+        """Answer nobody any more."""
+        for future in self._open.values():
+            future.cancel()
+        if self._subscription is not None:
+            await self._subscription.close(drain_s=0.5)
+        for task in (*self._tasks,):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):  # our own cancellation
+                await task
+
+    async def _declare(self) -> None:
+        await topology.declare(self._endpoint, topology.answers_topology(self._system, self._place))
+
+    def _unusable(self, queue: str) -> None:
+        """A broker that lost the queue (a new node, say) gets it declared again; what was asked meanwhile has no answer."""
+
+        async def again() -> None:
+            with contextlib.suppress(BrokerUnavailable):  # comes again as long as it is unusable
+                await self._declare()
+
+        self._keep(again())
+
+    async def ask(self, dialogue_id: str, message_type: str, content: bytes) -> RawAnswer:
+        """Ask, and wait for the answer.
+
+        :raises NoAnswer: ``no-answer-in-time``, ``no-responder`` (nobody consumes the queue), ``too-many-questions``, or the broker's code.
+        """
+        if len(self._open) >= MOST_OPEN:
+            raise NoAnswer("too-many-questions", f"{self._system} is being asked too much at once")
+        correlation = secrets.token_urlsafe(24)
+        deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self._answer_s)
+        future: asyncio.Future[RawAnswer] = asyncio.get_running_loop().create_future()
+        self._open[correlation] = future
+        try:
+            async with asyncio.timeout(self._answer_s):
+                await self._put(correlation, dialogue_id, message_type, content, deadline)
+                return await future
+        except TimeoutError as error:
+            self._given_up[correlation] = dialogue_id
+            if len(self._given_up) > REMEMBERED:
+                self._given_up.popitem(last=False)
+            raise NoAnswer("no-answer-in-time", f"{self._system} gave no answer within {self._answer_s:g} s") from error
+        finally:
+            self._open.pop(correlation, None)
+
+    async def _put(self, correlation: str, dialogue_id: str, message_type: str, content: bytes, deadline: dt.datetime) -> None:
+        try:
+            if not (await self._consumer.depth(topology.dialogues_queue(self._system))).consumers:
+                raise NoAnswer("no-responder", f"nobody answers for {self._system} now")
+            await self._publisher.publish(
+                topology.DIALOGUES_EXCHANGE,
+                self._system,
+                self._key.encrypt(content),
+                content_type=MEDIA_TYPE,
+                headers={
+                    "cloudEvents:specversion": "1.0",
+                    "cloudEvents:id": dialogue_id,
+                    "cloudEvents:source": "/integration-gateway",
+                    "cloudEvents:type": message_type,
+                    "cloudEvents:deadline": deadline.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                },
+                message_id=dialogue_id,
+                correlation_id=correlation,
+                reply_to=self._place,
+                expiration_ms=int(self._answer_s * 1000),
+            )
+        except BrokerUnavailable as error:
+            raise NoAnswer(error.code, f"{self._system} cannot be asked now") from error
+
+    def _on_answer(self, delivery: Delivery) -> None:
+        correlation = delivery.properties.correlation_id or ""
+        self._consumer.ack(delivery)  # an answer is for now or for nobody: it must not come again
+        future = self._open.pop(correlation, None)
+        if future is not None and not future.done():
+            future.set_result(RawAnswer(content_type=delivery.properties.content_type or "", body=delivery.body))
+            return
+        dialogue_id = self._given_up.pop(correlation, None)
+        log.warning("late-answer", system=self._system, dialogue=dialogue_id)
+        if len(self._tasks) < LATE_AT_ONCE:  # a system that answers what nobody asked must not fill the memory
+            self._keep(self._record(dialogue_id, len(delivery.body)))
+
+    async def _record(self, dialogue_id: str | None, size_bytes: int) -> None:
+        with contextlib.suppress(LedgerUnavailable):  # the log has it
+            await self._ledger.record_late_answer(self._system, dialogue_id, size_bytes)
+
+    def _keep(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            await work
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+Ask = Callable[[str, str, bytes], Awaitable[RawAnswer]]

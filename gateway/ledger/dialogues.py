@@ -1,0 +1,104 @@
+"""The record of a dialogue: that somebody asked about a resident, and what was said, before it is said (I7, I8).
+
+Nothing of the content is kept, in either direction. The transaction that records an answer is the one that decides whether it may go: the
+policy and the marks of the resident that it was filtered by must be those that count in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.ledger import statements as sql
+from gateway.ledger import tables as t
+from gateway.ledger.unit import MARKS, Unit
+from gateway.policy.marks import NONE, Flags, flags
+from gateway.policy.rights import StalePolicy, Terms
+
+ANSWERED = "answered"
+
+
+@dataclass(slots=True, kw_only=True)
+class RecordDialogue:
+    """Record one dialogue. Result: None; or, of an answer, :class:`StalePolicy` where it was decided by what counts no longer."""
+
+    dialogue_id: str
+    """Of ours, random; also that of the record of provision."""
+    asked_by: str
+    """The party at whose listener the question came."""
+    recipient: str
+    """Who has the answer, and whose question it is."""
+    responder: str
+    message_type: str
+    """Of the answer."""
+    source_id: str
+    outcome: str
+    """``answered``, or why not: ``refused``, ``no-answer``, ``answer-refused``."""
+    identifiers: tuple[tuple[str, bytes], ...] = ()
+    code: str | None = None
+    rule: str | None = None
+    standing: str | None = None
+    marks: Flags = NONE
+    terms: Terms | None = None
+    bulk: bool = False
+    size: int = 1
+    stale: StalePolicy | None = None
+
+    def plan(self, unit: Unit) -> None:
+        self.stale = None
+
+    def apply(self, unit: Unit) -> None:
+        subject = self._subject(unit)
+        if self.outcome == ANSWERED:
+            now = self._marks(unit, subject)
+            if self.standing != unit.standing or self.marks != now:
+                self.stale = StalePolicy({self.dialogue_id: now})
+                return
+        provided = self.outcome == ANSWERED
+        unit.add(
+            t.provision,
+            {
+                "id": self.dialogue_id, "at": unit.now, "subject": subject, "message_id": None, "system": self.responder,
+                "type": self.message_type, "party": self.recipient, "work": None,
+                "terms": unit.note_terms(self.terms) if self.terms is not None else None, "operator": None, "terminal": None,
+                "outcome": "provided" if provided else "refused", "outcome_at": unit.now, "code": self.code, "rule": self.rule,
+            },
+        )  # fmt: skip
+        detail: dict[str, Any] = {"dialogue": self.dialogue_id, "type": self.message_type, "to": self.recipient, "id": self.source_id}
+        unit.audit("dialogue", self.asked_by, outcome=self.outcome, code=self.code, rule=self.rule, **detail)
+
+    def _subject(self, unit: Unit) -> str | None:
+        for kind, blind in self.identifiers:
+            found = sql.rows(unit.conn, sql.ALIASES, kind, ids=[blind])
+            if found:
+                return str(found[0][2])
+        return None
+
+    def _marks(self, unit: Unit, subject: str | None) -> Flags:
+        if subject is None or MARKS not in unit.key_guard:
+            return NONE
+        return flags(unit.marks([subject])[subject].values(), unit.day)
+
+    def finish(self, unit: Unit) -> StalePolicy | None:
+        return self.stale
+
+
+@dataclass(slots=True, kw_only=True)
+class RecordLateAnswer:
+    """An answer came that nobody waits for: it was not opened, and is gone. That it came is on record."""
+
+    system: str
+    dialogue_id: str | None
+    """None: none that this process knows of."""
+    size_bytes: int
+    bulk: bool = True
+    size: int = 1
+
+    def plan(self, unit: Unit) -> None:
+        """Nothing is needed."""
+
+    def apply(self, unit: Unit) -> None:
+        unit.audit("late-answer", self.system, dialogue=self.dialogue_id, size_bytes=self.size_bytes)
+
+    def finish(self, unit: Unit) -> None:
+        return None
