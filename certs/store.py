@@ -192,6 +192,25 @@ class CertificateStore:
         return _private(serialization.load_pem_private_key(read_private(path), None)) if path.exists() else None
 
 
+def take_partner(file: Path, answers: Iterable[bytes], trust: PathCheck, *, only: bool = False) -> int:
+    """Put a party's certificate for messages into ``file``, before those that are there, so that both count while the party changes;
+    ``only``: instead of them. Returns how many count then. What has run out is left out.
+
+    :raises CertificateError: none was given, or no path leads to the trusted authority; nothing was changed.
+    """
+    given, _ = _read_all(answers, None)
+    leaves = [each for each in given if not _is_authority(each)]
+    if not leaves:
+        raise CertificateError("no-certificate", "there is no certificate of a party in it")
+    for leaf in leaves:
+        trust.verify_path(leaf, chain_of(leaf, given)[1:])
+    there = [] if only or not file.exists() else load_certificates(file)
+    now = dt.datetime.now(dt.UTC)
+    former = [each for each in there if each not in leaves and not _is_authority(each) and each.not_valid_after_utc > now]
+    write_file(file, b"".join(each.public_bytes(Encoding.PEM) for each in (*leaves, *former)), PUBLIC)
+    return len(leaves) + len(former)
+
+
 def take_list(bundle: Path, authorities: Path, data: bytes) -> int:
     """Put newer revocation lists (PEM or DER) into ``bundle``, each signed by one of ``authorities``; returns how many were newer.
 

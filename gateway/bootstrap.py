@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certs.errors import CertificateError
 from certs.peer import Authority
 from gateway import memory
 from gateway.audit.chainer import Chainer, ChainerOptions
 from gateway.audit.outside import OutsideFile
 from gateway.broker import BrokerEndpoint, Consumer, Publisher, topology
 from gateway.broker.node_files import GATEWAY_USER, NodeFolder
+from gateway.broker.refusals import BrokerRefusals
 from gateway.config import Config, read_secret
 from gateway.contract import Manifest, Remembers
 from gateway.delivery.calls import Caller
@@ -37,6 +37,7 @@ from gateway.keyring import day_keys, key_store, require_keys, sealer
 from gateway.ledger import policies
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.queries import backlog, own_message
+from gateway.message_trust import party_signatures
 from gateway.monitoring import Monitoring, process_index
 from gateway.operations import logs
 from gateway.operations.metrics import FactsReader, Metrics
@@ -58,8 +59,6 @@ from gateway.trust import authority_of, broker_context, listener_context
 
 if TYPE_CHECKING:
     from gateway.intake.amqp import AmqpDoor
-    from gateway.security.soap.messages import MessageSecurity
-    from gateway.security.soap.replay import Replays
 
 _log = logging.getLogger(__name__)
 
@@ -220,32 +219,6 @@ def traits_of(party: BoundParty) -> PartyTraits:
     return traits
 
 
-def party_signatures(config: Config, party: BoundParty, replays: Replays | None = None) -> MessageSecurity | None:
-    """With what messages to and from one party are signed, if they are. ``replays``: of what it hands in; None: of its answers only.
-
-    :raises ConfigurationError: a key or certificate cannot be used.
-    """
-    wanted = party.config.signatures
-    if wanted is None:
-        return None
-    from gateway.security.soap.messages import open_security
-    from gateway.security.soap.replay import RecentAnswers
-    from gateway.security.soap.verifier import Freshness
-
-    try:
-        return open_security(
-            party.party,
-            own=config.certificate(wanted.certificate),
-            partner=config.certificate(wanted.partner)[0],
-            authority=authority_of(config, party.config.trust),
-            replays=replays or RecentAnswers(),
-            freshness=Freshness(skew_s=wanted.skew_s, longest_s=wanted.longest_s),
-            lifetime_s=wanted.lifetime_s,
-        )
-    except (CertificateError, ConfigurationError) as error:
-        raise ConfigurationError(error.code, f"party {party.party}: {error.safe_detail}") from error
-
-
 # ---- the worker --------------------------------------------------------------------------------------------------------------------
 
 
@@ -328,6 +301,10 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             for name, system in config.intake.systems.items()
         }
         seals = sealer(config, common.keys)
+        if config.broker.mode == "embedded":
+            broker_refusals = BrokerRefusals(config.broker_directory / "log" / "node.log", common.refusals, senders)
+            broker_refusals.start()
+            stack.push_async_callback(broker_refusals.stop)
         keeping = retention_of(config)
         custodian = KeyCustodian(
             ledger,

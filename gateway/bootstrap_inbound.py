@@ -109,7 +109,7 @@ class Inbound:
                 stack.push_async_callback((await self._listen(name, party)).cleanup)
 
     async def _listen(self, name: str, party: BoundParty) -> Any:
-        from gateway.bootstrap import party_signatures
+        from gateway.message_trust import party_signatures
 
         settings, wanted, witness = party.config, party.config.inbound, self._common.refusals
         assert wanted is not None

@@ -120,10 +120,13 @@ JAPANESE: Mapping[str, str] = {
     "{} s from the ledger's": "台帳の時計との差 {} 秒",
     "put NAME.pem and NAME.key of a signing certificate into {}": "署名用証明書の NAME.pem と NAME.key を {} に置いてください",
     "get the party's signing certificate and put it into {}": "相手先の署名用証明書を入手し {} に置いてください",
+    "put NAME.pem into {}, and see that its key is in the token under that label": "NAME.pem を {} に置き、その鍵がそのラベルでトークンにあることを確認してください",
     # of the adapters
     "signatures": "署名",
     "reachable, certificates accepted": "到達可能、証明書も受け入れられました",
     "our signing key and the party's certificate can be used": "当方の署名鍵と相手先の証明書は使用できます",
+    "our keys and the party's certificates for signing and encryption can be used": "署名用と暗号化用の当方の鍵・相手先の証明書は使用できます",
+    "look at parties.*.signatures and parties.*.encryption, and at the files below certificates.directory": "parties.*.signatures、parties.*.encryption と certificates.directory のファイルを確認してください",
 }
 
 

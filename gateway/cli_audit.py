@@ -8,32 +8,26 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime as dt
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gateway import cli_text
+from gateway.cli_audit_sources import fingerprint_of, outside, own_keys, read_ledger, verify_ledger, verify_source
+from gateway.cli_audit_sources import in_both as _say
 from gateway.cli_options import As, ConfigFile, Json
 from gateway.cli_support import ExitCode, load_config, local_time, say, show_json, show_table
-from gateway.errors import ConfigurationError, InputRefused
+from gateway.errors import InputRefused
 
 if TYPE_CHECKING:
-    from gateway.audit.export import Stamped
-    from gateway.audit.verify import Given, Report, Source
+    from gateway.audit.verify import Report
     from gateway.config import Config
-    from gateway.ledger.engine import LedgerEngine
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
-def _say(en: str, ja: str) -> str:
-    return ja if cli_text.language() == "ja" else en
-
-
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _TIME = _say(
     "A time such as 2026-11-23T09:00 (of this terminal's zone unless it bears one).", "日時（例：2026-11-23T09:00、既定は端末の時間帯）。"
 )
@@ -82,7 +76,7 @@ def verify(
     files = list(checkpoints or [])
     if missing := next((file for file in files if not file.exists()), None):
         raise InputRefused("checkpoint-file", _say(f"there is no file {missing.name}", f"ファイル {missing.name} がありません"))
-    trusted = [_fingerprint(each) for each in keys or []]
+    trusted = [fingerprint_of(each) for each in keys or []]
     if export is not None:
         from gateway.audit.export import CHAIN, read_checkpoints
 
@@ -90,105 +84,15 @@ def verify(
         if not (export / CHAIN).exists():
             raise InputRefused("export-unreadable", _say("this folder holds no chain.txt", "chain.txt がありません"))
         given = [Given(signed=each.signed, origin="export") for each in found]
-        report = _verify(ExportSource(export / CHAIN), given + _outside(files), trusted, found, tsa)
+        report = verify_source(ExportSource(export / CHAIN), given + outside(files), trusted, found, tsa)
     else:
         settings = load_config(config)
         if not files and settings.checkpoints_file.exists():
             files = [settings.checkpoints_file]
         stamps = settings.audit.timestamp
-        report = _verify_ledger(settings, _outside(files), trusted or _own_keys(settings), tsa or (stamps.ca if stamps else None))
+        report = verify_ledger(settings, outside(files), trusted or own_keys(settings), tsa or (stamps.ca if stamps else None))
     _show(report, as_json=as_json)
     return int(ExitCode.OK if report.ok else ExitCode.FINDINGS)
-
-
-def _outside(files: Sequence[Path]) -> list[Given]:
-    from gateway.audit.outside import read_file
-    from gateway.audit.verify import Given
-
-    return [Given(signed=each, origin="outside") for file in files for each in read_file(file)]
-
-
-def _verify_ledger(config: Config, outside: Sequence[Given], trusted: Sequence[str], tsa: Path | None) -> Report:
-    from gateway.audit import queries
-    from gateway.audit.export import stamped
-    from gateway.audit.sources import LedgerSource
-    from gateway.audit.verify import Given
-
-    engine = _engine(config)
-    try:
-        found = stamped(engine.read_here(queries.checkpoints))
-        given = [Given(signed=each.signed, origin="ledger") for each in found]
-        return _verify(LedgerSource(engine.read_here), [*given, *outside], trusted, found, tsa)
-    finally:
-        engine.close_here()
-
-
-def _engine(config: Config) -> LedgerEngine:
-    """The ledger, to be read. It is not made where there is none."""
-    from gateway.ledger.engine import open_engine
-    from gateway.ledger.migrate import check_schema
-
-    url = config.ledger_url()
-    if url.startswith("sqlite:") and not Path(url.removeprefix("sqlite:///")).exists():
-        raise ConfigurationError("ledger-missing", _say("there is no ledger yet", "台帳がまだありません"))
-    engine = open_engine(url, readers=1)
-    try:
-        check_schema(engine)
-    except BaseException:
-        engine.close_here()
-        raise
-    return engine
-
-
-def _verify(source: Source, given: Sequence[Given], trusted: Sequence[str], found: Sequence[Stamped], tsa: Path | None) -> Report:
-    from gateway.audit.errors import AuditError
-    from gateway.audit.verify import verify as verify_chain
-
-    report = verify_chain(source, given, trusted=trusted)
-    if tsa is not None:
-        from gateway.audit import timestamp
-
-        roots = timestamp.load_roots(tsa)
-        for each in found:
-            number = each.signed.read().number
-            if each.token is not None:
-                try:
-                    timestamp.verify(each.token, each.signed.signature, roots)
-                except AuditError as error:
-                    report.add(error.code, error.safe_detail, checkpoint=number)
-                else:
-                    report.stamped_to = max(report.stamped_to, number)
-    return report
-
-
-def _own_keys(config: Config) -> list[str]:
-    """Of the gateway's own key directory, where this is run beside it."""
-    from gateway.audit.checkpoint import Signer, fingerprint
-    from gateway.security.keys import KeyStore, Kind
-
-    if not (config.keys_directory / "index.json").exists():
-        return []
-    keys = KeyStore(config.keys_directory)
-    return [fingerprint(Signer(key_id, keys.get(Kind.AUDIT, key_id).secret).public) for key_id in keys.ids(Kind.AUDIT)]
-
-
-def _fingerprint(given: str) -> str:
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    from gateway.audit.checkpoint import fingerprint, public_text
-
-    text = given.strip().lower().replace(":", "")
-    if _FINGERPRINT.fullmatch(text):
-        return text
-    try:
-        key = load_pem_public_key(Path(given).read_bytes())
-    except (OSError, ValueError) as error:
-        detail = _say("--key is 64 hexadecimal digits, or a file with a public key", "--key は 16 進 64 桁、または公開鍵のファイルです")
-        raise InputRefused("audit-key", detail) from error
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise InputRefused("audit-key", _say("the file holds no P-256 key", "P-256 の鍵ではありません"))
-    return fingerprint(public_text(key))
 
 
 def _show(report: Report, *, as_json: bool) -> None:
@@ -295,7 +199,7 @@ def _export_ledger(config: Config, folder: Path, first: int, last: int | None) -
     from gateway.audit import queries
     from gateway.audit.sources import LedgerSource
 
-    engine = _engine(config)
+    engine = read_ledger(config)
     try:
         known = engine.read_here(queries.checkpoints)
         checkpoints = exporting.stamped(each for each in known if last is None or each.block <= last)

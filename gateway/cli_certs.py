@@ -19,7 +19,7 @@ from certs.authority import NETWORKS, Profile, TestAuthority
 from certs.errors import CertificateError
 from certs.path import PathCheck, load_certificates
 from certs.setup import ensure_networks
-from certs.store import CertificateStore, take_authorities, take_list
+from certs.store import CertificateStore, take_authorities, take_list, take_partner
 from gateway.cli_options import ConfigFile, Json
 from gateway.cli_support import ExitCode, load_config, say, show_json, show_table
 from gateway.cli_text import t
@@ -118,6 +118,8 @@ def import_(
     trust: TrustName = None,
     later: Annotated[bool, typer.Option("--later", help=t("certs.later"))] = False,
     switch: Annotated[bool, typer.Option("--switch", help=t("certs.switch"))] = False,
+    partner: Annotated[bool, typer.Option("--partner", help=t("certs.partner"))] = False,
+    only: Annotated[bool, typer.Option("--only", help=t("certs.only"))] = False,
     password_file: Annotated[Path | None, typer.Option("--password-file", dir_okay=False, help=t("certs.password_file"))] = None,
     config: ConfigFile = None,
     as_json: Json = False,
@@ -132,6 +134,11 @@ def import_(
                 take_list(authority.crl, authority.ca, each) if name == "crl" else take_authorities(authority.ca, each) for each in answers
             )
             show_json({"taken": count}) if as_json else say(t(f"certs.taken.{name}", count=count))
+            return
+        if partner:
+            check = PathCheck(authority.ca, authority.crl if authority.crl.exists() else None)
+            count = take_partner(settings.certificate(name)[0], answers, check, only=only)
+            show_json({"taken": count}) if as_json else say(t("certs.taken.partner", name=name, count=count))
             return
         if switch:
             store.switch(name)

@@ -330,6 +330,9 @@ class Signatures(Section):
     partner: CertificateName = Field(
         description="The party's signing certificate, NAME.pem in certificates.directory; two in the file while it changes."
     )
+    token_key: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
+        default=None, description="Label of our private key in the token of section token; NAME.key is then not read and need not exist."
+    )
     lifetime_s: Annotated[float, Field(ge=10, le=600)] = Field(default=300.0, description="How long a message of ours may be accepted.")
     longest_s: Annotated[float, Field(ge=10, le=3600)] = Field(default=600.0, description="The longest such time granted to the party.")
     skew_s: Annotated[float, Field(ge=0, le=300)] = Field(default=60.0, description="How far the clocks may be apart.")
@@ -360,6 +363,15 @@ class Consumer(Section):
     )
 
 
+class Encryption(Section):
+    """Encryption of the Bodies of signed messages (XML Encryption) within TLS, both ways. Without this section: none."""
+
+    certificate: CertificateName = Field(
+        default="gateway-encryption", description="Our certificate that the party encrypts for; its key is NAME.key (RSA, 3072 bits)."
+    )
+    partner: CertificateName = Field(description="The party's certificate to encrypt for, NAME.pem in certificates.directory.")
+
+
 class Party(Section):
     """One outside party, or one of our systems that has messages by queue, by its id in the specification."""
 
@@ -382,6 +394,7 @@ class Party(Section):
     )
     tls: Literal["1.2", "1.3"] = Field(default="1.3", description="Lowest version of TLS that is spoken with it.")
     signatures: Signatures | None = Field(default=None, description="Messages are signed and verified; the adapter must support it.")
+    encryption: Encryption | None = Field(default=None, description="Bodies are encrypted besides, after signing.")
     paused: bool = Field(default=False, description="Start with deliveries to it paused.")
     settings: dict[str, Any] = Field(default={}, description="Settings of the adapter; checked against its manifest.")
     limits: PartyLimits = PartyLimits()
@@ -397,6 +410,12 @@ class Party(Section):
             raise ValueError("url is given, so peer is needed: the name that the party's certificate must bear")
         if self.inbound is not None and (self.signatures is None or self.peer is None):
             raise ValueError("inbound is given, so signatures are needed: what a party hands in must be signed by it")
+        return self
+
+    @model_validator(mode="after")
+    def _signed_first(self) -> Self:
+        if self.encryption is not None and self.signatures is None:
+            raise ValueError("encryption needs signatures: only what is signed is encrypted")
         return self
 
 
@@ -538,6 +557,9 @@ class Config(Section):
     def _has_token(self) -> Self:
         if self.keys.kek == "token" and self.token is None:
             raise ValueError("keys.kek is token, so the section token is needed")
+        signing = [name for name, party in self.parties.items() if party.signatures is not None and party.signatures.token_key is not None]
+        if signing and self.token is None:
+            raise ValueError(f"parties.{signing[0]}.signatures.token_key names a key in a token, so the section token is needed")
         return self
 
     @model_validator(mode="after")

@@ -221,6 +221,16 @@ class CallNotSent(Exception):
         super().__init__(code)
 
 
+class CallNotPrepared(Exception):
+    """The request could not be made (a token that does not answer, a certificate that has run out): nothing was sent, and it says nothing
+    about the party. An adapter lets it escape from :meth:`Adapter.deliver`. ``passing``: trying again later can help by itself."""
+
+    def __init__(self, code: str, *, passing: bool) -> None:
+        self.code = code
+        self.passing = passing
+        super().__init__(code)
+
+
 class CallUnanswered(Exception):
     """The request left, or may have left, and no complete answer came: the outcome is unknown. ``code`` is stable."""
 

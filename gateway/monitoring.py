@@ -172,15 +172,17 @@ class Monitoring:
 
 
 def certificates_in_use(config: Config) -> set[str]:
-    """The names of the certificates that this configuration uses: our own, and those that parties sign with."""
+    """The names of the certificates that this configuration uses: our own, and those that parties sign with and are encrypted for."""
     own = config.certificates.gateway
     used = {own, *(name or own for name in (config.intake.https.certificate, config.admin.certificate, config.metrics.certificate))}
     if config.broker.mode == "embedded" and config.broker.embedded.listener is not None:
         used.add(config.broker.embedded.listener.certificate)
     if config.broker.mode == "external" and config.broker.external is not None:
         used.add(config.broker.external.certificate)
+    encrypting = [party.encryption for party in config.parties.values() if party.encryption is not None]
     signing = [party.signatures for party in config.parties.values() if party.signatures is not None]
     used |= {name for each in signing for name in (each.certificate, each.partner)}
+    used |= {name for each in encrypting for name in (each.certificate, each.partner)}
     return used | {party.certificate or own for party in config.parties.values()}
 
 

@@ -23,6 +23,7 @@ from certs.path import PathCheck, Purpose, WhenUnknown, load_certificates, load_
 from certs.tls import client_context, server_context
 from gateway.check_operators import look_at_accounts
 from gateway.check_policy import look_at_policy
+from gateway.check_signing import in_force, signing
 from gateway.config import Config
 from gateway.contract import AdapterHost, Finding
 from gateway.errors import ConfigurationError, GatewayError
@@ -68,10 +69,10 @@ async def look_at_certificates(config: Config) -> list[Finding]:
         except CertificateError as error:
             findings.append(Finding(name=label, ok=False, detail=error.safe_detail, remedy=remedy))
             continue
-        findings.append(_in_force(label, chain[0].not_valid_before_utc, chain[0].not_valid_after_utc, config.certificates.warn_days))
+        findings.append(in_force(label, chain[0].not_valid_before_utc, chain[0].not_valid_after_utc, config.certificates.warn_days))
         if findings[-1].ok and (problem := _path_of_our_own(config, chain)):
             findings.append(Finding(name=label, ok=False, detail=problem, remedy=f"renkei certs renew {name}"))
-    findings += _signing(config)
+    findings += signing(config)
     findings += _revocation(config)
     return findings
 
@@ -256,43 +257,6 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
 )
 
 
-def _signing(config: Config) -> Iterator[Finding]:
-    """Certificates for signatures on messages: ours with their keys, and those of the parties."""
-    from gateway.security.soap.keys import load_signing_key
-
-    wanted = [party.signatures for party in config.parties.values() if party.signatures is not None]
-    for name in sorted({each.certificate for each in wanted}):
-        certificate, key = config.certificate(name)
-        try:
-            found = load_signing_key(certificate, key).certificate
-        except GatewayError as error:
-            remedy = f"put NAME.pem and NAME.key of a signing certificate into {config.certificates_directory}"
-            yield Finding(name=f"certificate {name}", ok=False, detail=error.safe_detail, remedy=remedy)
-        else:
-            yield _in_force(f"certificate {name}", found.not_valid_before_utc, found.not_valid_after_utc, config.certificates.warn_days)
-    for name in sorted({each.partner for each in wanted}):
-        try:
-            last = load_certificates(config.certificate(name)[0])[0]
-        except CertificateError as error:
-            remedy = f"get the party's signing certificate and put it into {config.certificates_directory}"
-            yield Finding(name=f"certificate {name}", ok=False, detail=error.safe_detail, remedy=remedy)
-        else:
-            yield _in_force(f"certificate {name}", last.not_valid_before_utc, last.not_valid_after_utc, config.certificates.warn_days)
-
-
-def _in_force(label: str, begins: dt.datetime, ends: dt.datetime, warn_days: int) -> Finding:
-    now = dt.datetime.now(dt.UTC)
-    if begins > now:
-        return Finding(
-            name=label, ok=False, detail=f"begins only on {begins:%Y-%m-%d %H:%M} UTC", remedy="look at the clock of this machine"
-        )
-    days = (ends - now).days
-    if ends <= now:
-        return Finding(name=label, ok=False, detail=f"ended on {ends:%Y-%m-%d}", remedy="replace it now: renkei certs renew NAME")
-    remedy = "" if days > warn_days else "replace it before then: renkei certs renew NAME"
-    return Finding(name=label, ok=days > warn_days, detail=f"until {ends:%Y-%m-%d} ({days} days)", remedy=remedy)
-
-
 def _revocation(config: Config) -> Iterator[Finding]:
     now = dt.datetime.now(dt.UTC)
     for name, trust in {"": config.trust(), **config.certificates.trust}.items():
@@ -386,7 +350,7 @@ async def _topology(config: Config) -> list[Finding]:
 
 
 async def _party(config: Config, party: BoundParty) -> list[Finding]:
-    from gateway.bootstrap import party_signatures
+    from gateway.message_trust import party_signatures
     from gateway.trust import party_http
 
     if party.config.queue is not None:

@@ -28,7 +28,7 @@ def require_sound(config: Config) -> None:
     :raises ConfigurationError: ``not-safe-to-start``, with all that is wrong.
     """
     wrong: list[str] = []
-    for look in (_files, _secrets, _certificates, _token):
+    for look in (_files, _secrets, _certificates, _messages, _token):
         wrong += look(config)
     if wrong:
         raise ConfigurationError("not-safe-to-start", "it is not safe to start:\n" + "\n".join(wrong))
@@ -80,6 +80,18 @@ def _certificates(config: Config) -> Iterator[str]:
         certificate, key = config.certificate(name)
         yield from _said(lambda c=certificate, k=key, p=purposes: _own_certificate(config, c, k, p, now), f"certificate {name}: ")  # type: ignore[misc]
     yield from _said(lambda: load_crls(config.crl_file), "revocation list: ")
+
+
+def _messages(config: Config) -> Iterator[str]:
+    """Keys for signatures and encryption of messages. Those in a token are asked for when the token is opened."""
+    from gateway.message_trust import own_signer
+
+    for name, party in config.parties.items():
+        wanted, encrypted = party.signatures, party.encryption
+        if wanted is not None and wanted.token_key is None:
+            yield from _said(lambda w=wanted: own_signer(config, w), f"party {name}: ")  # type: ignore[misc]
+        if encrypted is not None:
+            yield from _said(lambda e=encrypted: require_private(config.certificate(e.certificate)[1]), f"party {name}: ")  # type: ignore[misc]
 
 
 def _own_certificate(config: Config, certificate: Path, key: Path, purposes: set[Purpose], now: dt.datetime) -> None:

@@ -16,10 +16,10 @@ import datetime as dt
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -30,7 +30,7 @@ from signxml.exceptions import InvalidDigest, SignXMLException
 from signxml.signer import SignatureReference, XMLSigner
 from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
 
-from certs.errors import PathInvalid
+from certs.errors import CertificateError, PathInvalid
 from certs.files import read_private
 from certs.path import Purpose, load_certificates
 from certs.peer import Authority
@@ -53,6 +53,9 @@ _KEY_INFO = etree.fromstring(
 )
 _ANY_ID = etree.XPath("//@*[local-name()='Id' or local-name()='ID' or local-name()='id']", smart_strings=False)
 SignerKind = Literal["own", "other"]
+FOLLOW_S = 0.5
+
+T = TypeVar("T")
 
 
 class SignatureRefused(Exception):
@@ -116,7 +119,58 @@ class _Identity:
 def _identity(certificate: Path, key: Path) -> _Identity:
     leaf = load_certificates(certificate)[0]
     private = load_pem_private_key(read_private(key), None)
+    if private.public_key() != leaf.public_key():
+        raise ValueError("not a pair")
     return _Identity(key=private, token=base64.b64encode(leaf.public_bytes(Encoding.DER)).decode(), method=_method(leaf))
+
+
+class _Files(Generic[T]):
+    """Made of files, and anew once they changed; what cannot be read changes nothing, for it may be half written."""
+
+    def __init__(self, load: Callable[[], T], *files: Path) -> None:
+        self._load, self._files = load, files
+        self._value, self._stamp, self._looked_at = load(), self._stamps(), time.monotonic()
+
+    def now(self) -> T:
+        if time.monotonic() - self._looked_at >= FOLLOW_S:
+            self._looked_at = time.monotonic()
+            with contextlib.suppress(ValueError, TypeError, OSError, CertificateError):
+                stamp = self._stamps()
+                if stamp != self._stamp:
+                    self._value, self._stamp = self._load(), stamp
+        return self._value
+
+    def _stamps(self) -> list[tuple[int, int]]:
+        return [(each.st_mtime_ns, each.st_ino) for each in map(os.stat, self._files)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Caller:
+    certificate: x509.Certificate
+    der: bytes
+    config: dict[int, SignatureConfiguration]
+    """By number of references."""
+
+
+def _callers(file: Path) -> dict[str, _Caller]:
+    """Every certificate of the file that is no authority's, by its token: while the caller changes there are two."""
+    found = {}
+    for each in load_certificates(file):
+        constraints = [ext.value for ext in each.extensions if isinstance(ext.value, x509.BasicConstraints)]
+        if not any(one.ca for one in constraints):
+            der = each.public_bytes(Encoding.DER)
+            config = {
+                count: SignatureConfiguration(
+                    expect_references=count,
+                    signature_methods=frozenset({_method(each)}),
+                    digest_algorithms=frozenset({DigestAlgorithm.SHA256}),
+                )
+                for count in range(1, 10)
+            }
+            found[base64.b64encode(der).decode()] = _Caller(certificate=each, der=der, config=config)
+    if not found:
+        raise ValueError("no certificate of a caller")
+    return found
 
 
 def _method(certificate: x509.Certificate) -> SignatureMethod:
@@ -170,27 +224,18 @@ class Signatures:
     def __init__(
         self, *, certificate: Path, key: Path, caller: Path, authority: Authority, seen: Path, other: tuple[Path, Path] | None = None
     ) -> None:
-        """``caller``: the caller's signing certificate. ``other``: certificate and key of somebody else, to sign wrongly on demand.
+        """``caller``: the caller's signing certificates, one but while it changes. Files are followed. ``other``: certificate
+        and key of somebody else, to sign wrongly on demand.
 
         :raises BadSettings: a file cannot be used.
         """
         try:
-            self._own = _identity(certificate, key)
+            self._own = _Files(lambda: _identity(certificate, key), certificate, key)
             self._other = _identity(*other) if other is not None else None
+            self._callers = _Files(lambda: _callers(caller), caller)
         except (ValueError, TypeError) as error:
-            raise BadSettings("signing-key-unusable", f"{key.name} cannot be read") from error
-        self._caller = load_certificates(caller)[0]
-        self._caller_der = self._caller.public_bytes(Encoding.DER)
-        self._caller_token = base64.b64encode(self._caller_der).decode()
+            raise BadSettings("signing-key-unusable", f"{key.name} or {caller.name} cannot be used") from error
         self._authority = authority
-        self._config = {
-            count: SignatureConfiguration(
-                expect_references=count,
-                signature_methods=frozenset({_method(self._caller)}),
-                digest_algorithms=frozenset({DigestAlgorithm.SHA256}),
-            )
-            for count in range(1, 10)
-        }
         self._seen = Seen(seen)
 
     # ---- calls -----------------------------------------------------------------------------------------------------------------
@@ -212,10 +257,11 @@ class Signatures:
         places[stamp.get(_ID, "")] = stamp
         if "" in places or len(places) != len(header) + 1:
             raise SignatureRefused("part-not-covered")
-        if "".join((parts[f"{{{WSSE}}}BinarySecurityToken"].text or "").split()) != self._caller_token:
+        caller = self._callers.now().get("".join((parts[f"{{{WSSE}}}BinarySecurityToken"].text or "").split()))
+        if caller is None:
             raise SignatureRefused("other-signer")
-        self._check_certificate()
-        self._check_signature(signature, places)
+        self._check_certificate(caller)
+        self._check_signature(caller, signature, places)
         until = _fresh(stamp, dt.datetime.now(dt.UTC))
         if not self._seen.first((header.findtext(f"{{{WSA}}}MessageID") or "").strip(), until):
             raise SignatureRefused("seen-before")
@@ -238,7 +284,7 @@ class Signatures:
                 places[each.get(_ID, "")] = each
         return header, security[0], places
 
-    def _check_signature(self, signature: etree._Element, places: Mapping[str, etree._Element]) -> None:
+    def _check_signature(self, caller: _Caller, signature: etree._Element, places: Mapping[str, etree._Element]) -> None:
         info = signature[0] if len(signature) else None
         if info is None or [each.tag for each in signature] != [f"{{{DS}}}{name}" for name in ("SignedInfo", "SignatureValue", "KeyInfo")]:
             raise SignatureRefused("signature-shape")
@@ -249,7 +295,7 @@ class Signatures:
             raise SignatureRefused("references-not-exact")
         try:
             _Verifier(signature, places).verify(
-                signature, x509_cert=self._caller, validate_schema=False, expect_config=self._config[len(places)]
+                signature, x509_cert=caller.certificate, validate_schema=False, expect_config=caller.config[len(places)]
             )
         except InvalidDigest as error:
             raise SignatureRefused("part-altered") from error
@@ -258,9 +304,9 @@ class Signatures:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SignatureRefused("signature-shape") from error
 
-    def _check_certificate(self) -> None:
+    def _check_certificate(self, caller: _Caller) -> None:
         try:
-            self._authority.require(self._caller_der, Purpose.SIGNING)
+            self._authority.require(caller.der, Purpose.SIGNING)
         except PathInvalid as error:
             raise SignatureRefused("signer-certificate") from error
 
@@ -268,7 +314,7 @@ class Signatures:
 
     def sign(self, envelope: etree._Element, *, by: SignerKind = "own", at: dt.datetime | None = None) -> bytes:
         """The answer, signed; changes ``envelope``. ``at``: as if it were then."""
-        identity = self._own if by == "own" or self._other is None else self._other
+        identity = self._own.now() if by == "own" or self._other is None else self._other
         header, body = envelope
         places = {f"part-{number}": each for number, each in enumerate((*header, body))}
         created = at or dt.datetime.now(dt.UTC)

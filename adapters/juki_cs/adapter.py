@@ -108,8 +108,8 @@ class JukiCsAdapter(Adapter):
 
     async def _call(self, records: Sequence[SignedRecord], envelopes: Sequence[Envelope]) -> Sequence[Outcome]:
         message_id = f"urn:uuid:{uuid.uuid4()}"
-        if self.host.signatures is not None:
-            body = self._signed_template.build(message_id, records, self.host.signatures)
+        if (security := self.host.signatures) is not None:
+            body = await security.request(lambda: self._signed_template.build(message_id, records, security))
         else:
             body = self._template.build(message_id, ((each.identifier, each.element) for each in records))
         try:
@@ -124,7 +124,8 @@ class JukiCsAdapter(Adapter):
         decided = outcomes.of_status(answer.status, answer.headers, datetime.now(UTC))
         if decided is None:
             try:
-                content = read_answer(await self._proven(answer), relates_to=message_id, actions=self._actions)
+                evidence, proven = await self._proven(answer)
+                content = read_answer(proven, relates_to=message_id, actions=self._actions)
             except BadAnswer as error:
                 decided = Unknown(code=error.code if answer.status == 200 else f"http-{answer.status}")
             except MessageRefused as error:
@@ -135,17 +136,18 @@ class JukiCsAdapter(Adapter):
                 elif answer.status != 200 or content.tag != self._answer_tag:
                     decided = Unknown(code="answer-other-element")
                 else:
-                    return outcomes.of_results(content, envelopes, answer.body, signed=self.host.signatures is not None)
+                    return outcomes.of_results(content, envelopes, evidence, signed=self.host.signatures is not None)
         return [decided] * len(envelopes)
 
-    async def _proven(self, answer: HttpAnswer) -> bytes | etree._Element:
-        """What of the answer may be believed: where messages are signed, only what was.
+    async def _proven(self, answer: HttpAnswer) -> tuple[bytes, bytes | etree._Element]:
+        """The answer as it is kept, decrypted, and what of it may be believed: where messages are signed, only what was.
 
         :raises MessageRefused: the signature does not prove that it is the party's, whole and fresh.
         """
         if self.host.signatures is None:
-            return answer.body
-        return (await self.host.signatures.verify(answer.body)).envelope
+            return answer.body, answer.body
+        evidence = self.host.signatures.opened(answer.body)
+        return evidence, (await self.host.signatures.verify(evidence)).envelope
 
     def _record(self, envelope: Envelope) -> SignedRecord:
         """The record's element as bytes that may stand inside an envelope: the very bytes that came, unless they have a declaration.

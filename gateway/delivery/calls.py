@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from gateway.contract import Adapter, Effect, Envelope, Outcome, QueryAnswer, RetryLater, Unknown
+from gateway.contract import Adapter, CallNotPrepared, Effect, Envelope, Outcome, QueryAnswer, RetryLater, Unknown
 from gateway.delivery.liveness import Liveness
 from gateway.delivery.rows import START_S
 from gateway.errors import GatewayError
@@ -80,7 +80,14 @@ class Caller:
             if not self._may_start(registration, claims):
                 return Called(learned=tuple(learned), unsent=tuple(claim for claim, _ in pairs), refused=tuple(refused))
             started = boot_time()
-            answers = await self._deliver([envelope for _, envelope in pairs])
+            try:
+                answers = await self._deliver([envelope for _, envelope in pairs])
+            except CallNotPrepared as error:
+                # our own doing, and nothing was sent: as with what does not open
+                _log.error("call-not-prepared", extra={"code": error.code, "party": self.adapter.manifest.party})
+                answer = RetryLater(code=error.code)
+                learned += [Learned(claim=claim, answer=answer, ours=True, spends=not error.passing) for claim, _ in pairs]
+                return Called(learned=tuple(learned), unsent=(), refused=tuple(refused))
             seconds = boot_time() - started
         learned += [self._learned(claim, answer, less.get(claim.delivery_id)) for (claim, _), answer in zip(pairs, answers, strict=True)]
         return Called(learned=tuple(learned), unsent=(), refused=tuple(refused), seconds=seconds)
@@ -159,7 +166,10 @@ class Caller:
         )
 
     async def _deliver(self, envelopes: list[Envelope]) -> Sequence[Outcome]:
-        """The adapter's call under its deadline. What escapes from it is unknown, never success (R9)."""
+        """The adapter's call under its deadline. What escapes from it is unknown, never success (R9).
+
+        :raises CallNotPrepared: nothing was sent.
+        """
         code = "call-failed"
         try:
             async with asyncio.timeout(self._call_s):
@@ -170,6 +180,8 @@ class Caller:
             # the process stops while the call is under way: its outcome is unknown, and is still written
             code = "call-cancelled"
             _uncancel()
+        except CallNotPrepared:
+            raise
         except Exception as error:
             _escaped("deliver", error)
         else:

@@ -86,7 +86,7 @@ class InboundDoor:
         self._peer, self._authority, self._pins = peer, authority, pins
         self._security, self._intake, self._pressure = security, intake, pressure
         self._reader = Reader(profile, address or own_address(profile))
-        self._writer = Writer(profile, security.sign)
+        self._writer = Writer(profile, security.answer)
         self._limits = reading.Limits(size_bytes=body_bytes)
         self._respond = respond
         self._meter, self._witness = meter, witness
@@ -122,7 +122,7 @@ class InboundDoor:
         body = b""
         relates_to = ""
         try:
-            body = await self._read(request)
+            body = self._security.opened(await self._read(request), limits=self._limits)
             message = await self._security.verify(body, limits=self._limits)
             relates_to = message.message_id
             call = await self._parsed(message, request.headers.get("SOAPAction", ""), len(body))

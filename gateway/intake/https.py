@@ -92,7 +92,7 @@ class HttpsDoor:
             system = self._system(request)
             answer, result = await self._take(request, system)
         except GatewayError as e:
-            answer, result = self._problem(request, e), e.code
+            answer, result = self._problem(request, self._noted(request, system, e)), e.code
         except Exception as e:  # the edge: nobody above may turn this into a page or a log line with content in it
             answer, result = self._failure(request, system, e), "internal"
         self._meter.intake(system, "https", result, time.perf_counter() - began)
@@ -154,7 +154,7 @@ class HttpsDoor:
     async def other_path(self, request: web.Request) -> web.StreamResponse:
         """Everything else; the path is not repeated, it may hold anything."""
         try:
-            self._system(request)
+            system = self._system(request)
         except GatewayError as e:
             return self._problem(request, e)
         known = {"/v1/messages": "POST", "/v1/keys": "GET", "/v1/openapi.yaml": "GET"}
@@ -162,8 +162,11 @@ class HttpsDoor:
         if allowed is None and request.path.startswith("/v1/messages/") and request.method != "GET":
             allowed = "GET"
         if allowed is None:
-            return self._problem(request, InputRefused("unknown-path", "there is nothing at this path", rule="GET /v1/openapi.yaml"))
-        answer = self._problem(request, InputRefused("method-not-allowed", f"only {allowed} is possible here"))
+            nowhere = InputRefused("unknown-path", "there is nothing at this path", rule="GET /v1/openapi.yaml")
+            return self._problem(request, self._noted(request, system, nowhere))
+        answer = self._problem(
+            request, self._noted(request, system, InputRefused("method-not-allowed", f"only {allowed} is possible here"))
+        )
         answer.headers["Allow"] = allowed
         return answer
 
@@ -176,6 +179,12 @@ class HttpsDoor:
         except PeerRefused as e:
             note_request(self._witness, PLACE, transport, e.code, e.who)
             raise
+
+    def _noted(self, request: web.Request, system: str, error: GatewayError) -> GatewayError:
+        """What is refused before there is a message to keep is on record as its sender's doing, by minute."""
+        if isinstance(error, InputRefused):
+            note_request(self._witness, PLACE, request.transport, error.code, system)
+        return error
 
     def _content_kind(self, request: web.Request) -> bool:
         """True for the structured mode, False for XML.

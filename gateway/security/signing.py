@@ -7,6 +7,7 @@ least 2,048 bits; P-256 is the default (architecture section 8).
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import hashlib
 from pathlib import Path
@@ -27,6 +28,7 @@ from gateway.security.token import Token
 RSA_BITS = 2048
 _COORDINATE = 32
 _SHA256 = hashes.SHA256()
+_PROBE = b"renkei: does this key belong to its certificate?"
 
 
 class Algorithm(enum.Enum):
@@ -107,34 +109,40 @@ class TokenSigner:
         self._key_session = 0
         self.certificate = certificate or self._certificate_in_token()
         self.algorithm = algorithm_of(self.certificate)
-        probe = b"renkei: does this key belong to its certificate?"
-        try:
-            verify(self.certificate, probe, self.sign(probe))
-        except SignatureWrong as error:
-            raise ConfigurationError("signing-key-mismatch", f"the key {label} of the token does not belong to its certificate") from error
+        self.sign(_PROBE)  # finds the key, so that what is wrong is said at once
 
     def sign(self, data: bytes) -> bytes:
         """See :class:`Signer`. What is signed is hashed here, or in the token for RSA; the key never leaves it."""
-        from pkcs11 import Mechanism
-
-        if self.algorithm is Algorithm.RSA_SHA256:
-            return self._token.run(lambda session: bytes(self._found(session).sign(data, mechanism=Mechanism.SHA256_RSA_PKCS)))
-        digest = hashlib.sha256(data).digest()
-        return self._token.run(lambda session: bytes(self._found(session).sign(digest, mechanism=Mechanism.ECDSA)))
+        return self._token.run(lambda session: self._sign(self._found(session), data))
 
     def _found(self, session: Any) -> Any:
-        from pkcs11 import ObjectClass
-        from pkcs11.exceptions import MultipleObjectsReturned, NoSuchKey
-
         if self._key is None or self._key_session != self._token.opened:
-            try:
-                self._key = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=self._label)
-            except NoSuchKey as error:
-                raise ConfigurationError("signing-key-missing", f"the token has no private key {self._label}") from error
-            except MultipleObjectsReturned as error:
-                raise ConfigurationError("signing-key-ambiguous", f"the token has several private keys {self._label}") from error
+            self._key = self._of_certificate(session)
             self._key_session = self._token.opened
         return self._key
+
+    def _of_certificate(self, session: Any) -> Any:
+        """Of the keys with this label the one that the certificate is of: for the time of a change there are two."""
+        from pkcs11 import Attribute, ObjectClass
+
+        keys = list(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: self._label}))
+        if not keys:
+            raise ConfigurationError("signing-key-missing", f"the token has no private key {self._label}")
+        for key in keys:
+            with contextlib.suppress(SignatureWrong):
+                verify(self.certificate, _PROBE, self._sign(key, _PROBE))
+                return key
+        raise ConfigurationError("signing-key-mismatch", f"no key {self._label} of the token belongs to its certificate")
+
+    def _sign(self, key: Any, data: bytes) -> bytes:
+        from pkcs11 import KeyType, Mechanism
+
+        rsa_key = self.algorithm is Algorithm.RSA_SHA256
+        if key.key_type is not (KeyType.RSA if rsa_key else KeyType.EC):
+            raise SignatureWrong("signature-wrong", "the key is of another kind than its certificate")
+        if rsa_key:
+            return bytes(key.sign(data, mechanism=Mechanism.SHA256_RSA_PKCS))
+        return bytes(key.sign(hashlib.sha256(data).digest(), mechanism=Mechanism.ECDSA))
 
     def _certificate_in_token(self) -> x509.Certificate:
         from pkcs11 import Attribute, ObjectClass

@@ -312,8 +312,16 @@ class Town:
         return {
             "signing_certificate": str(folder / "city-cs-signing.pem"),
             "signing_key": str(folder / "city-cs-signing.key"),
-            "caller_signing_certificate": str(folder / "gateway-signing.pem"),
+            "caller_signing_certificate": str(self.known("gateway-signing", of="city-cs")),
         }
+
+    def known(self, name: str, *, of: str) -> Path:
+        """The copy of somebody's certificate that the other side ``of`` has: each may learn of a new one before it is used."""
+        copy = self.certificates / f"{name}-known-to-{of}.pem"
+        source = self.certificates / f"{name}.pem"
+        if not copy.exists() or copy.stat().st_mtime < source.stat().st_mtime:
+            copy.write_bytes(source.read_bytes())
+        return copy
 
     def _configuration(self, ledger_url: str) -> dict[str, Any]:
         plan, ports = self.plan, self.ports
@@ -353,7 +361,7 @@ class Town:
                     "peer": "city-cs",
                     "trust": "juki-net",
                     "certificate": "gateway-juki-net",
-                    **({"signatures": {"partner": "city-cs-signing"}} if plan.signatures else {}),
+                    **({"signatures": {"partner": self.known("city-cs-signing", of="gateway").stem}} if plan.signatures else {}),
                     "limits": {"calls": plan.calls, "records_per_call": plan.records_per_call, "call_s": plan.call_s},
                     "retry": dict(plan.retry),
                     **({"inbound": {"port": ports.inbound}} if plan.inbound else {}),

@@ -1,24 +1,15 @@
 """Provisions, encrypted with the key that was received from the inquirer (C-M-6-8): who only passes them on cannot read them.
 
-XML Encryption 1.1, AES-256-GCM and RSA-OAEP with SHA-256, written by hand on ``cryptography``.
+As in :mod:`simulators.encryption`, but the whole element, for a key that came with the inquiry.
 """
 
 from __future__ import annotations
 
-import base64
-import secrets
-
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from simulators.encryption import RSA_BITS, encrypted_data
 from simulators.errors import BadSettings
-
-XENC = "http://www.w3.org/2001/04/xmlenc#"
-XENC11 = "http://www.w3.org/2009/xmlenc11#"
-DS = "http://www.w3.org/2000/09/xmldsig#"
-RSA_BITS = 3072
 
 
 class InquirerKey:
@@ -36,16 +27,4 @@ class InquirerKey:
 
     def encrypt(self, provision: bytes) -> bytes:
         """A provision (an XML element without declaration) as EncryptedData."""
-        content_key, nonce = AESGCM.generate_key(256), secrets.token_bytes(12)
-        transported = self._key.encrypt(content_key, padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None))
-        sealed = nonce + AESGCM(content_key).encrypt(nonce, provision, None)
-        return (
-            f'<xenc:EncryptedData xmlns:xenc="{XENC}" Type="{XENC}Element"><xenc:EncryptionMethod Algorithm="{XENC11}aes256-gcm"/>'
-            f'<ds:KeyInfo xmlns:ds="{DS}"><xenc:EncryptedKey><xenc:EncryptionMethod Algorithm="{XENC11}rsa-oaep">'
-            f'<ds:DigestMethod Algorithm="{XENC}sha256"/><xenc11:MGF xmlns:xenc11="{XENC11}" Algorithm="{XENC11}mgf1sha256"/>'
-            f"</xenc:EncryptionMethod>{_cipher(transported)}</xenc:EncryptedKey></ds:KeyInfo>{_cipher(sealed)}</xenc:EncryptedData>"
-        ).encode()
-
-
-def _cipher(data: bytes) -> str:
-    return f"<xenc:CipherData><xenc:CipherValue>{base64.b64encode(data).decode()}</xenc:CipherValue></xenc:CipherData>"
+        return encrypted_data(provision, self._key, "Element")

@@ -19,6 +19,7 @@ from lxml import etree
 
 from message_formats import profiles
 from message_formats.schemas import profile_validator
+from simulators.encryption import Encryption
 from simulators.errors import BadFault
 from simulators.signatures import LONGEST_S, SKEW_S, SOAP, WSA, SignatureRefused, Signatures
 
@@ -59,12 +60,22 @@ class Notices:
 
     profile: ClassVar[profiles.Profile] = profiles.get("juki_cs")
 
-    def __init__(self, *, url: str, server_name: str, context: ssl.SSLContext, signatures: Signatures, timeout_s: float = 20.0) -> None:
-        """``url``: of the gateway's listener for this party, ``https://host:port``."""
+    def __init__(
+        self,
+        *,
+        url: str,
+        server_name: str,
+        context: ssl.SSLContext,
+        signatures: Signatures,
+        encryption: Encryption | None = None,
+        timeout_s: float = 20.0,
+    ) -> None:
+        """``url``: of the gateway's listener for this party, ``https://host:port``; ``encryption``: of Bodies, both ways."""
         self._url = f"{url}/soap/juki_cs"
         self._server_name = server_name
         self._context = context
         self._signatures = signatures
+        self._encryption = encryption
         self._timeout_s = timeout_s
         self._validate = profile_validator("juki_cs")
         self._last: tuple[str, bytes, str] | None = None
@@ -87,6 +98,8 @@ class Notices:
             message_id, body, named = self._last
         else:
             body = self._signed(self._built(found, notices, message_id, named, wrong), wrong)
+            if self._encryption is not None:
+                body = self._encryption.close_up(body)
             self._last = (message_id, body, named)
         connector = aiohttp.TCPConnector(ssl=self._context)
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{named}"'}
@@ -130,6 +143,8 @@ class Notices:
     def _read(self, status: int, body: bytes, message_id: str) -> Said:
         try:
             envelope = etree.fromstring(body, _PARSER)
+            if self._encryption is not None:
+                self._encryption.open(envelope)
             self._signatures.verify(envelope)
             relates_to = (envelope[0].findtext(f"{{{WSA}}}RelatesTo") or "").strip()
             signed = relates_to == message_id or not relates_to  # a fault about what was not verified names no message

@@ -7,15 +7,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 import aiohttp
 from aiohttp import web
+from lxml import etree
 
 from certs.errors import PeerMismatch
 from certs.path import Purpose
 from certs.peer import Authority, require_peer
 from message_formats.schemas import profile_validator
+from simulators.encryption import Encryption
 from simulators.errors import BadFault
 from simulators.faults import Fault, Subject
 from simulators.journal import Entry
@@ -49,14 +52,16 @@ class JukiCs(Party):
         seed: int = 0,
         signatures: Signatures | None = None,
         notices: Notices | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
         """``caller``: the only one who may call, as :func:`certs.peer.require_peer` names peers (``CN=gateway``). ``signatures``: calls
-        must be signed, and answers are; ``None``: neither."""
+        must be signed, and answers are; ``None``: neither. ``encryption``: of the Bodies of signed messages."""
         super().__init__(seed=seed)
         self._signatures = signatures
         self._notices = notices
-        self._verify = signatures.verify if signatures is not None else None
-        self._sign: envelope.Signer | None = signatures.sign if signatures is not None else None
+        self._encryption = encryption
+        self._verify = self._taken if signatures is not None else None
+        self._sign: envelope.Signer | None = self._closed if signatures is not None else None
         self._last_answer: Answer | None = None
         self._caller = caller
         self._authority = authority
@@ -65,6 +70,17 @@ class JukiCs(Party):
         self._residents = Residents(
             references=References(salt), vault=Vault(salt), beginning=beginning, memory_s=memory_s, order_checked=order_checked
         )
+
+    def _taken(self, call: etree._Element) -> None:
+        assert self._signatures is not None
+        if self._encryption is not None:
+            self._encryption.open(call)
+        self._signatures.verify(call)
+
+    def _closed(self, answer: etree._Element) -> bytes:
+        assert self._signatures is not None
+        signed = self._signatures.sign(answer)
+        return signed if self._encryption is None else self._encryption.close_up(signed)
 
     def recover(self, entry: Entry) -> None:
         if entry["kind"] == "effect":
@@ -218,19 +234,20 @@ class JukiCs(Party):
         signatures = self._signatures
         if signatures is None:
             return envelope.build_answer(to, results, self._validate)
+        sign: envelope.Signer | None = signatures.sign
         match variant:
             case "unsigned":
-                return envelope.build_answer(to, results, self._validate)
+                sign = None
             case "wrong-signer":
-                return envelope.build_answer(to, results, self._validate, lambda answer: signatures.sign(answer, by="other"))
+                sign = partial(signatures.sign, by="other")
             case "expired":
-                long_ago = datetime.now(UTC) - timedelta(seconds=LONGEST_S + SKEW_S + 1)
-                return envelope.build_answer(to, results, self._validate, lambda answer: signatures.sign(answer, at=long_ago))
+                sign = partial(signatures.sign, at=datetime.now(UTC) - timedelta(seconds=LONGEST_S + SKEW_S + 1))
             case "replayed":
                 return self._last_answer or envelope.build_answer(_OTHER_CALL, results, self._validate, self._sign)
-        answer = envelope.build_answer(to, results, self._validate, self._sign)
-        broken = answer.body.replace(b' duplicate="false"', b' duplicate="true"').replace(b"E1", b"E2")
-        return replace(answer, body=broken)
+        body = (answer := envelope.build_answer(to, results, self._validate, sign)).body
+        if variant not in ("unsigned", "wrong-signer", "expired"):
+            body = body.replace(b' duplicate="false"', b' duplicate="true"').replace(b"E1", b"E2")
+        return replace(answer, body=body if self._encryption is None else self._encryption.close_up(body))
 
     def _refuse_peer(self, code: str) -> web.Response:
         self.counters["peers_refused"] += 1

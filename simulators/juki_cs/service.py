@@ -13,6 +13,7 @@ from certs.peer import Authority
 from certs.tls import client_context
 from simulators.city import City
 from simulators.control import Control
+from simulators.encryption import Encryption
 from simulators.juki_cs.beginning import empty, of_city
 from simulators.juki_cs.notices import Notices
 from simulators.juki_cs.party import JukiCs
@@ -38,6 +39,9 @@ class JukiCsSettings(PartySettings):
     """Where the gateway takes what the city CS sends of its own accord: ``https://host:port``; needs signatures."""
     gateway_name: str = "gateway-juki-net"
     """Name that the gateway's certificate must bear there."""
+    encryption_key: Path | None = None
+    caller_encryption_certificate: Path | None = None
+    """With these two the Bodies of signed calls must be encrypted besides, and those of answers are."""
     order_checked: bool = True
     """Off: what comes out of order takes effect all the same, so that a harness sees it as such instead of as a refusal."""
 
@@ -45,6 +49,8 @@ class JukiCsSettings(PartySettings):
     def _signs_both_ways(self) -> Self:
         if len({each is None for each in (self.signing_certificate, self.signing_key, self.caller_signing_certificate)}) != 1:
             raise ValueError("signing_certificate, signing_key and caller_signing_certificate belong together")
+        if (self.encryption_key is None) != (self.caller_encryption_certificate is None) or (self.encryption_key and not self.signing_key):
+            raise ValueError("encryption_key and caller_encryption_certificate belong together, and to signatures")
         return self
 
 
@@ -61,9 +67,13 @@ def build(settings: JukiCsSettings) -> JukiCs:
             seen=settings.journal.with_name(f"{settings.journal.stem}.seen"),
             other=(settings.certificate, settings.key),
         )
+    encryption = None
+    if settings.encryption_key and settings.caller_encryption_certificate:
+        encryption = Encryption(key=settings.encryption_key, caller=settings.caller_encryption_certificate)
     return JukiCs(
         signatures=signatures,
-        notices=_notices(settings, signatures),
+        notices=_notices(settings, signatures, encryption),
+        encryption=encryption,
         salt=settings.the_salt(),
         caller=settings.caller,
         authority=authority,
@@ -75,11 +85,13 @@ def build(settings: JukiCsSettings) -> JukiCs:
     )
 
 
-def _notices(settings: JukiCsSettings, signatures: Signatures | None) -> Notices | None:
+def _notices(settings: JukiCsSettings, signatures: Signatures | None, encryption: Encryption | None) -> Notices | None:
     if settings.gateway_url is None or signatures is None:
         return None
     context = client_context(settings.certificate, settings.key, settings.ca, settings.crl)
-    return Notices(url=settings.gateway_url, server_name=settings.gateway_name, context=context, signatures=signatures)
+    return Notices(
+        url=settings.gateway_url, server_name=settings.gateway_name, context=context, signatures=signatures, encryption=encryption
+    )
 
 
 @asynccontextmanager

@@ -28,6 +28,7 @@ from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
 from gateway.security.soap.messages import open_security
 from gateway.security.soap.replay import RecentAnswers
+from simulators.encryption import Encryption
 from simulators.juki_cs.notices import Notice, Notices, Said
 from simulators.signatures import Signatures
 from tests.inbound.kit import notice
@@ -64,8 +65,9 @@ class House:
     pressure: Lock
     noted: Noted
     ports: dict[str, int] = field(default_factory=dict)
+    intake: Intake | None = None
 
-    def notices(self, at: str, *, by: str = "city-cs", signed: str | None = None) -> Notices:
+    def notices(self, at: str, *, by: str = "city-cs", signed: str | None = None, encryption: Encryption | None = None) -> Notices:
         """Somebody (``by``: whose certificate) calls at the listener of ``at``, with messages signed by ``signed``."""
         tls, signer = self.authority.files(by), self.authority.files(f"{signed or by}-signing")
         mutual = Authority(self.authority.ca, self.authority.crl)
@@ -77,7 +79,13 @@ class House:
             seen=self.folder / f"{uuid.uuid4()}.seen",
         )
         context = client_context(tls.certificate, tls.key, self.authority.ca, self.authority.crl)
-        made = Notices(url=f"https://127.0.0.1:{self.ports[at]}", server_name="localhost", context=context, signatures=signatures)
+        made = Notices(
+            url=f"https://127.0.0.1:{self.ports[at]}",
+            server_name="localhost",
+            context=context,
+            signatures=signatures,
+            encryption=encryption,
+        )
         if at == "prefecture-server":
             made._url = made._url.replace("juki_cs", "prefecture_server")
         return made
@@ -101,12 +109,13 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
         blind=BlindIndex.following(keys),
         mac=ContentMac.following(keys),
     )
-    runners = [await listen(found, party, Intake(preparer=preparer, ledger=found.ledger)) for party in PARTIES]
+    found.intake = Intake(preparer=preparer, ledger=found.ledger)
+    runners = [await listen(found, party, found.intake) for party in PARTIES]
     yield found
     await asyncio.gather(*(runner.cleanup() for runner in runners))
 
 
-async def listen(home: House, party: str, intake: Intake) -> aiohttp.web.AppRunner:
+async def listen(home: House, party: str, intake: Intake, *, encryption: tuple[Path, Path] | None = None) -> aiohttp.web.AppRunner:
     files, mutual = home.authority.files("gateway"), Authority(home.authority.ca, home.authority.crl)
     ours, profile = home.authority.files("gateway-signing"), profile_of(party)
     assert profile is not None
@@ -116,6 +125,7 @@ async def listen(home: House, party: str, intake: Intake) -> aiohttp.web.AppRunn
         partner=home.authority.files(f"{party}-signing").certificate,
         authority=mutual,
         replays=RecentAnswers(),
+        encryption=encryption,
     )
     pressure: Any = home.pressure
     assert isinstance(Pressure.closed, property)  # the stand-in has what the door asks for
@@ -127,6 +137,25 @@ async def listen(home: House, party: str, intake: Intake) -> aiohttp.web.AppRunn
     runner = await open_inbound(door, host="127.0.0.1", port=0, tls=tls, authority=mutual, witness=home.noted)
     home.ports[party] = runner.addresses[0][1]
     return runner
+
+
+@pytest.mark.invariant("I5")
+@pytest.mark.control("C-1-2-20")
+async def test_where_the_profile_asks_for_encryption_nothing_comes_or_goes_in_clear(home: House) -> None:
+    """Calls and receipts are encrypted within TLS; a call in clear is refused before anything in it is looked at."""
+    files = home.authority.files
+    for name in ("gateway-encryption", "city-cs-encryption"):
+        home.authority.issue(name, Use.ENCRYPTION)
+    intake = home.intake
+    assert intake is not None
+    runner = await listen(home, "city-cs", intake, encryption=(files("city-cs-encryption").certificate, files("gateway-encryption").key))
+    theirs = Encryption(key=files("city-cs-encryption").key, caller=files("gateway-encryption").certificate)
+    said = await home.send(home.notices("city-cs", encryption=theirs), notice())
+    assert ([each["outcome"] for each in said.results], said.signed) == (["accepted"], True)
+    in_clear = await home.send(home.notices("city-cs"), notice())
+    assert (in_clear.results, in_clear.fault) == ((), None)  # the fault too is for the party's key only
+    assert home.noted.seen[-1][1] == "not-encrypted"
+    await runner.cleanup()
 
 
 @pytest.mark.invariant("I6")

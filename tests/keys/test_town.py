@@ -1,8 +1,9 @@
 """A small town with everything in it, as processes: every key is rotated while messages flow, and what is left tells nobody anything.
 
 One run for both questions, since a start takes seconds. Searched is everything below the town's folder (broker, ledger with its log, keys,
-logs, records, configuration, the journals of register and city CS, which are sealed, too), temporary files, metrics pages, and the
-environment and command line of each process. Not searched: the memory of the processes, and the file that an operator hands in, which *is*
+logs, records, configuration, what auditors took out, the journals of register and city CS, which are sealed, too), temporary files,
+metrics pages, and the environment and command line of each process. Not searched: the memory of the processes, and the file that an
+operator hands in, which *is*
 a message and lies outside.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import ssl
 import subprocess
 import tempfile
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from certs.tls import client_context
 from simulators.city import City
@@ -68,6 +71,10 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Day]:
     plan = Plan(workers=2, population=POPULATION, city_seed=SEED, calls=4, records_per_call=8, environment={"TMPDIR": str(temporary)})
     city = City(SEED, POPULATION, kinds=KINDS)
     async with Town(folder, plan) as town:
+        town.set_up()
+        config = yaml.safe_load(town.config.read_text())
+        config["admin"]["operators"]["operator-a"]["roles"].append("auditor")
+        town.config.write_text(yaml.safe_dump(config))
         await town.start()
         made = Day(town, temporary, identifiers=identifiers_of(city))
         register = town.register(
@@ -93,6 +100,7 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Day]:
         assert "refused" in done.stderr + done.stdout, done
         register.signal(10)  # SIGUSR1: no more messages
         await at_rest(town, register)
+        await taken_out(town)
         for pid in [*town.supervised().values(), town["renkei"].pid, town["city-cs"].pid]:
             made.processes[pid] = Path(f"/proc/{pid}/environ").read_bytes() + b"\0" + Path(f"/proc/{pid}/cmdline").read_bytes()
         made.core_limits = {name: core_limit(pid) for name, pid in town.supervised().items()}
@@ -120,6 +128,23 @@ async def renkei(town: Town, *arguments: str, stdin: str = "", fails: bool = Fal
         return done
     found = json.loads(done.stdout)
     return {**found, "at": time.time()} if isinstance(found, dict) else found
+
+
+async def taken_out(town: Town) -> None:
+    """What operators and auditors take out of the gateway lies about as well, with whatever it says on a screen."""
+    out = town.folder / "taken-out"
+    out.mkdir()
+    await renkei(town, "audit", "export", str(out / "record"), "--json")
+    since = ["--from", "2020-01-01"]
+    for name, command in (
+        ("entries", ["audit", "show", *since, "--json"]),
+        ("scope", ["audit", "scope", "--party", "city-cs", *since, "--to", "2100-01-01", "--json"]),
+        ("quarantine", ["quarantine", "list", "--json"]),
+        ("provisions", ["provisions", "search", "--staff", "--reason", "test of the canary", "--json"]),
+        ("held", ["held", "--json"]),
+        ("status", ["status", "--json"]),
+    ):
+        (out / f"{name}.json").write_text(json.dumps(await renkei(town, *command), ensure_ascii=False))
 
 
 async def progress(town: Town, lines: int) -> None:
@@ -182,6 +207,13 @@ async def test_nothing_that_was_left_names_anybody(day: Day, tmp_path: Path) -> 
     assert "renkei.db" in names
     assert "register.jsonl" in names
     assert any("quorum" in str(file) for file in files), "what the broker kept is among them"
+    assert {"checkpoints.txt", "chain.txt", "quarantine.json", "provisions.json", "node.log", "supervisor.json"} <= names
+    assert len(json.loads((day.town.folder / "taken-out" / "quarantine.json").read_text())) > 0
+    with sqlite3.connect(day.town.var / "ledger" / "renkei.db") as ledger:
+        kept = {
+            table: ledger.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("quarantine", "provision", "audit_entry")
+        }
+    assert all(kept.values()), kept
     assert search(files, wanted, tmp_path) == {}
     for pid, content in day.processes.items():
         assert not in_bytes(content, wanted), pid

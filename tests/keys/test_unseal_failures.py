@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from gateway.contract import QueryAnswer, RetryLater
+from gateway.contract import CallNotPrepared, QueryAnswer, RetryLater
 from gateway.delivery.calls import Caller
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.ledger.claims import Claimed
@@ -65,3 +66,21 @@ async def test_the_party_is_neither_called_nor_blamed(error: GatewayError, spend
     [asked] = (await caller.ask("w", claim(query=True))).learned
     assert isinstance(asked.answer, QueryAnswer)
     assert (asked.answer.code, asked.ours) == (error.code, True)
+
+
+@pytest.mark.parametrize("passing", [True, False])
+async def test_a_request_that_could_not_be_made_is_ours_too(passing: bool) -> None:
+    class Opens:
+        def unseal(self, sealed: bytes, **_: Any) -> bytes:
+            return b"<fictitious/>"
+
+    class Unprepared:
+        manifest = SimpleNamespace(party="city-cs")
+
+        async def deliver(self, envelopes: Any) -> Any:
+            raise CallNotPrepared("token-unreachable", passing=passing)
+
+    caller = Caller(Unprepared(), Opens(), Alive(), Rights(), calls=1, call_s=5.0)  # type: ignore[arg-type]
+    caller._allowed = lambda standing, claim, envelope, less: envelope  # type: ignore[method-assign]
+    [learned] = (await caller.send("w", [claim()])).learned
+    assert (learned.answer, learned.ours, learned.spends) == (RetryLater(code="token-unreachable"), True, not passing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -357,3 +358,17 @@ def test_a_reply_that_does_not_come_makes_it_unknown(book: Book) -> None:
     book.do(reply())  # R7 in spirit: it lifts the hold
     book.claim(worker, key, traits=HOLDS)
     assert book.delivery("m1").state is State.DELIVERED
+
+
+@pytest.mark.invariant("I8")
+@pytest.mark.control("C-2-5-2")
+def test_every_reason_for_which_an_answer_is_not_believed_is_on_record(book: Book) -> None:
+    """The attacks on messages are refused with these codes (tests/security/soap/attacks.py); here is what the record says of each."""
+    from gateway.security.soap.errors import CODES
+
+    book.admit(*(prepared(f"m-{code}", who=number) for number, code in enumerate(CODES, start=1)))
+    worker = book.worker()
+    claims = [(book.claim_one(worker, book.key_of(f"m-{code}")), Unknown(code=f"answer-{code}")) for code in CODES]
+    book.write(worker, *claims)
+    told = [detail for each in book.record("outcome") if (detail := json.loads(each["detail"]))["outcome"] == "unknown"]
+    assert sorted(each["code"] for each in told) == sorted(f"answer-{code}" for code in CODES)

@@ -254,3 +254,41 @@ def test_config_show_prints_no_secret(home: Path, capsys: pytest.CaptureFixture[
     assert "renkei" in shown.out
     assert "-secret" not in shown.out + shown.err
     assert "**********" in shown.out
+
+
+SIGNED = """parties:
+  city-cs:
+    adapter: juki_cs
+    url: https://127.0.0.1:9
+    peer: city-cs
+    signatures: {partner: city-cs-signing}
+"""
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "gateway-signing.key").unlink(), "gateway-signing.key cannot be read"),
+        (lambda folder: (folder / "gateway-signing.key").chmod(0o640), "chmod 600 gateway-signing.key"),
+        (lambda folder: shutil.copy(folder / "monitor.pem", folder / "gateway-signing.pem"), "does not belong"),
+    ],
+)
+def test_without_its_key_for_messages_it_does_not_start(home: Path, spoil: Callable[[Path], object], said: str) -> None:
+    require_sound(configured(home, SIGNED))
+    spoil(home / "var" / "certs")
+    with pytest.raises(ConfigurationError, match="not-safe-to-start") as caught:
+        require_sound(configured(home, SIGNED))
+    assert said in caught.value.safe_detail
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("    signatures: {partner: city-cs-signing, token_key: signs}\n", "token"),
+        ("    encryption: {partner: city-cs-encryption}\n", "encryption needs signatures"),
+    ],
+)
+def test_half_a_configuration_for_messages_is_refused(home: Path, more: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match="configuration-invalid") as caught:
+        configured(home, SIGNED.rpartition("    signatures")[0] + more)
+    assert said in caught.value.safe_detail

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -20,6 +20,7 @@ from gateway.delivery.transport import Endpoint, PartyHttp
 from gateway.intake.https import HttpsDoor, open_door
 from gateway.intake.peers import PeerDirectory
 from gateway.intake.prepare import Sender
+from gateway.security.refusals import Refusal, Refusals
 from tests.security.forgery import CLIENT, SERVER, Forger
 
 TABLE: dict[str, list[dict[str, Any]]] = yaml.safe_load((Path(__file__).parent / "attacks.yaml").read_text(encoding="utf-8"))
@@ -33,14 +34,30 @@ def lines(section: str, direction: str) -> list[Any]:
 
 @dataclass
 class Watcher:
-    """Takes note as the gateway's own counter does, and lets a test wait for it."""
+    """Hands on to the gateway's own counter, which writes to a ledger (``conftest.on_record``), and lets a test wait for it."""
 
     notes: list[dict[str, Any]] = field(default_factory=list)
     event: asyncio.Event = field(default_factory=asyncio.Event)
+    rows: list[Refusal] = field(default_factory=list)
+    made: ClassVar[list[Watcher]] = []
+    """All of this test."""
+
+    def __post_init__(self) -> None:
+        self._refusals = Refusals(self._write)
+        self.made.append(self)
 
     def note(self, **what: Any) -> None:
         self.notes.append(what)
+        self._refusals.note(**what)
         self.event.set()
+
+    async def _write(self, rows: Sequence[Refusal]) -> None:
+        self.rows += rows
+
+    async def counted(self) -> list[Refusal]:
+        """What the gateway would write when the minute is over."""
+        await self._refusals.flush(all_of_them=True)
+        return self.rows
 
     async def first(self) -> dict[str, Any]:
         await asyncio.wait_for(self.event.wait(), 10)

@@ -8,6 +8,8 @@ fails after that fails with one code. The cryptography is python-xmlsec's, whose
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import xmlsec
@@ -22,8 +24,12 @@ from certs.peer import Authority
 from gateway.errors import ConfigurationError
 from gateway.security.soap import names as n
 from gateway.security.soap.errors import MessageRefused
+from gateway.security.soap.keys import Followed
 
 RSA_BITS = 3072
+MOST_FORMER = 2
+"""So many keys that were in use before still open messages."""
+_SERIAL = re.compile("[0-9a-f]+")
 CONTENT = f"{n.XENC}Content"
 AES_256_GCM, RSA_OAEP, MGF1_SHA256 = (f"{n.XENC11}{name}" for name in ("aes256-gcm", "rsa-oaep", "mgf1sha256"))
 
@@ -40,18 +46,37 @@ _TEMPLATE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    certificate: bytes
+    """DER."""
+    keys: xmlsec.KeysManager = field(repr=False)
+
+
 class Recipient:
-    """Whom a Body is encrypted for."""
+    """Whom a Body is encrypted for; follows the file of the certificate."""
 
     def __init__(self, certificate: Path, authority: Authority) -> None:
         """:raises ConfigurationError: unreadable, or no RSA key of at least 3072 bits."""
-        try:
-            self._certificate = load_certificates(certificate)[0]
-        except CertificateError as error:
-            raise ConfigurationError(error.code, error.safe_detail) from error
         self._authority = authority
-        self._keys = _manager(_rsa(self._certificate.public_key()).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-        self._der = self._certificate.public_bytes(Encoding.DER)
+        self._followed = Followed((certificate,), lambda: _load_recipient(certificate))
+
+    @property
+    def problem(self) -> str | None:
+        """Why a changed file could not be taken over."""
+        return self._followed.problem
+
+    def check(self) -> xmlsec.KeysManager:
+        """The key to encrypt for, now.
+
+        :raises ConfigurationError: the recipient's certificate cannot be used now.
+        """
+        known = self._followed.current()
+        try:
+            self._authority.require(known.certificate, Purpose.ENCRYPTION)
+        except PathInvalid as error:
+            raise ConfigurationError("recipient-certificate", f"the recipient's certificate cannot be used: {error.code}") from error
+        return known.keys
 
     def encrypt(self, envelope: etree._Element) -> bytes:
         """The message with its Body encrypted; changes ``envelope``. About 0.2 ms.
@@ -59,35 +84,31 @@ class Recipient:
         :raises ConfigurationError: the recipient's certificate cannot be used now.
         :raises ValueError: the message has no Body with one element.
         """
-        try:
-            self._authority.require(self._der, Purpose.ENCRYPTION)
-        except PathInvalid as error:
-            raise ConfigurationError("recipient-certificate", f"the recipient's certificate cannot be used: {error.code}") from error
+        context = xmlsec.EncryptionContext(self.check())
         body = envelope.find(n.BODY)
         if body is None or len(body) != 1:
             raise ValueError("not a SOAP message that can be encrypted")
-        context = xmlsec.EncryptionContext(self._keys)
         context.key = xmlsec.Key.generate(xmlsec.constants.KeyDataAes, 256, xmlsec.constants.KeyDataTypeSession)
         context.encrypt_xml(etree.fromstring(_TEMPLATE), body)
         return etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
 
 
 class DecryptionKey:
-    """Our key for messages that are encrypted for us."""
+    """Our keys for messages that are encrypted for us: the one in use, its successor, and what was in use before.
+
+    They follow the files of the certificate store: NAME.key, NAME.next.key, archive/NAME-*.key. A party that learned of our new certificate
+    early, or late, is understood all the same.
+    """
 
     def __init__(self, key: Path) -> None:
         """:raises ConfigurationError: unreadable, readable by others, or no RSA key of at least 3072 bits."""
-        try:
-            private = load_pem_private_key(read_private(key), None)
-        except CertificateError as error:
-            raise ConfigurationError(error.code, error.safe_detail) from error
-        except (ValueError, TypeError) as error:
-            raise ConfigurationError(
-                "encryption-key-malformed", f"private key file {key.name} cannot be read as an unencrypted PEM key"
-            ) from error
-        if not isinstance(private, rsa.RSAPrivateKey) or private.key_size < RSA_BITS:
-            raise ConfigurationError("encryption-key-unfit", f"messages are decrypted with RSA of at least {RSA_BITS} bits")
-        self._keys = _manager(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        files = (key, key.with_name(f"{key.stem}.next.key"), key.parent / "archive")
+        self._followed = Followed(files, lambda: _load_keys(key))
+
+    @property
+    def problem(self) -> str | None:
+        """Why a changed file could not be taken over."""
+        return self._followed.problem
 
     def decrypt(self, envelope: etree._Element) -> bytes:
         """The message as it was before it was encrypted; changes ``envelope``. It still has to be verified. About 1 ms.
@@ -100,11 +121,13 @@ class DecryptionKey:
         if len(list(envelope.iter(_DATA, _KEY))) != 2:
             raise MessageRefused("encryption-malformed", "more than one encrypted part")
         require_shape(body[0])
-        try:
-            xmlsec.EncryptionContext(self._keys).decrypt(body[0])
-        except (xmlsec.Error, ValueError, TypeError) as error:
-            raise MessageRefused("decryption-failed") from error
-        return etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
+        for keys in self._followed.current():
+            try:
+                xmlsec.EncryptionContext(keys).decrypt(body[0])
+            except (xmlsec.Error, ValueError, TypeError):
+                continue  # which step failed is nobody's business
+            return etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
+        raise MessageRefused("decryption-failed")
 
 
 def require_shape(data: etree._Element) -> None:
@@ -131,10 +154,37 @@ def require_shape(data: etree._Element) -> None:
             raise MessageRefused("encryption-malformed", "the ciphertext must be in the message")
 
 
-def _rsa(key: object) -> rsa.RSAPublicKey:
+def _load_recipient(certificate: Path) -> _Known:
+    try:
+        leaf = load_certificates(certificate)[0]
+    except CertificateError as error:
+        raise ConfigurationError(error.code, error.safe_detail) from error
+    key = leaf.public_key()
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < RSA_BITS:
         raise ConfigurationError("encryption-key-unfit", f"messages are encrypted for RSA keys of at least {RSA_BITS} bits")
-    return key
+    keys = _manager(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return _Known(leaf.public_bytes(Encoding.DER), keys)
+
+
+def _load_keys(key: Path) -> list[xmlsec.KeysManager]:
+    following = key.with_name(f"{key.stem}.next.key")
+    former = sorted((key.parent / "archive").glob(f"{key.stem}-*.key"), key=lambda each: each.stat().st_mtime_ns, reverse=True)
+    serials = [each for each in former if _SERIAL.fullmatch(each.stem.removeprefix(f"{key.stem}-"))]
+    return [_private(each) for each in (key, *([following] if following.exists() else []), *serials[:MOST_FORMER])]
+
+
+def _private(key: Path) -> xmlsec.KeysManager:
+    try:
+        private = load_pem_private_key(read_private(key), None)
+    except CertificateError as error:
+        raise ConfigurationError(error.code, error.safe_detail) from error
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(
+            "encryption-key-malformed", f"private key file {key.name} cannot be read as an unencrypted PEM key"
+        ) from error
+    if not isinstance(private, rsa.RSAPrivateKey) or private.key_size < RSA_BITS:
+        raise ConfigurationError("encryption-key-unfit", f"messages are decrypted with RSA of at least {RSA_BITS} bits")
+    return _manager(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def _manager(pem: bytes) -> xmlsec.KeysManager:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -24,9 +24,11 @@ from certs.errors import CertificateError, PathInvalid
 from certs.files import read_private
 from certs.path import Purpose, load_certificates
 from certs.peer import Authority
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, GatewayError
+from gateway.security.signing import TokenSigner
 from gateway.security.soap.errors import MessageRefused
 from gateway.security.soap.names import ECDSA_SHA256, RSA_SHA256
+from gateway.security.token import Token
 
 RSA_BITS = 3072
 """Least length of an RSA key for signatures."""
@@ -37,7 +39,7 @@ _ECDSA, _PKCS1 = ec.ECDSA(hashes.SHA256()), padding.PKCS1v15()
 T = TypeVar("T")
 
 
-class _Followed(Generic[T]):
+class Followed(Generic[T]):
     """What was made of files, made anew when they change."""
 
     def __init__(self, files: tuple[Path, ...], load: Callable[[], T]) -> None:
@@ -56,13 +58,20 @@ class _Followed(Generic[T]):
                     self.value = self._load()
                     self._stamp = stamp
                 self.problem = None
-            except (ConfigurationError, OSError) as error:
-                self.problem = error.safe_detail if isinstance(error, ConfigurationError) else error.strerror or "unreadable"
+            except (GatewayError, OSError) as error:
+                self.problem = error.safe_detail if isinstance(error, GatewayError) else error.strerror or "unreadable"
         return self.value
 
     def _stamps(self) -> tuple[tuple[int, int, int], ...]:
-        stats = [os.stat(each) for each in self._files]
-        return tuple((each.st_mtime_ns, each.st_size, each.st_ino) for each in stats)
+        return tuple(_stamp(each) for each in self._files)
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    try:
+        status = os.stat(file)
+    except FileNotFoundError:  # whether it must be there is for the loading to say
+        return (0, 0, 0)
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,19 +128,77 @@ def signing_key(certificate: x509.Certificate, private: object) -> SigningKey:
     raise ConfigurationError("signing-key-unfit", f"messages are signed with P-256 or with RSA of at least {RSA_BITS} bits, nothing else")
 
 
-class OwnKey:
-    """Our signing key from its files, following them. ``problem``: why a changed file could not be taken over."""
+class Signer(Protocol):
+    """Our signing key, wherever it is, following its files."""
 
-    def __init__(self, certificate: Path, key: Path) -> None:
-        self._followed = _Followed((certificate, key), lambda: load_signing_key(certificate, key))
+    waits: bool
+    """Signing waits for something outside this process (a token): not for an event loop."""
 
     def current(self) -> SigningKey:
         """The key to sign with now."""
+        ...
+
+    @property
+    def problem(self) -> str | None:
+        """Why a changed file could not be taken over; None: there is no such."""
+        ...
+
+
+class OwnKey:
+    """Our signing key from its files."""
+
+    waits = False
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self._followed = Followed((certificate, key), lambda: load_signing_key(certificate, key))
+
+    def current(self) -> SigningKey:
+        """See :class:`Signer`."""
         return self._followed.current()
 
     @property
     def problem(self) -> str | None:
+        """See :class:`Signer`."""
         return self._followed.problem
+
+
+class TokenKey:
+    """Our signing key in a PKCS#11 token, where it stays (C-2-2-9); only its certificate is a file, and followed.
+
+    Of several keys with that label the one that belongs to the certificate signs, so a successor is made beside the key in use.
+    """
+
+    waits = True
+
+    def __init__(self, certificate: Path, token: Token, label: str) -> None:
+        """:raises ConfigurationError: no such key, it does not belong to the certificate, or it is not fit.
+        :raises TokenUnavailable: the token does not answer.
+        """
+        self._followed = Followed((certificate,), lambda: _in_token(certificate, token, label))
+
+    def current(self) -> SigningKey:
+        """See :class:`Signer`."""
+        return self._followed.current()
+
+    @property
+    def problem(self) -> str | None:
+        """See :class:`Signer`."""
+        return self._followed.problem
+
+
+def _in_token(certificate: Path, token: Token, label: str) -> SigningKey:
+    leaf = _leaf(certificate)
+    party_certificate(leaf)  # the same demands on kind and length
+    signer = TokenSigner(token, label, leaf)
+    encoded = base64.b64encode(leaf.public_bytes(Encoding.DER))
+    return SigningKey(certificate=leaf, token=encoded, method=signer.algorithm.value, sign=signer.sign)
+
+
+def _leaf(certificate: Path) -> x509.Certificate:
+    try:
+        return load_certificates(certificate)[0]
+    except CertificateError as error:
+        raise ConfigurationError(error.code, error.safe_detail) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +243,7 @@ class PartyCertificates:
 
     def __init__(self, file: Path, authority: Authority) -> None:
         self._authority = authority
-        self._followed = _Followed((file,), lambda: _load_party(file))
+        self._followed = Followed((file,), lambda: _load_party(file))
 
     @property
     def problem(self) -> str | None:
