@@ -72,6 +72,17 @@ if [ -n "$outside" ]; then
 fi
 sort -n -u "$work/all-numbers" >"$work/checkpoints"
 
+# a signed "restored" gives up the blocks behind its own that older checkpoints speak of
+while read -r number; do
+    for text in "$work/own-checkpoint.$number.text" "$work/outside-checkpoint.$number.text"; do
+        if [ -e "$text" ] && [ "$(field reason "$text")" = "restored" ]; then
+            printf '%s %s\n' "$number" "$(field block "$text")"
+            break
+        fi
+    done
+done <"$work/checkpoints" >"$work/restored"
+[ ! -s "$work/restored" ] || printf 'the ledger was restored (checkpoint, goes on from block): %s\n' "$(tr '\n' ';' <"$work/restored")"
+
 trusted=$(openssl pkey -pubin -in "$pinned" -outform DER | openssl base64 -A)
 announced=
 before=
@@ -107,7 +118,9 @@ while read -r number; do
     next=$(field next-key "$text")
     [ "$next" = "-" ] || announced=$next
     block=$(field block "$text")
-    if [ "$block" -gt "${last:-0}" ]; then
+    if awk -v number="$number" -v block="$block" '$1 > number && $2 < block { found = 1 } END { exit !found }' "$work/restored"; then
+        :  # of blocks that were lost
+    elif [ "$block" -gt "${last:-0}" ]; then
         wrong "the chain is cut off: checkpoint $number names block $block"
     else
         found=$(awk -v block="$block" '$1 == block { print $3 }' "$work/chain")

@@ -13,6 +13,7 @@ import logging
 import os
 import resource
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from certs.peer import Authority
 from gateway import memory
 from gateway.audit.chainer import Chainer, ChainerOptions
 from gateway.audit.outside import OutsideFile
+from gateway.backup.manifest import MANIFEST
+from gateway.backup.manifest import SUFFIX as BACKUP
 from gateway.broker import BrokerEndpoint, Consumer, Publisher, topology
 from gateway.broker.node_files import GATEWAY_USER, NodeFolder
 from gateway.broker.refusals import BrokerRefusals
@@ -36,7 +39,7 @@ from gateway.errors import ConfigurationError, GatewayError, Unavailable
 from gateway.keyring import day_keys, key_store, require_keys, sealer
 from gateway.ledger import policies
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.queries import backlog, own_message
+from gateway.ledger.queries import backlog, own_expired, own_message
 from gateway.message_trust import party_signatures
 from gateway.monitoring import Monitoring, process_index
 from gateway.operations import logs
@@ -52,7 +55,7 @@ from gateway.retention.keeper import Keeper, Keeping
 from gateway.retention.policy import load as load_retention
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.jwe import JweKeys
-from gateway.security.keys import KeyStore
+from gateway.security.keys import KeyStore, Kind
 from gateway.security.refusals import Refusals
 from gateway.startup import require_sound
 from gateway.trust import authority_of, broker_context, listener_context
@@ -189,7 +192,8 @@ def audit_chainer(config: Config, ledger: Ledger, liveness: Liveness, keys: KeyS
         from gateway.audit.timestamp import TimeStamper
 
         stamper = TimeStamper(stamps.url, stamps.ca, stamps.timeout_s)
-    options = ChainerOptions(instance=config.instance, checkpoint_s=config.audit.checkpoint_s)
+    erasures = ErasureList(config.erasures_file)
+    options = ChainerOptions(instance=config.instance, checkpoint_s=config.audit.checkpoint_s, erasures=erasures.end)
     return Chainer(ledger, liveness, keys, OutsideFile(config.checkpoints_file), options, stamper)
 
 
@@ -259,12 +263,27 @@ def retention_of(config: Config) -> Keeping:
         erasures=ErasureList(config.erasures_file),
         folders={
             "submit": [Folder(path=data / "submit", patterns=("*",), secret=True)],
+            "backup": [Folder(path=config.backup_directory, patterns=(f"*{BACKUP}", f"*{MANIFEST}", f".*{BACKUP}.partial"), secret=True)],
+            "export": [Folder(path=each, patterns=("*",), secret=True, deep=True) for each in config.export_directories],
             "log": [
                 Folder(path=each, patterns=("*.log", "*.log.*"), secret=False) for each in (data / "log", config.broker_directory / "log")
             ],
         },
         every_s=config.retention.every_s,
+        disposed=functools.partial(_end_backup_keys, config),
     )
+
+
+def _end_backup_keys(config: Config, _file: Path) -> None:
+    """A backup was disposed of: former backup keys whose every backup is past its time go too, and copies elsewhere with them. Blocks."""
+    keys = key_store(config)
+    [rule] = load_retention(config.retention.policy, tables().ephemeral).of("backup")
+    before = rule.after.due_before(time.time(), BusinessCalendar.of_file(config.retention.holidays))
+    for key_id in keys.ids(Kind.BACKUP)[:-1]:
+        superseded = keys.superseded_at(Kind.BACKUP, key_id)
+        if superseded is not None and superseded < before:
+            keys.destroy(Kind.BACKUP, key_id)
+            _log.info("key-destroyed", extra={"code": f"backup-{key_id}"})
 
 
 # ---- the gateway -------------------------------------------------------------------------------------------------------------------
@@ -281,6 +300,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.ledger_service import LedgerAdminService
     from gateway.admin.policy import PolicyAdmin
     from gateway.admin.reports import LedgerReports
+    from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
     from gateway.bootstrap_inbound import Inbound
     from gateway.intake.admit import Intake
@@ -344,11 +364,15 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         async def status(system: str, source_id: str) -> Any:
             return await ledger.read(lambda conn: own_message(conn, system, source_id))
 
+        async def expired(system: str, after: str | None, limit: int) -> Any:
+            return await ledger.read(lambda conn: own_expired(conn, system, after, limit))
+
         door = HttpsDoor(
             intake=intake,
             peers=PeerDirectory(senders.values(), common.authority),
             pressure=pressure,
             status=status,
+            expired=expired,
             jwks=jwe.public_jwks,
             meter=monitoring.metrics,
             witness=common.refusals,
@@ -406,6 +430,8 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         accounts.serve_at(desk)
         policy = PolicyAdmin(ledger, common.keys, common.rights, tables())
         policy.serve_at(desk)
+        retention = LedgerRetention(ledger, keeper, desk, common.parties)
+        stack.push_async_callback(retention.close)
         await desk.resume()
         app = create_app(
             service,
@@ -415,6 +441,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             policy=policy,
             audit=LedgerAuditRecord(ledger, common.parties),
             reports=LedgerReports(ledger, without=tables().ephemeral),
+            retention=retention,
             witness=common.refusals,
         )
         tls = listener_context(config, admin.certificate)

@@ -116,6 +116,13 @@ def _show(report: Report, *, as_json: bool) -> None:
         rows.append([_say("time stamps", "タイムスタンプ"), _say(f"to checkpoint {report.stamped_to}", f"{report.stamped_to} 番まで")])
     if report.unchained:
         rows.append([_say("not chained yet", "未連鎖"), report.unchained])
+    for each in report.restored:
+        block, lost, at = each["block"], each["lost_to_block"] - each["block"], local_time(each["at"])
+        text = _say(
+            f"{at}: goes on from block {block}; {lost} signed blocks lost",
+            f"{at}：ブロック {block} から継続、署名済み {lost} ブロックを喪失",
+        )
+        rows.append([_say("RESTORED from a backup", "バックアップから復元"), text])
     show_table(["", ""], rows)
     for finding in report.findings:
         where = " ".join(

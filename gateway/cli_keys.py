@@ -46,7 +46,7 @@ def keys_check(config: ConfigFile = None, as_json: Json = False) -> int:
 
 @keys.command("rotate")
 def keys_rotate(
-    kind: Annotated[str, typer.Argument(metavar="kek|blind|content|jwe|audit", help=t("keys.kind"))],
+    kind: Annotated[str, typer.Argument(metavar="kek|blind|content|jwe|backup|audit", help=t("keys.kind"))],
     reason: Reason,
     wait: Annotated[bool, typer.Option("--wait", help=t("keys.wait"))] = False,
     config: ConfigFile = None,

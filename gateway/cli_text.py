@@ -197,6 +197,14 @@ TEXT: dict[str, tuple[str, str]] = {
         "The tamper-evident record: verify, export, show, breach scope.",
         "改ざん検知可能な証跡：検証・書き出し・表示・漏えい範囲。",
     ),
+    "command.backup": (
+        "Backups of the ledger: create, list, verify, restore, release what a restore has stopped.",
+        "台帳のバックアップ：作成・一覧・検証・復元、復元後の配送再開。",
+    ),
+    "command.retention": (
+        "Retention: what is due, erase it, prove it, disposal history, purge of a party.",
+        "保存期間：消去対象・消去・残存検査・廃棄履歴・相手先の一括消去。",
+    ),
     "command.format": ("What the message types look like; check a file.", "電文種別の書式を表示し、ファイルを検査します。"),
     "command.simulate": ("Run a simulated party.", "相手先のシミュレーターを動かします。"),
     "command.demo": ("One day of a synthetic city, from register to party, reconciled.", "架空の市の一日分を流し、突き合わせます。"),
@@ -369,9 +377,9 @@ TEXT: dict[str, tuple[str, str]] = {
     "check.found": ("{count} thing(s) to put right", "{count} 件の対処が必要です"),
     # -- keys
     "keys.kind": (
-        "kek seals payloads, blind indexes identifiers, content knows messages again, jwe opens what comes by AMQP. "
-        "Role: operator or administrator, the city's own staff only.",
-        "kek は電文の封印、blind は識別番号の索引、content は同一電文の判定、jwe は AMQP 受信の復号に使います。"
+        "kek seals payloads, blind indexes identifiers, content knows messages again, jwe opens what comes by AMQP, backup encrypts backups, "
+        "audit signs the record. Role: operator or administrator, the city's own staff only.",
+        "kek は電文の封印、blind は識別番号の索引、content は同一電文の判定、jwe は AMQP 受信の復号、backup はバックアップの暗号化、audit は証跡の署名に使います。"
         "役割：operator または administrator（市の職員のみ）。",
     ),
     "keys.wait": ("Wait until nothing hangs on an older key.", "旧い鍵に依存するデータがなくなるまで待ちます。"),

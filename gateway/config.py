@@ -443,6 +443,18 @@ class Retention(Section):
         default=None,
         description="Every erasure is appended to this file first; put it onto another disk. Default: audit/erasures.jsonl below data_dir.",
     )
+    exports: list[FilePath] = Field(
+        default=[],
+        description="Folders that people write exports to: erased by the rule of exports. Default: exports/ below data_dir.",
+    )
+
+
+class Backup(Section):
+    """What `renkei backup create` makes."""
+
+    directory: FilePath | None = Field(
+        default=None, description="Folder of the backups; put it onto another disk, or carry it there. Default: backups/ below data_dir."
+    )
 
 
 class Workers(Section):
@@ -548,6 +560,7 @@ class Config(Section):
     )
     workers: Workers = Workers()
     retention: Retention = Retention()
+    backup: Backup = Backup()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()
     audit: Audit = Audit()
@@ -652,6 +665,16 @@ class Config(Section):
     def erasures_file(self) -> Path:
         """The list of erasures outside the ledger."""
         return self.retention.erasures or self.data_dir / "audit" / "erasures.jsonl"
+
+    @property
+    def backup_directory(self) -> Path:
+        """Where backups of the ledger lie."""
+        return self.backup.directory or self.data_dir / "backups"
+
+    @property
+    def export_directories(self) -> list[Path]:
+        """Where people write exports to."""
+        return self.retention.exports or [self.data_dir / "exports"]
 
     @property
     def broker_directory(self) -> Path:

@@ -40,6 +40,7 @@ RULES = {
     "R6": "liveness", "R7": "outcome", "R8": "taking over", "R9": "unknown", "R10": "in-call retry", "R11": "batches", "R12": "breaker",
     "R13": "commands", "R14": "replies", "R15": "bells", "R15a": "an unusable work queue", "R16": "intake", "R17": "same id",
     "R18": "in-house delivery", "R19": "pressure", "R20": "groups", "R21": "settings", "R22": "audit",
+    "R23": "erasure", "R24": "restore",
 }  # fmt: skip
 LATER = {
     "R18": "no in-house consumer yet", "I7": "only who may send what to whom, so far", "I9": "no erasure yet",
@@ -95,7 +96,7 @@ def missing(traces: Traces) -> list[str]:
 
 def misspelt(traces: Traces) -> list[str]:
     """Marks that name no invariant, no rule and no control."""
-    known = {"invariant": {*INVARIANTS}, "rule": {*RULES, "R23", "R24"}, "control": {each.id for each in controls()}}
+    known = {"invariant": {*INVARIANTS}, "rule": {*RULES}, "control": {each.id for each in controls()}}
     return [f"{kind} {each}" for kind, ids in known.items() for each in traces.get(kind, ()) if each not in ids]
 
 

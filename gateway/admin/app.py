@@ -26,6 +26,7 @@ from gateway.admin.key_api import KeyApi
 from gateway.admin.policy_api import PolicyApi, PolicyService
 from gateway.admin.problems import problem
 from gateway.admin.reports_api import ReportApi, ReportService
+from gateway.admin.retention_api import RetentionApi, RetentionService
 from gateway.admin.service import AdminService, KeyService, MessageView, RequestView, Seen
 from gateway.admin.wire import ACTOR, Handler, address_of, page_limit, party_of, require_delivery, visible
 from gateway.admin.words import Language
@@ -49,6 +50,7 @@ def create_app(
     policy: PolicyService | None = None,
     audit: AuditRecord | None = None,
     reports: ReportService | None = None,
+    retention: RetentionService | None = None,
     witness: Witness | None = None,
 ) -> web.Application:
     """The application; serve it with a context from :func:`certs.tls.server_context` only (see :func:`serve`)."""
@@ -59,6 +61,7 @@ def create_app(
         **PolicyApi(policy, desk).handlers(),
         **AuditRoutes(audit).handlers(),
         **ReportApi(reports).handlers(),
+        **RetentionApi(retention).handlers(),
     }
     app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes([web.route(each.method, each.path, _for(each, handlers[each.name], operators, witness)) for each in OPERATIONS])

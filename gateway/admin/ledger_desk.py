@@ -66,6 +66,11 @@ class LedgerDesk:
             Kind.BULK_OUTPUT: lambda _: bulk.unchanged,
             Kind.REVEAL: lambda _: _nothing,
         }
+        self.afterwards: dict[Kind, Callable[[str, RequestView], Awaitable[None]]] = {
+            Kind.QUARANTINE_RELEASE: self._hand_in_again,
+            Kind.BULK_OUTPUT: lambda actor, asked: self._release_all(actor, asked.request_id),
+        }
+        """What follows an approval, carried on at the next start where it did not end."""
 
     # ---- requests ------------------------------------------------------------------------------------------------------------------
 
@@ -123,10 +128,8 @@ class LedgerDesk:
             raise CommandRefused("same-person", "nobody decides on their own rights: a second person must", rule="C-1-3-16")
         entitled = await self._entitled(asked.requested_by, asked.command)
         await self._decide(asked, actor, approve=True, digest=seen_digest, entitled=entitled)
-        if asked.command is Kind.QUARANTINE_RELEASE:
-            await self._hand_in_again(actor, asked)
-        elif asked.command is Kind.BULK_OUTPUT:
-            await self._release_all(actor, request_id)
+        if asked.command in self.afterwards:
+            await self.afterwards[asked.command](actor, asked)
         return await self.request(request_id)
 
     async def refuse(self, actor: str, request_id: str, reason: str) -> RequestView:
@@ -150,9 +153,9 @@ class LedgerDesk:
         for request_id in await self._ledger.read(bulk.approved):
             await self._release_all("gateway", request_id)
         for asked in await self.requests(waiting_only=False):
-            if asked.command is Kind.QUARANTINE_RELEASE and asked.status == "approved":
+            if asked.command is not Kind.BULK_OUTPUT and asked.command in self.afterwards and asked.status == "approved":
                 try:
-                    await self._hand_in_again("gateway", asked)
+                    await self.afterwards[asked.command]("gateway", asked)
                 except CommandRefused as error:
                     _log.warning("approval-not-carried-out", extra={"code": error.code})
 

@@ -35,6 +35,8 @@ class Kind(enum.StrEnum):
     QUARANTINE_DISCARD = "quarantine-discard"
     POLICY_CHANGE = "policy-change"
     OPERATOR_RIGHTS = "operator-rights"
+    PURGE = "purge"
+    RESTORE_RELEASE = "restore-release"
 
 
 class Effect(enum.Enum):
@@ -72,6 +74,8 @@ RULES: Mapping[Kind, KindRule] = {
     Kind.QUARANTINE_DISCARD: KindRule(asks=_OPERATOR, decides=_APPROVER),
     Kind.POLICY_CHANGE: KindRule(asks=_ADMINISTRATOR, decides=_APPROVER),
     Kind.OPERATOR_RIGHTS: KindRule(asks=_OPERATOR | _ADMINISTRATOR, decides=_ADMINISTRATOR),
+    Kind.PURGE: KindRule(asks=_ADMINISTRATOR, decides=_APPROVER, effect=Effect.AFTERWARDS),
+    Kind.RESTORE_RELEASE: KindRule(asks=_OPERATOR, decides=_APPROVER),
 }
 
 

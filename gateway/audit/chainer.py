@@ -15,7 +15,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -32,6 +32,7 @@ from gateway.delivery.liveness import Liveness
 from gateway.errors import GatewayError, LedgerUnavailable, Unavailable
 from gateway.ledger.clock import ledger_time
 from gateway.ledger.failures import OperationFailed
+from gateway.ledger.leases import Held, ReleaseLease, TakeLease
 from gateway.ledger.ledger import Ledger
 from gateway.security.keys import KeyStore, Kind
 
@@ -56,6 +57,8 @@ class ChainerOptions:
 
     instance: str
     checkpoint_s: float
+    erasures: Callable[[], str | None] = lambda: None
+    """Where the list of erasures outside the ledger ends, for checkpoints to say. Blocks."""
 
 
 class Chainer:
@@ -79,7 +82,7 @@ class Chainer:
         self._task: asyncio.Task[None] | None = None
         self._stamping: asyncio.Task[None] | None = None
         self._signers: dict[str, Signer] = {}
-        self._held: ops.Held | None = None
+        self._held: Held | None = None
         self._checkpoint_due = 0.0
         self._outside_due = False
         self._looked_at = time.monotonic()
@@ -116,7 +119,7 @@ class Chainer:
         try:
             await self.once(reason="shutdown")
             if self._held is not None:
-                await self._ledger.submit(ops.ReleaseLease(held=self._held, bulk=False))
+                await self._ledger.submit(ReleaseLease(held=self._held, bulk=False))
         except GatewayError as error:  # the next one that starts does it
             _log.warning("audit-not-closed", extra={"code": error.code})
         self._held = None
@@ -176,12 +179,12 @@ class Chainer:
         except LedgerUnavailable:
             self._held = None
             return False
-        if self._held == ops.Held(worker=worker, epoch=state.epoch) and state.holder == worker:
+        if self._held == Held(name=queries.LEASE, worker=worker, epoch=state.epoch) and state.holder == worker:
             return True
         self._held = None
         if state.holder is not None and state.holder != worker:
             return False
-        self._held = await self._ledger.submit(ops.TakeLease(worker=worker))
+        self._held = await self._ledger.submit(TakeLease(name=queries.LEASE, worker=worker))
         if self._held is not None:
             self._checkpoint_due = time.monotonic()  # whoever takes over says first where the chain stands
             self._outside_due = True
@@ -216,7 +219,7 @@ class Chainer:
         last = None if state.checkpoint is None else Signed(text=state.checkpoint.text, signature=state.checkpoint.signature)
         said = None if last is None else last.read()
         signer = self._signer(self._keys.current(Kind.AUDIT).id)
-        if said is not None and said.block == head.number and (said.next_key or said.key) == signer.public:
+        if said is not None and (said.block, said.digest) == (head.number, head.digest) and (said.next_key or said.key) == signer.public:
             return
         if said is not None and (said.next_key or said.key) != signer.public and (old := self._signer_of(said.next_key or said.key)):
             last = await self._add(head, state, "key-rotated", last, old, next_key=signer.public)
@@ -244,6 +247,7 @@ class Chainer:
                 previous=None if last is None else last.digest,
                 key=signer.public,
                 next_key=next_key,
+                erasures=await asyncio.to_thread(self._options.erasures),
             )
         )
         await self._ledger.submit(

@@ -24,7 +24,7 @@ from gateway.audit.errors import AuditError
 
 TITLE: Final = "renkei audit checkpoint"
 NONE: Final = "-"
-_FIELDS: Final = ("chain", "instance", "reason", "block", "digest", "total", "at", "previous", "key", "next-key")
+_FIELDS: Final = ("chain", "instance", "reason", "block", "digest", "total", "at", "previous", "key", "next-key", "erasures")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,8 @@ class Checkpoint:
     chain: str
     instance: str
     reason: str
-    """``interval``, ``shutdown`` or ``key-rotated``."""
+    """``interval``, ``shutdown``, ``key-rotated``, or ``restored``: the chain goes on from this block, and what older checkpoints say of
+    later blocks is lost with the ledger that was restored (R24)."""
     block: int
     digest: bytes
     total: int
@@ -47,12 +48,14 @@ class Checkpoint:
     """Public key, SubjectPublicKeyInfo in DER, Base64."""
     next_key: str | None = None
     """The key that signs the following ones, announced by the old one."""
+    erasures: str | None = None
+    """Where the list of erasures outside the ledger ended: ``<number>:<digest>``. One that ends before was cut short (R24)."""
 
     def text(self) -> str:
         """Exactly what is signed."""
         values = (
             self.chain, self.instance, self.reason, str(self.block), self.digest.hex(), str(self.total), self.at,
-            NONE if self.previous is None else self.previous.hex(), self.key, self.next_key or NONE,
+            NONE if self.previous is None else self.previous.hex(), self.key, self.next_key or NONE, self.erasures or NONE,
         )  # fmt: skip
         lines = [f"{TITLE} {self.number}", *(f"{name} {value}" for name, value in zip(_FIELDS, values, strict=True))]
         return "\n".join(lines) + "\n"
@@ -86,6 +89,7 @@ class Signed:
                 digest=bytes.fromhex(found["digest"]), total=int(found["total"]), at=found["at"],
                 previous=None if found["previous"] == NONE else bytes.fromhex(found["previous"]), key=found["key"],
                 next_key=None if found["next-key"] == NONE else found["next-key"],
+                erasures=None if found["erasures"] == NONE else found["erasures"],
             )  # fmt: skip
         except ValueError as error:
             raise AuditError("checkpoint-malformed", "this is not the text of a checkpoint") from error

@@ -14,10 +14,11 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.audit.canonical import Block
-from gateway.audit.queries import CHAIN, LEASE
+from gateway.audit.queries import CHAIN
 from gateway.errors import LedgerUnavailable
 from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
+from gateway.ledger.leases import Held, holds
 from gateway.ledger.unit import Unit
 
 _MARK_CHAINED = "UPDATE audit_entry SET block = {mark} WHERE block IS NULL AND id IN ({ids}) RETURNING 1"
@@ -37,66 +38,6 @@ class ChainMoved(LedgerUnavailable):
         super().__init__("audit-chain-moved", "the audit chain or the entries of a new block have changed meanwhile")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """The right to chain: a registration of a process, and which holder it is."""
-
-    worker: str
-    epoch: int
-
-
-def _holds(unit: Unit, held: Held) -> bool:
-    query = select(t.lease.c.worker, t.lease.c.epoch).where(t.lease.c.name == LEASE)
-    row = unit.conn.execute(query.with_for_update() if unit.postgresql else query).first()
-    return row is not None and (row.worker, row.epoch) == (held.worker, held.epoch) and not unit.is_void(held.worker)
-
-
-@dataclass(slots=True, kw_only=True)
-class TakeLease:
-    """Become the one that chains, if nobody is or who was is void (R6). Result: :class:`Held`, or None: another process is at it."""
-
-    worker: str
-    bulk: bool = True
-    size: int = 1
-    held: Held | None = None
-
-    def plan(self, unit: Unit) -> None:
-        self.held = None
-
-    def apply(self, unit: Unit) -> None:
-        make = postgresql.insert if unit.postgresql else sqlite.insert
-        unit.conn.execute(make(t.lease).values(name=LEASE, worker="", epoch=0, taken_at=unit.now).on_conflict_do_nothing())
-        query = select(t.lease.c.worker, t.lease.c.epoch).where(t.lease.c.name == LEASE)
-        row = unit.conn.execute(query.with_for_update() if unit.postgresql else query).one()
-        if unit.is_void(self.worker) or (row.worker not in ("", self.worker) and not unit.is_void(row.worker)):
-            return
-        values = {"worker": self.worker, "epoch": row.epoch + 1, "taken_at": unit.now}
-        unit.conn.execute(update(t.lease).where(t.lease.c.name == LEASE).values(values))
-        self.held = Held(worker=self.worker, epoch=row.epoch + 1)
-
-    def finish(self, unit: Unit) -> Held | None:
-        return self.held
-
-
-@dataclass(slots=True, kw_only=True)
-class ReleaseLease:
-    """Let another process chain at once."""
-
-    held: Held
-    bulk: bool = True
-    size: int = 1
-
-    def plan(self, unit: Unit) -> None:
-        """Nothing is needed before."""
-
-    def apply(self, unit: Unit) -> None:
-        mine = (t.lease.c.name == LEASE, t.lease.c.worker == self.held.worker, t.lease.c.epoch == self.held.epoch)
-        unit.conn.execute(update(t.lease).where(*mine).values(worker=""))
-
-    def finish(self, unit: Unit) -> None:
-        return None
-
-
 @dataclass(slots=True, kw_only=True)
 class AddBlock:
     """Write a block and say of its entries that they are in it. Result: None, or an error that is raised to the caller alone."""
@@ -112,7 +53,7 @@ class AddBlock:
         self.refused = None
 
     def apply(self, unit: Unit) -> None:
-        if not _holds(unit, self.held):
+        if not holds(unit, self.held):
             self.refused = LeaseLost()
             return
         block, b = self.block, t.audit_block.c
@@ -154,7 +95,7 @@ class AddCheckpoint:
         self.refused = None
 
     def apply(self, unit: Unit) -> None:
-        if not _holds(unit, self.held):
+        if not holds(unit, self.held):
             self.refused = LeaseLost()
             return
         values = {"number": self.number, "block": self.block, "text": self.text, "signature": self.signature}

@@ -17,6 +17,7 @@ from gateway.audit.canonical import LEAF_DIGITS, Block, genesis
 from gateway.audit.checkpoint import Checkpoint, Signed, fingerprint
 from gateway.audit.errors import AuditError
 
+RESTORED: Final = "restored"
 MOST: Final = 1000
 """Findings that are listed; more are only counted."""
 
@@ -50,6 +51,9 @@ class Report:
     keys: dict[str, str] = field(default_factory=dict)
     """Fingerprint of each key that signed: ``pinned`` (it was given as trusted), ``announced`` (by the key before), ``unknown``."""
     unchained: int = 0
+    restored: list[dict[str, Any]] = field(default_factory=list)
+    """Signed statements that the ledger was restored (R24): checkpoint, time, the block that the chain goes on from, and the last one that
+    was signed before and is lost. Each must be known to the persons in charge."""
     findings: list[Finding] = field(default_factory=list)
     more: int = 0
     """Findings that are not listed."""
@@ -110,7 +114,7 @@ def verify(source: Source, given: Sequence[Given], *, trusted: Iterable[str] = (
     """
     started = time.perf_counter()
     report = Report()
-    said = _checkpoints(report, given, frozenset(trusted))
+    said = _standing(report, _checkpoints(report, given, frozenset(trusted)))
     digests = _chain(source, report, {each.block for each in said})
     _compare(report, said, digests)
     source.finish(report)
@@ -161,6 +165,19 @@ def _checkpoints(report: Report, given: Sequence[Given], trusted: frozenset[str]
     return ordered
 
 
+def _standing(report: Report, said: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Without those that speak of blocks which a later, signed restore has given up (R24)."""
+    kept: list[Checkpoint] = []
+    for each in said:
+        if each.reason == RESTORED:
+            lost = [before for before in kept if before.block > each.block]
+            kept = [before for before in kept if before.block <= each.block]
+            last = max((before.block for before in lost), default=each.block)
+            report.restored.append({"checkpoint": each.number, "at": each.at, "block": each.block, "lost_to_block": last})
+        kept.append(each)
+    return kept
+
+
 def _key(report: Report, said: Checkpoint, before: Checkpoint | None, announced: str | None, trusted: frozenset[str]) -> str | None:
     print_ = fingerprint(said.key)
     if print_ in trusted:
@@ -178,13 +195,16 @@ def _key(report: Report, said: Checkpoint, before: Checkpoint | None, announced:
 def agree(outside: Sequence[Given], known: Iterable[str], last_block: int) -> str:
     """In one line, what the checkpoints outside and those of the ledger do not agree on; empty: they do, as far as a glance tells."""
     texts = set(known)
+    signed = []
     for each in outside:
         try:
-            said = each.signed.verify()
+            signed.append(each.signed.verify())
         except AuditError as error:
             return error.safe_detail
+    for said in _standing(Report(), sorted(signed, key=lambda each: each.number)):
         if said.block > last_block:
             return f"the chain is cut off: checkpoint {said.number} outside names block {said.block}, the ledger ends with {last_block}"
+    for each, said in zip(outside, signed, strict=True):
         if each.signed.text not in texts:
             return f"the ledger does not have checkpoint {said.number} as it stands outside"
     return ""

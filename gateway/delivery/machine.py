@@ -22,9 +22,12 @@ import enum
 from dataclasses import dataclass
 
 from gateway.contract import Delivered, Outcome, PartyDown, Pending, Rejected, RejectedCall, RetryLater, Unknown
-from gateway.delivery.rows import CRASH_LIMIT, START_S, DeliveryRow, Hold, KeyRow, LateReceipt, PartyTraits, State
+from gateway.delivery.rows import CRASH_LIMIT, NO_CONTENT, START_S, DeliveryRow, Hold, KeyRow, LateReceipt, PartyTraits, State
 from gateway.delivery.steps import advance, clear, deliver, hold, lose, mark_unanswered, wake
 from gateway.delivery.transitions import Event, IllegalTransition, move
+
+CONTENT_GONE = "content-not-restored"
+"""Reason of a delivery whose body no backup may have (C-3-7-3): it cannot be sent again."""
 
 
 class Claim(enum.Enum):
@@ -111,6 +114,11 @@ def claim(key: KeyRow, head: DeliveryRow | None, worker: str, *, void: bool, fac
             move(head, Event.BARRED, State.SKIPPED, now)
             advance(key, now)
             return Claim.FINISHED
+    if head.payload_id == NO_CONTENT:
+        head.reason = CONTENT_GONE
+        move(head, Event.EXPIRE, State.EXPIRED, now)
+        advance(key, now)
+        return Claim.FINISHED
     if head.approval is not None:
         # last, so that it is asked for only when nothing else is in the way
         hold(key, head, Hold.APPROVAL, f"needs-{head.approval}")
@@ -157,6 +165,8 @@ def _claim_unknown(key: KeyRow, head: DeliveryRow, worker: str, facts: Facts, tr
     now = facts.now
     if _too_early(key, head, now, traits):
         return Claim.WAIT
+    if (decided := _restored(key, head, facts)) is not None:
+        return decided
     if traits.resend and head.unanswered_since is not None and now - head.unanswered_since < traits.memory_s:
         _commit_sending(key, head, worker, now, traits)
         return Claim.SEND
@@ -169,6 +179,26 @@ def _claim_unknown(key: KeyRow, head: DeliveryRow, worker: str, facts: Facts, tr
         return Claim.QUERY
     hold(key, head, Hold.UNKNOWN, "outcome-unknown")
     return Claim.HELD
+
+
+def _restored(key: KeyRow, head: DeliveryRow, facts: Facts) -> Claim | None:
+    """R24: what a restore made unknown may never have been sent, so what must come before a first sending is asked for here as well.
+
+    None: nothing is in the way, as with everything that became unknown by being sent.
+    """
+    if head.payload_id == NO_CONTENT:
+        hold(key, head, Hold.UNKNOWN, CONTENT_GONE)
+        return Claim.HELD
+    if head.waits_for is not None and facts.predecessor is not State.DELIVERED:
+        if facts.predecessor is None or not facts.predecessor.final:
+            key.due_at = None  # waiting-for (R3)
+            return Claim.WAIT
+        hold(key, head, Hold.UNKNOWN, "predecessor-not-delivered")
+        return Claim.HELD
+    if head.approval is not None:
+        hold(key, head, Hold.APPROVAL, f"needs-{head.approval}")
+        return Claim.HELD
+    return None
 
 
 def _too_early(key: KeyRow, head: DeliveryRow, now: float, traits: PartyTraits) -> bool:

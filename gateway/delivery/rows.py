@@ -153,6 +153,8 @@ class PartyTraits:
         return max(self.retry.longest_s, self.open_s) * 1.2
 
 
+NO_CONTENT = "none"
+"""``payload_id`` of a delivery whose body no backup may have, after a restore (R24)."""
 START_S = 2.0
 """A call starts at most this long after its `sending` commit (R5)."""
 LIVENESS_S = 3.0

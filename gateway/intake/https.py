@@ -38,6 +38,8 @@ from gateway.security.refusals import Witness, note_request
 log = structlog.get_logger("gateway.intake")
 
 BODY_TIMEOUT_S = 30.0
+MOST_EXPIRED = 1000
+"""Entries of one answer of ``GET /v1/expired``."""
 """A body that has not arrived by then is given up: a slow sender must not hold a place for ever."""
 
 PLACE = "intake"
@@ -58,6 +60,12 @@ class StatusQuery(Protocol):
     def __call__(self, system: str, source_id: str) -> Awaitable[Mapping[str, Any] | None]: ...
 
 
+class ExpiredQuery(Protocol):
+    """What of a system's own messages was not delivered in time; :raises InputRefused: ``after`` is nothing that was given."""
+
+    def __call__(self, system: str, after: str | None, limit: int) -> Awaitable[Mapping[str, Any]]: ...
+
+
 class HttpsDoor:
     """The handlers. For one event loop."""
 
@@ -69,6 +77,7 @@ class HttpsDoor:
         pressure: Pressure,
         status: StatusQuery,
         jwks: Callable[[], Mapping[str, Any]],
+        expired: ExpiredQuery | None = None,
         meter: IntakeMeter = UNCOUNTED,
         body_timeout_s: float = BODY_TIMEOUT_S,
         witness: Witness | None = None,
@@ -78,6 +87,7 @@ class HttpsDoor:
         self._pressure = pressure
         self._status = status
         self._jwks = jwks
+        self._expired = expired
         self._meter = meter
         self._limit = intake.message_bytes
         self._body_timeout_s = body_timeout_s
@@ -135,6 +145,22 @@ class HttpsDoor:
         except Exception as e:  # see post_message
             return self._failure(request, system, e)
 
+    async def get_expired(self, request: web.Request) -> web.StreamResponse:
+        """``GET /v1/expired``: the caller's own messages that were not delivered in time and are not sent any more (C-3-7-4)."""
+        system = "unknown"
+        try:
+            system = self._system(request)
+            limit = request.query.get("limit", "100")
+            if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= MOST_EXPIRED):
+                raise InputRefused("query-malformed", f"limit is a number from 1 to {MOST_EXPIRED}", place="limit")
+            if self._expired is None:
+                raise InputRefused("unknown-path", "there is nothing at this path", rule="GET /v1/openapi.yaml")
+            return _json(await self._expired(system, request.query.get("after"), int(limit)), {"Cache-Control": "no-store"})
+        except GatewayError as e:
+            return self._problem(request, e)
+        except Exception as e:  # see post_message
+            return self._failure(request, system, e)
+
     async def get_keys(self, request: web.Request) -> web.StreamResponse:
         """``GET /v1/keys``: the public key for messages by AMQP, as a JWK set."""
         try:
@@ -157,7 +183,7 @@ class HttpsDoor:
             system = self._system(request)
         except GatewayError as e:
             return self._problem(request, e)
-        known = {"/v1/messages": "POST", "/v1/keys": "GET", "/v1/openapi.yaml": "GET"}
+        known = {"/v1/messages": "POST", "/v1/expired": "GET", "/v1/keys": "GET", "/v1/openapi.yaml": "GET"}
         allowed = known.get(request.path)
         if allowed is None and request.path.startswith("/v1/messages/") and request.method != "GET":
             allowed = "GET"
@@ -288,6 +314,7 @@ def create_app(door: HttpsDoor) -> web.Application:
     app = web.Application()
     app.router.add_post("/v1/messages", door.post_message)
     app.router.add_get("/v1/keys", door.get_keys, allow_head=False)
+    app.router.add_get("/v1/expired", door.get_expired, allow_head=False)
     app.router.add_get("/v1/openapi.yaml", door.get_openapi, allow_head=False)
     app.router.add_get("/v1/messages/{id}", door.get_message, allow_head=False)
     app.router.add_route("*", "/{tail:.*}", door.other_path)

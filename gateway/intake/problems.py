@@ -21,6 +21,7 @@ STATUS: Mapping[str, int] = {
     "malformed-json": 400,
     "missing-data": 400,
     "body-incomplete": 400,
+    "query-malformed": 400,
     "door-closed": 403,
     "not-permitted": 403,
     "source-mismatch": 403,

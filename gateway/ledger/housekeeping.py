@@ -10,12 +10,14 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.delivery import machine
+from gateway.errors import CommandRefused
 from gateway.ids import new_id
 from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.adding import add_sealed
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.prepared import IntakeEpochLost, SealedPayload
+from gateway.ledger.restoring import RESTORED
 from gateway.ledger.unit import Unit
 
 
@@ -149,19 +151,25 @@ class PauseParty:
     reason: str
     bulk: bool = False
     size: int = 1
+    refused: CommandRefused | None = None
 
     def plan(self, unit: Unit) -> None:
-        """The party is locked last, in ``apply``."""
+        self.refused = None  # the party is locked last, in ``apply``
 
     def apply(self, unit: Unit) -> None:
         row = unit.party(self.party, lock=True)
+        if row.paused_by == RESTORED:
+            if not self.paused:
+                text = "a restore has stopped this party: two persons release it (renkei backup release)"
+                self.refused = CommandRefused("restored-not-released", text, rule="R24")
+            return  # it stands still already, and stays so
         row.paused_by = self.actor if self.paused else None
         row.paused_at = unit.now if self.paused else None
         unit.touch(party=row)
         unit.audit("party-paused" if self.paused else "party-resumed", self.actor, party_id=self.party, reason=self.reason)
 
-    def finish(self, unit: Unit) -> None:
-        return None
+    def finish(self, unit: Unit) -> CommandRefused | None:
+        return self.refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

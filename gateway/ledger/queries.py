@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, func, literal, literal_column, or_, select, tuple_
 
 from gateway.delivery.breaker import PartyRow
 from gateway.delivery.rows import DeliveryRow, Hold, KeyRow, State
 from gateway.delivery.status import Status, describe
+from gateway.errors import InputRefused
 from gateway.ids import key_place
 from gateway.ledger import tables as t
 from gateway.ledger.clock import ledger_time
@@ -173,6 +174,36 @@ def own_message(conn: Connection, system: str, source_id: str) -> dict[str, Any]
         if each.delivery.replaced_by not in mine  # what an operator corrected goes on as the corrected one
     ]
     return {"id": source_id, "message": row.id, "type": row.type, "accepted_at": utc(row.accepted_at), "deliveries": told}
+
+
+def own_expired(conn: Connection, system: str, after: str | None, limit: int) -> dict[str, Any]:
+    """What a sending system is told of its own messages that were not delivered in time (``GET /v1/expired``), oldest first (C-3-7-4).
+
+    :raises InputRefused: ``query-malformed``: ``after`` is nothing that was given.
+    """
+    d, m = t.delivery.c, t.message.c
+    query = (
+        select(d.id, d.party, d.reason, d.final_at, m.id.label("message"), m.source_id, m.type)
+        .join(t.message, m.id == d.message_id)
+        .where(d.state == literal_column("'expired'"), m.system == system)
+        .order_by(d.final_at, d.id)
+        .limit(limit)
+    )
+    if after is not None:
+        at, _, last = after.partition("_")
+        try:
+            query = query.where(tuple_(d.final_at, d.id) > tuple_(literal(float(at)), literal(last)))
+        except ValueError as error:
+            raise InputRefused("query-malformed", "after is what an earlier answer gave as next_after", place="after") from error
+    rows = conn.execute(query).all()
+    items = [
+        {
+            "id": row.source_id, "message": row.message, "type": row.type, "party": row.party, "reason": row.reason,
+            "expired_at": utc(row.final_at),
+        }
+        for row in rows
+    ]  # fmt: skip
+    return {"items": items, "next_after": f"{rows[-1].final_at!r}_{rows[-1].id}" if rows else after, "more": len(rows) == limit}
 
 
 # ---- what is held --------------------------------------------------------------------------------------------------------------------

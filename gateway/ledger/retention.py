@@ -23,7 +23,7 @@ from gateway.ledger.clock import business_clock, ledger_time, set_business_offse
 from gateway.ledger.unit import Unit
 
 MARK = "retention.mark."
-LEASE = "retention.lease"
+LEASE = "retention"
 
 
 # ---- looking --------------------------------------------------------------------------------------------------------------------------
@@ -201,6 +201,16 @@ def expiry_due(conn: Connection, party: str, before: float | None, types: Collec
     ]  # fmt: skip
 
 
+def ended(conn: Connection, due: Sequence[Due]) -> list[tuple[str, str]]:
+    """The deliveries whose bodies these are, with what became of them: a restore from before knows by it that they are over (R24)."""
+    d = t.delivery.c
+    keys = {each.key for each in due}
+    query = select(d.id, d.state, d.payload_id).where(
+        d.message_id.in_(sorted({each.message_id for each in due})), d.final_at.is_not(None), d.replaced_by.is_(None)
+    )
+    return [(row.id, row.state) for row in conn.execute(query) if row.payload_id in keys]
+
+
 def records_due(conn: Connection, before: float, limit: int) -> list[tuple[str, float]]:
     """The oldest messages all of whose deliveries ended before ``before``, without any body left: id, end."""
     m, d, k = t.message.c, t.delivery.c, t.data_key.c
@@ -219,6 +229,17 @@ def history(conn: Connection, since: float = 0.0) -> list[Any]:
     """The disposal history, newest first."""
     c = t.disposal.c
     return list(conn.execute(select(t.disposal).where(c.began_at >= since).order_by(c.began_at.desc(), c.rule)))
+
+
+def held_of(conn: Connection, party: str) -> tuple[int, int, int]:
+    """Of a party: contents, unfinished deliveries, and those of them that are being sent or unknown."""
+    d = t.delivery.c
+    contents = conn.execute(select(func.count()).select_from(t.data_key).where(t.data_key.c.party == party)).scalar_one()
+    sure = (d.state == State.QUEUED.value) & d.unanswered_since.is_(None)
+    open_ones, certain = conn.execute(
+        select(func.count(), func.count().filter(sure)).where(d.party == party, d.final_at.is_(None))
+    ).one()  # fmt: skip
+    return contents, open_ones, open_ones - certain
 
 
 def orphans(conn: Connection) -> tuple[int, int]:
@@ -462,33 +483,6 @@ class RecordDisposal:
 
     def finish(self, unit: Unit) -> None:
         return None
-
-
-@dataclass(slots=True, kw_only=True)
-class TakeRetentionLease:
-    """Become the process that erases what is due, for all. Result: whether it is."""
-
-    worker: str
-    bulk: bool = True
-    size: int = 1
-    held: bool = False
-
-    def plan(self, unit: Unit) -> None:
-        self.held = False
-
-    def apply(self, unit: Unit) -> None:
-        make = postgresql.insert if unit.postgresql else sqlite.insert
-        unit.conn.execute(make(t.meta).values(name=LEASE, value=self.worker).on_conflict_do_nothing())
-        query = select(t.meta.c.value).where(t.meta.c.name == LEASE)
-        holder = unit.conn.execute(query.with_for_update() if unit.postgresql else query).scalar_one()
-        if unit.is_void(self.worker) or (holder != self.worker and not unit.is_void(holder)):
-            return
-        self.held = True
-        if holder != self.worker:
-            set_fact(unit, LEASE, self.worker)
-
-    def finish(self, unit: Unit) -> bool:
-        return self.held
 
 
 @dataclass(slots=True, kw_only=True)

@@ -99,6 +99,7 @@ delivery = Table(
         sqlite_where=text("approval IS NOT NULL"),
         postgresql_where=text("approval IS NOT NULL"),
     ),
+    Index("delivery_expired", "final_at", "id", sqlite_where=text("state = 'expired'"), postgresql_where=text("state = 'expired'")),
     Index("delivery_waits_for", "waits_for", sqlite_where=text("waits_for IS NOT NULL"), postgresql_where=text("waits_for IS NOT NULL")),
     Index(
         "delivery_correlation",
@@ -340,7 +341,7 @@ lease = Table(
     Column("worker", String(36), nullable=False, comment="the registration that holds it: void when that one is (R6)"),
     Column("epoch", Integer, nullable=False),
     Column("taken_at", Double, nullable=False),
-    comment="work that one process does for all: chaining the audit entries",
+    comment="work that one process does for all: chaining the audit entries, retention",
 )
 
 command = Table(

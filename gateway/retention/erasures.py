@@ -7,6 +7,7 @@ of the line before, so that a list from which lines were taken is no list. Appen
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
 import json
@@ -30,6 +31,16 @@ class Head:
     number: int
     digest: str
 
+    def text(self) -> str:
+        """As checkpoints name it."""
+        return f"{self.number}:{self.digest}"
+
+    @classmethod
+    def parse(cls, text: str) -> Head:
+        """:raises ValueError: it is none."""
+        number, _, digest = text.partition(":")
+        return cls(number=int(number), digest=digest)
+
 
 class ErasureList:
     """One file. Blocks on the disk: call it in a thread."""
@@ -40,7 +51,7 @@ class ErasureList:
     def append(self, kind: str, **what: Any) -> Head:
         """Write one line and wait until it is on the disk.
 
-        :param kind: ``ordered``, ``due`` (about to be erased), ``done``, ``restored``.
+        :param kind: ``ordered``, ``due`` (about to be erased), ``done``, ``backup``, ``restored``.
         :raises Unavailable: ``erasure-list``: it cannot be written; then nothing may be erased.
         """
         try:
@@ -72,6 +83,14 @@ class ErasureList:
         except FileNotFoundError:
             return NO_HEAD
         return NO_HEAD if last is None else _head_of(last)
+
+    def end(self) -> str | None:
+        """Where it ends now, as checkpoints name it; None: nothing is on it, or it cannot be read by this process."""
+        try:
+            head = self.head()
+        except OSError:
+            return None
+        return None if head == NO_HEAD else head.text()
 
     def since(self, head: Head) -> Iterator[Mapping[str, Any]]:
         """All lines after ``head``, the whole list being checked on the way.
@@ -110,6 +129,25 @@ NO_HEAD: Final = Head(number=0, digest=NOTHING)
 def keys_of(entries: Sequence[Mapping[str, Any]]) -> set[str]:
     """The ids of all data keys that these lines say were to be erased."""
     return {key for entry in entries for key in entry.get("keys", ())}
+
+
+def ended_of(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What became of deliveries whose contents were to be erased: id → final state."""
+    return {delivery: state for entry in entries for delivery, state in entry.get("ended", ())}
+
+
+PRINT_BYTES: Final = 16
+
+
+def print_of(wrapped: Sequence[bytes]) -> str:
+    """The beginnings of wrapped keys, by which they are known again wherever they lie. 16 of 40 bytes unwrap nothing."""
+    return base64.b64encode(b"".join(each[:PRINT_BYTES] for each in wrapped)).decode()
+
+
+def prints_of(entry: Mapping[str, Any]) -> list[bytes]:
+    """What :func:`print_of` was given, of one line."""
+    text = base64.b64decode(entry.get("prints", ""))
+    return [text[at : at + PRINT_BYTES] for at in range(0, len(text), PRINT_BYTES)]
 
 
 def _last_line(tail: bytes) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ class Folder:
     patterns: tuple[str, ...]
     secret: bool = True
     """Overwrite before removing."""
+    deep: bool = False
+    """Also in the folders below; those that are empty then go too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,8 @@ class OldFile:
     path: Path
     changed_at: float
     secret: bool
+    within: Path | None = None
+    """The folder of the place, where it lies below that."""
 
 
 Folders = Mapping[Place, Sequence[Folder]]
@@ -39,12 +44,13 @@ def due(folders: Sequence[Folder], before: float) -> list[OldFile]:
     for folder in folders:
         if not folder.path.is_dir():
             continue
-        for path in folder.path.iterdir():
+        for path in sorted(folder.path.rglob("*") if folder.deep else folder.path.iterdir()):
             if path.is_symlink() or not path.is_file() or not any(fnmatch.fnmatch(path.name, each) for each in folder.patterns):
                 continue
             changed = path.stat().st_mtime
             if changed < before:
-                found.append(OldFile(path=path, changed_at=changed, secret=folder.secret))
+                within = folder.path if folder.deep and path.parent != folder.path else None
+                found.append(OldFile(path=path, changed_at=changed, secret=folder.secret, within=within))
     return sorted(found, key=lambda each: (each.changed_at, each.path.name))
 
 
@@ -54,6 +60,9 @@ def dispose(file: OldFile) -> bool:
         if file.secret:
             overwrite(file.path)
         file.path.unlink()
+        if file.within is not None:
+            with contextlib.suppress(OSError):  # others lie in it yet
+                file.path.parent.rmdir()
     except FileNotFoundError:
         return False
     return True

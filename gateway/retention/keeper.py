@@ -24,10 +24,11 @@ from typing import Any, Final
 from gateway.errors import GatewayError, Unavailable
 from gateway.ids import new_id
 from gateway.ledger import retention as lr
+from gateway.ledger.leases import TakeLease
 from gateway.ledger.ledger import Ledger
 from gateway.retention import files
 from gateway.retention.calendar import BusinessCalendar
-from gateway.retention.erasures import ErasureList
+from gateway.retention.erasures import ErasureList, print_of
 from gateway.retention.policy import Place, RetentionPolicy, Rule
 from gateway.retention.search import found_in
 
@@ -85,6 +86,10 @@ class _Run:
     counts: Counter[tuple[str, str | None, str | None]] = field(default_factory=Counter)
     expired: int = 0
     refused: int = 0
+
+    @property
+    def ordered(self) -> dict[str, str]:
+        return {} if self.instruction is None else {"instruction": self.instruction}
 
     def line(self, rule: str, place: str, message_type: str | None, party: str | None) -> lr.Line:
         key = (rule, message_type, party)
@@ -154,7 +159,7 @@ class Keeper:
         while True:
             try:
                 await asyncio.sleep(await self._wait_s())
-                if self._registration is None or await self._ledger.submit(lr.TakeRetentionLease(worker=self._registration())):
+                if await self._leads():
                     await self.run(ACTOR)
                 self.failed = None
             except GatewayError as error:
@@ -165,6 +170,11 @@ class Keeper:
                 _log.critical("retention-failed", exc_info=True)
                 self.failed = GatewayError("retention-failed", f"the retention job failed: {type(error).__name__}")
                 await asyncio.sleep(min(self._keeping.every_s, 5.0))
+
+    async def _leads(self) -> bool:
+        if self._registration is None:
+            return True
+        return await self._ledger.submit(TakeLease(name=lr.LEASE, worker=self._registration(), keep=True)) is not None
 
     async def _wait_s(self) -> float:
         now = (await self._ledger.read(lr.clocks)).business
@@ -316,9 +326,11 @@ class Keeper:
             line = run.line(rule, place, message_type or None, party)
             for start in range(0, len(of_type), self._keeping.rows):
                 step = of_type[start : start + self._keeping.rows]
+                ended = await self._ledger.read(partial(lr.ended, due=step))
                 listed = partial(
                     self._keeping.erasures.append, "due", run=run.id, rule=rule, type=message_type or None, party=party,
-                    at=round(run.began_at, 3), keys=[each.key for each in step],
+                    at=round(run.began_at, 3), keys=[each.key for each in step], ended=ended,
+                    prints=print_of([each.wrapped for each in step]),
                 )  # fmt: skip
                 await asyncio.to_thread(listed)
                 erased: int = await self._ledger.submit(lr.EraseStep(line=line, due=step, size=len(step)))
@@ -360,7 +372,9 @@ class Keeper:
             line = next(iter(run.lines.values()))
             await self._ledger.submit(lr.RecordDisposal(line=line, proof=proof))
             counts = [[each.rule, each.type, each.party, each.count] for each in lines]
-            await asyncio.to_thread(partial(self._keeping.erasures.append, "done", run=run.id, erased=counts, proof=proof))
+            await asyncio.to_thread(partial(self._keeping.erasures.append, "done", run=run.id, erased=counts, proof=proof, **run.ordered))
+        elif run.instruction is not None:
+            await asyncio.to_thread(partial(self._keeping.erasures.append, "done", run=run.id, erased=[], **run.ordered))
         for each in lines:
             self.erased[each.rule] += each.count
         self.expired += run.expired

@@ -48,6 +48,8 @@ class Kind(enum.Enum):
     """P-256 pair: messages on queues are encrypted for it. The secret is PKCS #8 PEM."""
     AUDIT = "audit"
     """P-256 pair: signs the checkpoints of the audit chain (R22). The secret is PKCS #8 PEM."""
+    BACKUP = "backup"
+    """Encrypts backups of the ledger: a key of each is derived from it."""
 
 
 PAIRS = frozenset({Kind.JWE, Kind.AUDIT})

@@ -34,7 +34,9 @@ _ROLES: dict[str, set[str]] = {
     "ask_policy": {"administrator"}, "provisions": {"operator", "auditor"},
     "refusals": {"viewer", "operator", "auditor"}, "check_day": {"operator", "auditor"}, "statistics": {"operator", "auditor"},
     "audit_entries": {"viewer", "auditor"}, "audit_checkpoints": {"viewer", "auditor"}, "audit_scope": {"viewer", "auditor"},
-    "audit_export": {"viewer", "auditor"},
+    "audit_export": {"viewer", "auditor"}, "retention": {"viewer", "auditor"}, "run_retention": {"operator", "administrator"},
+    "disposals": {"viewer", "auditor"}, "purgeable": {"administrator", "approver"}, "ask_purge": {"administrator"},
+    "restored": {"viewer", "auditor"}, "ask_restore_release": {"operator"},
 }  # fmt: skip
 """What is wanted, written down a second time: whoever changes a right changes it here too."""
 ACTING = {operation.name for operation in OPERATIONS if operation.method == "POST"}

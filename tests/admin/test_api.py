@@ -13,7 +13,7 @@ import yaml
 
 from certs.authority import TestAuthority
 from certs.peer import Authority
-from gateway.admin import bodies, desk, policy_api, reports_api, service, words
+from gateway.admin import bodies, desk, policy_api, reports_api, retention_api, service, words
 from gateway.admin.access import EVERYBODY, OPERATIONS
 from gateway.admin.app import create_app
 from gateway.admin.identity import Operators
@@ -262,6 +262,11 @@ def test_the_document_has_every_route_and_every_value(repository: Path) -> None:
         "Quarantined": desk.QuarantineView,
         "BulkSet": desk.BulkView,
         "OperatorAccount": desk.OperatorView,
+        "RetentionRule": retention_api.RulePlan,
+        "RetentionRun": retention_api.RunView,
+        "Disposal": retention_api.DisposalView,
+        "Purge": retention_api.PurgeView,
+        "StoppedParty": retention_api.StoppedParty,
     }.items():
         assert set(schemas[name]["properties"]) == {each.name for each in dataclasses.fields(kind)} | extra.get(name, set())
     for kind in (service.State, service.Hold, service.Command, service.RequestStatus, kinds.Kind, kinds.Role):

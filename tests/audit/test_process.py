@@ -20,6 +20,7 @@ from gateway.audit.outside import OutsideFile, read_file
 from gateway.config import load
 from gateway.errors import LedgerUnavailable, Unavailable
 from gateway.ledger.failures import OperationFailed
+from gateway.ledger.leases import TakeLease
 from gateway.ledger.unit import run_group
 from gateway.preflight import look_at_audit
 from tests.audit.kit import Record, Write, codes
@@ -62,7 +63,7 @@ async def test_a_holder_that_was_replaced_without_noticing_writes_nothing(record
     other = await second(record, ledger_url, tmp_path)
     try:
         await record.write("first", count=3)
-        held = await record.ledger.submit(ops.TakeLease(worker=record.liveness.id))
+        held = await record.ledger.submit(TakeLease(name=queries.LEASE, worker=record.liveness.id))
         rows = await record.ledger.read(lambda conn: queries.unchained(conn, 10))
         late = build(rows, after=None, chain="a-chain", at=1.0)
         await record.ledger.end(record.liveness.id)
@@ -78,7 +79,7 @@ async def test_two_that_both_think_they_hold_the_lease_cannot_fork_the_chain(rec
     """Even with the lease given to both: the chain has moved, or the digest before is taken."""
     await record.fill(2)
     state = await record.state()
-    held = await record.ledger.submit(ops.TakeLease(worker=record.liveness.id))
+    held = await record.ledger.submit(TakeLease(name=queries.LEASE, worker=record.liveness.id))
     await record.write("more", count=2)
     rows = await record.ledger.read(lambda conn: queries.unchained(conn, 10))
     first = build(rows[:1], after=state.head, chain="x", at=1.0)
@@ -97,7 +98,7 @@ async def test_two_that_both_think_they_hold_the_lease_cannot_fork_the_chain(rec
 async def test_a_bad_block_fails_alone_and_what_stood_in_its_group_is_done(record: Record) -> None:
     await record.fill(1)
     state = await record.state()
-    held = await record.ledger.submit(ops.TakeLease(worker=record.liveness.id))
+    held = await record.ledger.submit(TakeLease(name=queries.LEASE, worker=record.liveness.id))
     await record.write("more")
     rows = await record.ledger.read(lambda conn: queries.unchained(conn, 10))
     ghost = build([rows[0]._replace(id="0" * 32)], after=state.head, chain="x", at=1.0)

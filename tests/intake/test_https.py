@@ -300,3 +300,25 @@ async def test_many_on_one_connection_keep_their_answers(web: Web) -> None:
                 return (await response.json())["id"]
 
         assert await asyncio.gather(*map(one, heads)) == [head["ce-id"] for head in heads]
+
+
+@pytest.mark.control("C-3-7-4")
+async def test_a_system_asks_what_of_its_own_has_expired(home: House, people: TestAuthority) -> None:
+    asked: list[tuple[str, str | None, int]] = []
+
+    async def expired(system: str, after: str | None, limit: int) -> dict[str, Any]:
+        asked.append((system, after, limit))
+        return {"items": [], "next_after": after, "more": False}
+
+    async with serve(home, people, expired=expired) as web:
+        answer = await web.send("GET", "/v1/expired?after=1.5_x&limit=7")
+        assert (answer.status, answer.json, answer.headers["Cache-Control"]) == (
+            200,
+            {"items": [], "next_after": "1.5_x", "more": False},
+            "no-store",
+        )
+        assert asked == [(REGISTER, "1.5_x", 7)], "whose they are is known from the certificate"
+        for wrong in ("0", "1001", "x", "-1", "１"):
+            refused = await web.send("GET", f"/v1/expired?limit={wrong}")
+            assert (refused.status, refused.json["code"]) == (400, "query-malformed")
+        assert (await web.send("POST", "/v1/expired")).status == 405

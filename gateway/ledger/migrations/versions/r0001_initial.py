@@ -219,7 +219,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("taken_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
-        comment="work that one process does for all: chaining the audit entries",
+        comment="work that one process does for all: chaining the audit entries, retention",
     )
     op.create_table(
         "message",
@@ -493,6 +493,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("correlation IS NOT NULL"),
         postgresql_where=sa.text("correlation IS NOT NULL"),
+    )
+    op.create_index(
+        "delivery_expired",
+        "delivery",
+        ["final_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'expired'"),
+        postgresql_where=sa.text("state = 'expired'"),
     )
     op.create_index(
         "delivery_finished",

@@ -1,0 +1,1 @@
+"""Backups of the ledger: encrypted, signed, without what no backup may have; and the way back (R24)."""
