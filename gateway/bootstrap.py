@@ -299,6 +299,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.ledger_desk import LedgerDesk
     from gateway.admin.ledger_service import LedgerAdminService
     from gateway.admin.policy import PolicyAdmin
+    from gateway.admin.reports import LedgerReports
     from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
     from gateway.bootstrap_inbound import Inbound
@@ -427,6 +428,8 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             request_s=admin.request_s,
         )
         accounts.serve_at(desk)
+        policy = PolicyAdmin(ledger, common.keys, common.rights, tables())
+        policy.serve_at(desk)
         retention = LedgerRetention(ledger, keeper, desk, common.parties)
         stack.push_async_callback(retention.close)
         await desk.resume()
@@ -435,8 +438,9 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             desk,
             Operators.of(config, accounts, common.authority),
             keys=KeyAdmin(ledger, common.keys, custodian, tables()),
-            policy=PolicyAdmin(ledger, common.keys, common.rights, tables(), request_s=admin.request_s),
+            policy=policy,
             audit=LedgerAuditRecord(ledger, common.parties),
+            reports=LedgerReports(ledger, without=tables().ephemeral),
             retention=retention,
             witness=common.refusals,
         )

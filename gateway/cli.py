@@ -28,7 +28,7 @@ GROUP = "renkei.commands"
 _ORDER = (
     *("up", "check", "config", "certs", "submit", "status", "message", "queues", "held", "retry", "correct", "skip", "settle"),
     *("release", "bulk", "reveal", "approvals", "quarantine", "pause", "resume", "operators", "policy", "provisions"),
-    *("keys", "audit", "controls"),
+    *("reports", "keys", "audit", "controls"),
     *("format", "simulate", "demo", "chaos", "bench"),
 )
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.approvals.kinds import Kind
 from gateway.cli_client import AdminClient
 from gateway.cli_options import As, ConfigFile, Json, Reason, Yes
-from gateway.cli_people import recorded, sure, write_private
+from gateway.cli_people import recorded, show_changes, sure, write_private
 from gateway.cli_support import ExitCode, load_config, local_time, say, show_json, show_table
 from gateway.cli_text import t
 
@@ -47,13 +48,16 @@ def approvals_show(
     """One request; --content FILE takes out the new content of a correction, on record, for whoever is to approve it."""
     with AdminClient(load_config(config), operator) as client:
         found = client.get("requests", request)
+        changed = _policy(client, found)
         if content is not None:
             write_private(content, client.get_bytes("requests", request, "content"))
             say(t("content.written", file=content))
     if as_json:
-        show_json(found)
-    else:
-        _show(found)
+        show_json(found | ({} if changed is None else {"policy": changed}))
+        return
+    _show(found)
+    if changed is not None:
+        _show_policy(changed)
 
 
 @approvals.command("approve")
@@ -68,6 +72,9 @@ def approvals_approve(
     """Approve another person's request: it is carried out if everything is still as it was seen."""
     with AdminClient(load_config(config), operator) as client:
         asked = client.get("requests", request)
+        changed = _policy(client, asked)
+        if changed is not None and not as_json:
+            _show_policy(changed)
         question = t("confirm.approve", command=asked["command"], id=_about(asked), by=asked["requested_by"], reason=asked["reason"])
         if not sure(question, yes or as_json):
             return int(ExitCode.OK)
@@ -97,6 +104,20 @@ def _ended(done: dict[str, Any], as_json: bool) -> int:
     else:
         say(t("withdrawn", id=done["request_id"], status=done["status"]))
     return int(ExitCode.OK)
+
+
+def _policy(client: AdminClient, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """What a request for a policy would change; None: it is about something else."""
+    if asked["command"] != Kind.POLICY_CHANGE or asked["status"] != "waiting":
+        return None
+    return client.get("requests", asked["request_id"], "policy")  # type: ignore[no-any-return]
+
+
+def _show_policy(changed: dict[str, Any]) -> None:
+    show_changes(changed["changes"])
+    for each in changed["findings"]:
+        words = t("policy.finding." + each["code"])
+        say(f"! {each['place']}: {words}")
 
 
 def _about(each: dict[str, Any]) -> str:

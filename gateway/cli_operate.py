@@ -90,6 +90,7 @@ def held(
 def message(
     reference: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
     by: Annotated[str | None, typer.Option("--by", metavar="KIND", help=t("message.by"))] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help=t("option.reason"))] = None,
     config: ConfigFile = None,
     operator: As = None,
     as_json: Json = False,
@@ -98,7 +99,9 @@ def message(
     if (reference is None) == (by is None):
         raise typer.BadParameter(t("message.choose"))
     if by is not None:
-        _about_resident(by, config, operator, as_json)
+        if reason is None:
+            raise typer.BadParameter(t("message.why"))
+        _about_resident(by, reason, config, operator, as_json)
         return
     assert reference is not None
     with AdminClient(load_config(config), operator) as client:
@@ -123,11 +126,11 @@ def message(
     )
 
 
-def _about_resident(by: str, config: ConfigFile, operator: As, as_json: bool) -> None:
+def _about_resident(by: str, reason: str, config: ConfigFile, operator: As, as_json: bool) -> None:
     """The number must not end up in a shell's history or in the list of processes: it is typed unseen, or read from standard input."""
     with AdminClient(load_config(config), operator) as client:
         value = typer.prompt(t("message.value", by=by), hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
-        found = client.post("search", body={"by": by, "value": value.strip()})["items"]
+        found = client.post("search", body={"by": by, "value": value.strip(), "reason": reason})["items"]
     if as_json:
         show_json(found)
     elif not found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,13 @@ def write_private(file: Path, content: bytes) -> None:
     """Content in clear: a new file that nobody else can read; an existing one is never written over."""
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
         stream.write(content)
+
+
+def show_changes(found: Sequence[dict[str, Any]]) -> None:
+    """What a policy would change, entry by entry."""
+    if not found:
+        say(t("policy.same"))
+    for each in found:
+        mark = {"added": "+", "removed": "-", "changed": "~"}[each["kind"]]
+        more = "".join(f" +{x}" for x in each["gained"]) + "".join(f" -{x}" for x in each["lost"])
+        say(f"{mark} {each['place']}{more if each['kind'] == 'changed' else ''}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ import typer
 from gateway import cli_text
 from gateway.cli_client import AdminClient
 from gateway.cli_options import As, ConfigFile, Json, Reason, Yes
+from gateway.cli_people import recorded, show_changes, sure
 from gateway.cli_support import ExitCode, load_config, local_time, say, show_json, show_table
 from gateway.cli_text import t
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 policy = typer.Typer(help=t("command.policy"), no_args_is_help=True)
 PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help=t("policy.file"))]
 Packaged = Annotated[bool, typer.Option("--packaged", help=t("policy.packaged"))]
-RequestId = Annotated[str, typer.Argument(metavar="REQUEST")]
 
 
 @policy.command(help=t("policy.show"))
@@ -166,7 +165,7 @@ def diff(
     if as_json:
         show_json([{n: getattr(c, n) for n in ("kind", "place", "before", "after", "gained", "lost")} for c in found])
     else:
-        _show_changes([{n: getattr(c, n) for n in ("kind", "place", "before", "after", "gained", "lost")} for c in found])
+        show_changes([{n: getattr(c, n) for n in ("kind", "place", "before", "after", "gained", "lost")} for c in found])
     return int(ExitCode.FINDINGS if found else ExitCode.OK)
 
 
@@ -186,71 +185,25 @@ def apply(
         current = _built(client.get("policy"))
         found = changes(current, _given(file, current))
         if not as_json:
-            _show_changes([{n: getattr(c, n) for n in ("kind", "place", "before", "after", "gained", "lost")} for c in found])
-        if not (yes or as_json) and not typer.confirm(t("policy.confirm", count=len(found)), err=True):
-            say(t("not.done"))
+            show_changes([{n: getattr(c, n) for n in ("kind", "place", "before", "after", "gained", "lost")} for c in found])
+        if not sure(t("policy.confirm", count=len(found)), yes or as_json):
             return int(ExitCode.OK)
-        asked = client.post("policy", "requests", body={"policy": text, "reason": reason, "seen_version": current.version})
-    if as_json:
-        show_json(asked)
-    else:
-        say(t("policy.waits", id=asked["request_id"], until=local_time(asked["expires_at"])))
-    return int(ExitCode.WAITS)
+        asked = client.post("policy", body={"policy": text, "reason": reason, "seen_version": current.version})
+    return recorded(asked, as_json)
 
 
-@policy.command(help=t("policy.requests"))
-def requests(
-    request: Annotated[str | None, typer.Argument(metavar="[REQUEST]")] = None,
-    config: ConfigFile = None,
-    operator: As = None,
-    as_json: Json = False,
-) -> None:
+@policy.command(help=t("policy.history"))
+def history(config: ConfigFile = None, operator: As = None, as_json: Json = False) -> None:
     with AdminClient(load_config(config), operator) as client:
-        found = [client.get("policy", "requests", request)] if request else client.get("policy", "requests")["items"]
+        found = client.get("policy", "versions")["items"]
     if as_json:
-        show_json(found[0] if request else found)
+        show_json(found)
         return
-    headings = [t(f"label.{name}") for name in ("request", "state", "version", "by", "decided", "reason")]
-    rows = [[r["request_id"], r["status"], r["version"], r["requested_by"], r["decided_by"], r["reason"]] for r in found]
+    headings = [t(f"label.{name}") for name in ("version", "since", "by", "decided", "request", "reason")]
+    rows = [
+        [v["version"], local_time(v["applied_at"]), *(v[n] for n in ("requested_by", "approved_by", "request_id", "reason"))] for v in found
+    ]
     show_table(headings, rows)
-    if request:
-        _show_changes(found[0]["changes"])
-        say(f"  --digest {found[0]['digest']}")
-
-
-@policy.command(help=t("policy.approve"))
-def approve(
-    request: RequestId,
-    digest: Annotated[str | None, typer.Option("--digest")] = None,
-    yes: Yes = False,
-    config: ConfigFile = None,
-    operator: As = None,
-    as_json: Json = False,
-) -> int:
-    with AdminClient(load_config(config), operator) as client:
-        asked = client.get("policy", "requests", request)
-        if not as_json:
-            _show_changes(asked["changes"])
-        question = t("policy.sure", by=asked["requested_by"], reason=asked["reason"], count=len(asked["changes"]))
-        if not (yes or as_json) and not typer.confirm(question, err=True):
-            say(t("not.done"))
-            return int(ExitCode.OK)
-        done = client.post("policy", "requests", request, "approve", body={"seen_digest": digest or asked["digest"]})
-    if as_json:
-        show_json(done)
-    else:
-        say(t("policy.applied", version=done["version"], digest=done["digest"][:12]))
-    return int(ExitCode.OK)
-
-
-@policy.command(help=t("command.withdraw"))
-def withdraw(request: RequestId, config: ConfigFile = None, operator: As = None, as_json: Json = False) -> None:
-    with AdminClient(load_config(config), operator) as client:
-        done = client.post("policy", "requests", request, "withdraw", body={})
-    if as_json:
-        show_json(done)
-    else:
-        say(t("withdrawn", id=done["request_id"], status=done["status"]))
 
 
 # ---- shared ----------------------------------------------------------------------------------------------------------------------------
@@ -286,12 +239,3 @@ def _yaml(found: Policy) -> str:
     if found.digest == packaged().digest:
         return packaged_text()  # with its comments
     return yaml.safe_dump(json.loads(found.document), allow_unicode=True, sort_keys=False, width=140)
-
-
-def _show_changes(found: Sequence[dict[str, Any]]) -> None:
-    if not found:
-        say(t("policy.same"))
-    for each in found:
-        mark = {"added": "+", "removed": "-", "changed": "~"}[each["kind"]]
-        more = "".join(f" +{x}" for x in each["gained"]) + "".join(f" -{x}" for x in each["lost"])
-        say(f"{mark} {each['place']}{more if each['kind'] == 'changed' else ''}")

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -55,6 +54,8 @@ def search(
     if as_json:
         show_json(page)
         return
+    if page["protected"]:
+        say(t("provisions.protected"))
     if not page["items"]:
         say(t("provisions.none"))
         return
@@ -81,21 +82,23 @@ def export(
     if file.exists():
         raise typer.BadParameter(t("provisions.exists", file=file))
     with AdminClient(load_config(config), operator) as client:
-        found = list(_all(client, asked))
+        found, protected = _all(client, asked | {"export": True})
     text = json.dumps(found, ensure_ascii=False, indent=2) if file.suffix == ".json" else _csv(found)
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline="") as out:
         out.write(text)
     say(t("provisions.written", count=len(found), file=file))
+    if protected:
+        say(t("provisions.protected"))
 
 
-def _all(client: AdminClient, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    after = None
+def _all(client: AdminClient, asked: dict[str, Any]) -> tuple[list[dict[str, Any]], bool]:
+    found, after, protected = [], None, False
     while True:
         page = client.post("provisions", "search", body=asked | {"limit": 1000, "after": after})
-        yield from page["items"]
-        after = page["next_after"]
+        found += page["items"]
+        after, protected = page["next_after"], protected or page["protected"]
         if after is None:
-            return
+            return found, protected
 
 
 def _body(

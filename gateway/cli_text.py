@@ -214,6 +214,10 @@ TEXT: dict[str, tuple[str, str]] = {
         "Who may hand what to whom: show, explain, check, compare, apply.",
         "提供・移転の許可を表示・説明・点検・比較・適用します。",
     ),
+    "command.reports": (
+        "Reports: what was refused on a day and that it was looked at, statistics of a month.",
+        "報告：日次の拒否記録とその確認、月次の統計。",
+    ),
     "command.provisions": ("Records of provision: search, export for a disclosure request.", "提供記録を検索し、開示請求用に出力します。"),
     # -- operating
     "operator.unknown": (
@@ -373,8 +377,10 @@ TEXT: dict[str, tuple[str, str]] = {
     "check.found": ("{count} thing(s) to put right", "{count} 件の対処が必要です"),
     # -- keys
     "keys.kind": (
-        "kek seals payloads, blind indexes identifiers, content knows messages again, jwe opens what comes by AMQP, backup encrypts backups, audit signs the record.",
-        "kek は電文の封印、blind は識別番号の索引、content は同一電文の判定、jwe は AMQP 受信の復号、backup はバックアップの暗号化、audit は証跡の署名に使います。",
+        "kek seals payloads, blind indexes identifiers, content knows messages again, jwe opens what comes by AMQP, backup encrypts backups, "
+        "audit signs the record. Role: operator or administrator, the city's own staff only.",
+        "kek は電文の封印、blind は識別番号の索引、content は同一電文の判定、jwe は AMQP 受信の復号、backup はバックアップの暗号化、audit は証跡の署名に使います。"
+        "役割：operator または administrator（市の職員のみ）。",
     ),
     "keys.wait": ("Wait until nothing hangs on an older key.", "旧い鍵に依存するデータがなくなるまで待ちます。"),
     "keys.rotated": ("{kind}: {id} is the current key now", "{kind}：現在の鍵は {id} です"),
@@ -386,12 +392,13 @@ TEXT: dict[str, tuple[str, str]] = {
     # -- look-up by an identifier
     "message.by": (
         "Look for messages about a resident by resident-code, individual-number, atena-number, card-number or residence-card-number. "
-        "The number is asked for, or read from standard input; it is never an argument.",
+        "The number is asked for, or read from standard input; it is never an argument. Role: operator or auditor; needs --reason.",
         "住民の番号で電文を探します（resident-code、individual-number、atena-number、card-number、residence-card-number）。"
-        "番号は入力を求められるか標準入力から読みます。引数には書けません。",
+        "番号は入力を求められるか標準入力から読みます。引数には書けません。役割：operator または auditor。--reason が必要です。",
     ),
     "message.value": ("{by} (not shown)", "{by}（表示されません）"),
     "message.choose": ("give an ID, or --by and a number when asked", "ID、または --by を指定してください"),
+    "message.why": ("give --reason with --by: a search for a resident is on record", "--by には --reason が必要です（検索は記録されます）"),
     "message.none": ("no message about this resident", "この住民の電文はありません"),
     # -- submit
     "submit.progress": ("submitting", "提出中"),
@@ -415,6 +422,30 @@ TEXT: dict[str, tuple[str, str]] = {
         "{left} message(s) have no receipt; the same command goes on where this one stopped",
         "{left} 件の受領書がありません。同じコマンドで続きから再開します",
     ),
+    # -- reports
+    "reports.day": ("Day in Japan (default: yesterday).", "日付（日本、既定は昨日）。"),
+    "reports.month": ("A month that is over, such as 2026-10.", "終了した月（例 2026-10）。"),
+    "reports.result": ("What came of looking at it; kept on record.", "確認結果（記録されます）。"),
+    "reports.refusals": (
+        "What was refused on a day, by whom and why, and who has looked at it.",
+        "その日に拒否したもの（相手・理由別）と確認者を表示します。",
+    ),
+    "reports.check": (
+        "Put on record that you have looked at the refusals of a day (daily check sheet). Role: operator or auditor of the city.",
+        "その日の拒否を確認したことを記録します（日次確認チェックシート）。役割：市の operator または auditor。",
+    ),
+    "reports.statistics": (
+        "Numbers of provisions of a month; those that stand for few residents are left out. On record. Role: operator or auditor of the city.",
+        "月ごとの提供件数。少人数の値は伏せます。作成は記録されます。役割：市の operator または auditor。",
+    ),
+    "reports.of": ("{day}: {count} refusal(s)", "{day}：拒否 {count} 件"),
+    "reports.sure": ("note that you have looked at the refusals of {day}?", "{day} の拒否を確認したと記録しますか？"),
+    "reports.checked": ("noted: the refusals of {day} were looked at", "{day} の拒否の確認を記録しました"),
+    "reports.checked_by": ("looked at by {by}, {at}: {result}", "確認：{by}、{at}：{result}"),
+    "reports.other": ("(something was added since)", "（その後に追加あり）"),
+    "reports.unchecked": ("not looked at yet: {days}", "未確認の日：{days}"),
+    "reports.few": ("numbers that stand for fewer than {minimum} residents are left out", "{minimum} 人未満の値は伏せています"),
+    "label.count": ("number", "件数"),
     # -- policy and provisions
     "policy.file": ("Policy document (YAML), or some of its sections.", "ポリシー文書（YAML）またはその一部の章。"),
     "policy.packaged": (
@@ -439,11 +470,10 @@ TEXT: dict[str, tuple[str, str]] = {
     ),
     "policy.diff": ("What a document would change.", "文書による変更点を表示します。"),
     "policy.apply": (
-        "Ask for a policy to count; a second person approves. Takes effect without a restart.",
-        "ポリシーの適用を申請します（要承認）。再起動なしで有効になります。",
+        "Ask for a policy to count; a second person approves (renkei approvals). Takes effect without a restart. Role: administrator.",
+        "ポリシーの適用を申請します（要承認、renkei approvals）。再起動なしで有効になります。役割：administrator。",
     ),
-    "policy.requests": ("Versions and requests for versions.", "版と申請を表示します。"),
-    "policy.approve": ("Approve another person's version: it counts from then on.", "他の担当者の版を承認します。以後その版が有効です。"),
+    "policy.history": ("Versions that count or counted, with who asked and who approved.", "適用した版と申請者・承認者を表示します。"),
     "policy.version": ("version {version} ({name}, {digest})", "第 {version} 版（{name}、{digest}）"),
     "policy.whole": ("every item", "全項目"),
     "policy.nothing": ("nothing approved", "承認なし"),
@@ -451,15 +481,6 @@ TEXT: dict[str, tuple[str, str]] = {
     "policy.sound": ("nothing in it breaks a rule", "規則に反するものはありません"),
     "policy.same": ("no change", "変更はありません"),
     "policy.confirm": ("ask for these {count} change(s)?", "この {count} 件の変更を申請しますか？"),
-    "policy.sure": (
-        "approve these {count} change(s), asked for by {by}: {reason}?",
-        "{by} の申請（{reason}）による {count} 件の変更を承認しますか？",
-    ),
-    "policy.waits": (
-        "waits for a second person (request {id}, until {until}): renkei policy approve {id}",
-        "承認待ちです（申請 {id}、期限 {until}）。承認：renkei policy approve {id}",
-    ),
-    "policy.applied": ("version {version} counts now ({digest})", "第 {version} 版が有効になりました（{digest}）"),
     "policy.finding.forbidden-way": ("this way is forbidden whatever a policy says", "この経路はポリシーによらず禁止されています"),
     "policy.finding.forbidden-item": ("these items may not go this way", "この経路では提供できない項目です"),
     "policy.finding.item-required": (
@@ -477,14 +498,18 @@ TEXT: dict[str, tuple[str, str]] = {
         "works without approved items: nothing goes to them",
         "承認項目のない事務があります（何も提供されません）",
     ),
+    "provisions.protected": (
+        "support measures are in force for this resident: verify who asks before anything is handed out",
+        "支援措置の対象者です。交付の前に請求者の本人確認・権限確認を必ず行ってください",
+    ),
     "provisions.search": ("Look for records of provision; the search is recorded.", "提供記録を検索します（検索も記録されます）。"),
     "provisions.export": (
         "Write records of provision to a file (.json, else CSV).",
         "提供記録をファイルに出力します（.json、その他は CSV）。",
     ),
     "provisions.by": (
-        "For one resident: by which identifier; asked for, or read from standard input.",
-        "一人の住民について。識別番号の種類（値は入力またはstdin）。",
+        "For one resident: by which identifier; asked for, or read from standard input. Role: operator or auditor.",
+        "一人の住民について。識別番号の種類（値は入力またはstdin）。役割：operator または auditor。",
     ),
     "provisions.time": ("Time with its zone (RFC 3339).", "時刻（RFC 3339、時差つき）。"),
     "provisions.outcome": (

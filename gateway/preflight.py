@@ -22,6 +22,7 @@ from certs.files import require_private
 from certs.path import PathCheck, Purpose, WhenUnknown, load_certificates, load_crls
 from certs.tls import client_context, server_context
 from gateway.check_operators import look_at_accounts
+from gateway.check_policy import look_at_policy
 from gateway.check_signing import in_force, signing
 from gateway.config import Config
 from gateway.contract import AdapterHost, Finding
@@ -250,6 +251,7 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     ("disk", look_at_disk),
     ("broker", look_at_broker),
     ("ledger", look_at_ledger),
+    ("policy", look_at_policy),
     ("audit", look_at_audit),
     ("parties", look_at_parties),
 )

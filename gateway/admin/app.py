@@ -25,6 +25,7 @@ from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
 from gateway.admin.policy_api import PolicyApi, PolicyService
 from gateway.admin.problems import problem
+from gateway.admin.reports_api import ReportApi, ReportService
 from gateway.admin.retention_api import RetentionApi, RetentionService
 from gateway.admin.service import AdminService, KeyService, MessageView, RequestView, Seen
 from gateway.admin.wire import ACTOR, Handler, address_of, page_limit, party_of, require_delivery, visible
@@ -48,6 +49,7 @@ def create_app(
     keys: KeyService | None = None,
     policy: PolicyService | None = None,
     audit: AuditRecord | None = None,
+    reports: ReportService | None = None,
     retention: RetentionService | None = None,
     witness: Witness | None = None,
 ) -> web.Application:
@@ -56,8 +58,9 @@ def create_app(
         **_Api(service, operators).handlers(),
         **DeskApi(service, desk, operators).handlers(),
         **KeyApi(keys).handlers(),
-        **PolicyApi(policy).handlers(),
+        **PolicyApi(policy, desk).handlers(),
         **AuditRoutes(audit).handlers(),
+        **ReportApi(reports).handlers(),
         **RetentionApi(retention).handlers(),
     }
     app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)

@@ -62,6 +62,7 @@ class SearchBody(Body):
 
     by: str
     value: SecretStr
+    reason: Reason
 
 
 class CorrectBody(CommandBody):

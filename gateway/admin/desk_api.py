@@ -13,8 +13,8 @@ from gateway.approvals.kinds import RULES, Kind
 from gateway.errors import PeerRefused
 
 _PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
-_OF_OPERATORS = frozenset({Kind.OPERATOR_RIGHTS, Kind.POLICY_CHANGE})
-"""Kinds that touch no party."""
+_OF_ALL = frozenset({Kind.OPERATOR_RIGHTS, Kind.POLICY_CHANGE})
+"""Kinds that are about no party in particular: everybody sees them."""
 
 
 class DeskApi:
@@ -145,9 +145,11 @@ class DeskApi:
     async def _to_decide(self, request: web.Request) -> RequestView:
         asked = await self._asked(request)
         require_role(request[ACTOR], RULES[asked.command].decides)
+        if asked.command in _OF_ALL:
+            require_party(request[ACTOR], None)  # it concerns all parties: whoever acts for some does not decide
         return asked
 
 
 def _concerns(request: web.Request, view: RequestView) -> bool:
     actor = request[ACTOR]
-    return view.requested_by == actor.name or view.command in _OF_OPERATORS or actor.may_see(view.party)
+    return view.requested_by == actor.name or view.command in _OF_ALL or actor.may_see(view.party)

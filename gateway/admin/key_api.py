@@ -35,7 +35,7 @@ class KeyApi:
         """Messages about a resident, as far as they go to parties of this person."""
         body = await bodies.read_body(request, bodies.SearchBody)
         actor = request[ACTOR]
-        found = await self._service.find(actor.name, body.by, body.value.get_secret_value())
+        found = await self._service.find(actor.name, body.by, body.value.get_secret_value(), body.reason)
         if actor.parties is not None:
             found = [each for each in found if actor.parties & set(each.parties)]
         return bodies.answer({"items": bodies.plain(list(found))})

@@ -57,7 +57,7 @@ class KeyAdmin:
         new = await self._custodian.rotate(wanted, actor, reason)
         return next(each for each in await self.keys() if each.id == new)
 
-    async def find(self, actor: str, by: str, value: str) -> Sequence[FoundMessage]:
+    async def find(self, actor: str, by: str, value: str, reason: str) -> Sequence[FoundMessage]:
         """See the port."""
         kind = LOOKED_UP_BY.get(by)
         if kind is None:
@@ -74,7 +74,7 @@ class KeyAdmin:
 
         found = await self._ledger.read(look)
         # on record before anybody sees it
-        await self._ledger.submit(RecordKeyEvent(kind="looked-up", actor=actor, detail={"by": by, "found": len(found)}))
+        await self._ledger.submit(RecordKeyEvent(kind="looked-up", actor=actor, detail={"by": by, "reason": reason, "found": len(found)}))
         return [
             FoundMessage(
                 message_id=each.message_id,

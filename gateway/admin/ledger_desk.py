@@ -20,7 +20,7 @@ from gateway.errors import CommandRefused
 from gateway.intake.admit import Answer
 from gateway.intake.cloudevents import EventAttributes
 from gateway.intake.prepare import GUARD, Submission
-from gateway.ledger import approvals, bulk, commands, quarantine, queries
+from gateway.ledger import approvals, bulk, commands, policies, quarantine, queries
 from gateway.ledger.approvals import Apply
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.operators import RecordAccess
@@ -167,6 +167,8 @@ class LedgerDesk:
         delivery = await self._ledger.read(lambda conn: queries.delivery(conn, reference))
         if delivery is not None:
             row = delivery.delivery
+            if clear:
+                await self._require_unprotected(reference)
             if row.content_digest != seen_digest:
                 raise CommandRefused("changed-meanwhile", "its content is not what was seen: look again", rule="R13")
             return await self.ask(
@@ -191,6 +193,8 @@ class LedgerDesk:
             raise CommandRefused("not-a-reveal", "this request is not about seeing a payload")
         if asked.delivery_id is not None:
             delivery_id = asked.delivery_id
+            if asked.argument and asked.argument.get("clear"):
+                await self._require_unprotected(delivery_id)
             content = await self._ledger.read(lambda conn: queries.delivery_content(conn, delivery_id))
         else:
             subject = asked.subject or ""
@@ -204,6 +208,11 @@ class LedgerDesk:
         await self._ledger.submit(approvals.CarryOut(request=request_id, actor=actor, outcome=outcome))
         content_type = "application/xml" if asked.delivery_id is not None else "application/octet-stream"
         return Revealed(content=shown if clear else masked(shown), content_type=content_type, masked=not clear)
+
+    async def _require_unprotected(self, delivery_id: str) -> None:
+        if await self._ledger.read(lambda conn: policies.protected(conn, delivery_id)):
+            text = "support measures are in force for this resident: a payload is shown masked only"
+            raise CommandRefused("protected", text, rule="支援措置")
 
     # ---- quarantine ----------------------------------------------------------------------------------------------------------------
 

@@ -1,13 +1,15 @@
 """The policy and the records of provision, for operators: the part of the admin service that works on them.
 
-A change of the policy needs a second person, who names the digest of what was looked at. A search for a resident takes an identifier in
+A change of the policy is a request at the desk, like everything that two persons decide. A search for a resident takes an identifier in
 the body of a request, turns it into blind indexes at once, and leaves on record that somebody looked, not for whom.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,13 +17,17 @@ from sqlalchemy import Connection
 
 from gateway.admin import views
 from gateway.admin.keys import LOOKED_UP_BY
-from gateway.admin.policy_api import PolicyRequestView, PolicyView, ProvisionPage, ProvisionQuery, ProvisionView
-from gateway.admin.service import NotFound
+from gateway.admin.ledger_desk import LedgerDesk
+from gateway.admin.policy_api import ChangeView, PolicyView, ProvisionPage, ProvisionQuery, ProvisionView, VersionView
+from gateway.admin.service import NotFound, RequestView
+from gateway.approvals.kinds import Kind
 from gateway.errors import CommandRefused, InputRefused
 from gateway.ledger import policies, provisions, queries
+from gateway.ledger.approvals import Apply
 from gateway.ledger.ledger import Ledger
 from gateway.policy import checks, diff
 from gateway.policy.loading import build, packaged, parse
+from gateway.policy.marks import PROTECTED
 from gateway.policy.model import Policy
 from gateway.policy.rights import Rights
 from gateway.policy.routes import PolicyTables
@@ -36,33 +42,48 @@ _MASK = "＊"
 class PolicyAdmin:
     """See :class:`gateway.admin.policy_api.PolicyService`. For one event loop."""
 
-    def __init__(self, ledger: Ledger, keys: KeyStore, rights: Rights, tables: PolicyTables, *, request_s: float) -> None:
+    def __init__(self, ledger: Ledger, keys: KeyStore, rights: Rights, tables: PolicyTables) -> None:
         self._ledger = ledger
         self._keys = keys
         self._rights = rights
         self._tables = tables
-        self._request_s = request_s
+        self._desk: LedgerDesk | None = None
+
+    def serve_at(self, desk: LedgerDesk) -> None:
+        """Changes are asked for and approved at ``desk``."""
+        self._desk = desk
+        desk.effects[Kind.POLICY_CHANGE] = _effect
 
     async def active(self) -> PolicyView:
         """See the port."""
         standing = await self._rights.refresh()
         return self._view(standing.policy)
 
-    async def requests(self) -> Sequence[PolicyRequestView]:
+    async def versions(self) -> Sequence[VersionView]:
         """See the port."""
-        return [_request(each) for each in await self._ledger.read(policies.requests)]
+        return [
+            VersionView(
+                version=each.version, name=each.name, digest=each.digest, base=each.base, request_id=each.request, reason=each.reason,
+                requested_by=each.requested_by, approved_by=each.approved_by, applied_at=views.time(each.applied_at),
+            )
+            for each in await self._ledger.read(policies.versions)
+        ]  # fmt: skip
 
-    async def request(self, request_id: str) -> PolicyRequestView:
+    async def change(self, asked: RequestView) -> ChangeView:
         """See the port."""
-        found = next((each for each in await self._ledger.read(policies.requests) if each.id == request_id), None)
-        text = await self._ledger.read(lambda conn: policies.document(conn, request_id))
-        if found is None or text is None:
-            raise NotFound("no-such-request", "there is no request of this id")
-        standing = await self._rights.refresh()
-        return _request(found, diff.changes(standing.policy, build(json.loads(text))))
+        digest = asked.seen_digest.hex()
+        text = await self._ledger.read(lambda conn: policies.document(conn, digest))
+        if asked.command is not Kind.POLICY_CHANGE or text is None:
+            raise NotFound("no-such-request", "this request is about no policy")
+        current, wanted = (await self._rights.refresh()).policy, build(json.loads(text))
+        return ChangeView(
+            request_id=asked.request_id, digest=wanted.digest, version=current.version, changes=tuple(diff.changes(current, wanted)),
+            findings=tuple(checks.findings(wanted, self._tables)),
+        )  # fmt: skip
 
-    async def ask(self, actor: str, text: str, reason: str, seen_version: int) -> PolicyRequestView:
+    async def ask(self, actor: str, text: str, reason: str, seen_version: int) -> RequestView:
         """See the port."""
+        assert self._desk is not None
         current = (await self._rights.refresh()).policy
         if seen_version != current.version:
             raise CommandRefused("changed-meanwhile", f"version {current.version} of the policy counts now: look again", rule="R13")
@@ -74,45 +95,41 @@ class PolicyAdmin:
             raise InputRefused("policy-faulty", f"{detail} ({len(faults)} in all)", place="policy", rule=first.rule or None)
         if wanted.digest == current.digest:
             raise CommandRefused("policy-same", "this is the policy that counts already")
-        asked = policies.AskForPolicy(
-            actor=actor, document=wanted.document, digest=wanted.digest, name=wanted.name, base=current.version, reason=reason,
-            request_s=self._request_s,
+        return await self._desk.ask(
+            Kind.POLICY_CHANGE, actor, f"policy {wanted.name}", seen_digest=bytes.fromhex(wanted.digest), reason=reason,
+            argument={"name": wanted.name, "base": current.version},
+            check=policies.propose(wanted.document, wanted.digest, current.version),
         )  # fmt: skip
-        return await self.request(await self._ledger.submit(asked))
-
-    async def decide(self, actor: str, request_id: str, *, approve: bool, digest: str = "") -> PolicyRequestView:
-        """See the port."""
-        await self._ledger.submit(policies.DecidePolicy(actor=actor, request=request_id, approve=approve, digest=digest))
-        await self._rights.refresh()
-        found = next(each for each in await self._ledger.read(policies.requests) if each.id == request_id)
-        return _request(found)
 
     async def provisions(self, actor: str, query: ProvisionQuery) -> ProvisionPage:
         """See the port."""
         kind, blinds = self._blinds(query)
+        day, place = self._rights.standing.on, query.place()
+        salt = secrets.token_hex(8) if place is None else place[2]
 
-        def look(conn: Connection) -> list[provisions.Provision]:
+        def look(conn: Connection) -> tuple[bool, list[provisions.Provision]]:
             subjects = queries.subjects_of(conn, kind, blinds) if kind is not None else None
             if subjects is not None and not subjects:
-                return []
-            return provisions.search(
+                return False, []
+            marked = any(PROTECTED in policies.marks_of(conn, subject, day) for subject in subjects or ())
+            return marked, provisions.search(
                 conn,
                 provisions.Wanted(
                     subjects=subjects, since=_at(query.since), until=_at(query.until), party=query.party, message_type=query.message_type,
-                    outcome=query.outcome, limit=query.limit + 1, after=query.place(),
+                    outcome=query.outcome, limit=query.limit + 1, after=None if place is None else place[:2],
                 ),
             )  # fmt: skip
 
-        found = await self._ledger.read(look)
+        protected, found = await self._ledger.read(look)
         more = found[query.limit :]
         shown = found[: query.limit]
         detail: dict[str, Any] = {"by": query.by, "reason": query.reason, "found": len(shown), "masked": query.masked}
         # on record before anybody sees it
-        await self._ledger.submit(provisions.RecordSearch(actor=actor, detail=detail))
-        policy = self._rights.standing.policy
-        others: dict[str, str] = {}
-        items = tuple(_shown(each, policy, others, masked=query.masked, resident=kind is not None) for each in shown)
-        return ProvisionPage(items=items, next_after=f"{shown[-1].at!r}~{shown[-1].id}" if more else None)
+        await self._ledger.submit(provisions.RecordSearch(actor=actor, detail=detail, export=query.export))
+        policy = (await self._rights.refresh()).policy
+        items = tuple(_shown(each, policy, salt, masked=query.masked, resident=kind is not None) for each in shown)
+        following = f"{shown[-1].at!r}~{shown[-1].id}~{salt}" if more else None
+        return ProvisionPage(items=items, next_after=following, protected=protected)
 
     def _blinds(self, query: ProvisionQuery) -> tuple[str | None, list[bytes]]:
         if query.by is None:
@@ -134,24 +151,20 @@ class PolicyAdmin:
         )  # fmt: skip
 
 
-def _request(found: policies.PolicyRequest, changed: Sequence[diff.Change] = ()) -> PolicyRequestView:
-    return PolicyRequestView(
-        request_id=found.id, status=found.status, version=found.version, name=found.name, digest=found.digest, base=found.base,
-        reason=found.reason, requested_by=found.requested_by, requested_at=views.time(found.requested_at),
-        expires_at=views.time(found.expires_at), decided_by=found.decided_by,
-        decided_at=None if found.decided_at is None else views.time(found.decided_at), changes=tuple(changed),
-    )  # fmt: skip
+def _effect(asked: RequestView) -> Apply:
+    argument = asked.argument or {}
+    return policies.count_from_now(argument["name"], asked.seen_digest.hex(), argument["base"])
 
 
 def _at(moment: dt.datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
-def _shown(found: provisions.Provision, policy: Policy, others: dict[str, str], *, masked: bool, resident: bool) -> ProvisionView:
-    """One line. Other residents are a number within this answer; staff are masked for whoever is not staff."""
+def _shown(found: provisions.Provision, policy: Policy, salt: str, *, masked: bool, resident: bool) -> ProvisionView:
+    """One line. Other residents have a name of this answer only; staff are masked for whoever is not staff."""
     who = None
     if not resident and found.subject is not None:
-        who = others.setdefault(found.subject, f"resident-{len(others) + 1}")
+        who = f"resident-{hashlib.blake2b(found.subject.encode(), key=salt.encode(), digest_size=5).hexdigest()}"
     party = policy.systems.get(found.party or "")
     work = policy.works.get(found.work or "")
     return ProvisionView(

@@ -14,10 +14,10 @@ from aiohttp import web
 from pydantic import Field, SecretStr, StringConstraints
 
 from gateway.admin import bodies
-from gateway.admin.identity import require_party, require_role
-from gateway.admin.service import NotFound
+from gateway.admin.desk import Desk
+from gateway.admin.identity import require_party
+from gateway.admin.service import NotFound, RequestView
 from gateway.admin.wire import ACTOR, Handler
-from gateway.approvals.kinds import RULES, Kind
 from gateway.errors import InputRefused
 from gateway.policy.checks import Finding
 from gateway.policy.diff import Change
@@ -39,22 +39,29 @@ class PolicyView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyRequestView:
-    """A version that was asked for."""
+class VersionView:
+    """A version that counts or counted."""
 
-    request_id: str
-    status: str
-    version: int | None
+    version: int
     name: str
     digest: str
     base: int
+    request_id: str
     reason: str
     requested_by: str
-    requested_at: dt.datetime
-    expires_at: dt.datetime
-    decided_by: str | None = None
-    decided_at: dt.datetime | None = None
-    changes: tuple[Change, ...] = ()
+    approved_by: str
+    applied_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeView:
+    """What a request would change, against the version that counts now."""
+
+    request_id: str
+    digest: str
+    version: int
+    changes: tuple[Change, ...]
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +71,8 @@ class ProvisionView:
     id: str
     at: dt.datetime
     resident: str | None
-    """Within one answer; None where the search was for one resident, or nobody is known."""
+    """A name that means the same resident within one answer and its next pages, and nothing beyond; None where the search was for one
+    resident, or nobody is known."""
     system: str
     message_type: str | None
     party: str | None
@@ -91,6 +99,8 @@ class ProvisionPage:
 
     items: tuple[ProvisionView, ...]
     next_after: str | None = None
+    protected: bool = False
+    """The search was for a resident under support measures (支援措置): who asks is to be verified before anything is handed out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,18 +118,21 @@ class ProvisionQuery:
     limit: int = 200
     after: str | None = None
     masked: bool = True
+    export: bool = False
+    """For a file: recorded as an output."""
 
-    def place(self) -> tuple[float, str] | None:
-        """:raises InputRefused: not ``next_after`` of a page before."""
+    def place(self) -> tuple[float, str, str] | None:
+        """Time and id of the last record of the page before, and the salt of the names that stand for residents.
+
+        :raises InputRefused: not ``next_after`` of a page before.
+        """
         if self.after is None:
             return None
-        at, mark, identity = self.after.partition("~")
         try:
-            if mark:
-                return float(at), identity
+            at, identity, salt = self.after.split("~")
+            return float(at), identity, salt
         except ValueError:
-            pass
-        raise InputRefused("query-malformed", "must be next_after of a page before", place="after")
+            raise InputRefused("query-malformed", "must be next_after of a page before", place="after") from None
 
 
 class PolicyService(Protocol):
@@ -129,26 +142,19 @@ class PolicyService(Protocol):
         """The policy that counts."""
         ...
 
-    async def requests(self) -> Sequence[PolicyRequestView]:
-        """Versions and requests for versions, newest first."""
+    async def versions(self) -> Sequence[VersionView]:
+        """Versions that count or counted, newest first."""
         ...
 
-    async def request(self, request_id: str) -> PolicyRequestView:
-        """One, with what it would change now."""
+    async def change(self, asked: RequestView) -> ChangeView:
+        """What a request would change now."""
         ...
 
-    async def ask(self, actor: str, text: str, reason: str, seen_version: int) -> PolicyRequestView:
-        """Ask for a policy, or some sections of one, to count.
+    async def ask(self, actor: str, text: str, reason: str, seen_version: int) -> RequestView:
+        """Ask at the desk for a policy, or some sections of one, to count.
 
         :raises ConfigurationError: the document is wrong; :raises InputRefused: it breaks a rule; :raises CommandRefused: another version
             counts than was seen.
-        """
-        ...
-
-    async def decide(self, actor: str, request_id: str, *, approve: bool, digest: str = "") -> PolicyRequestView:
-        """Approve it (a second person, naming the digest), refuse it, or take it back.
-
-        :raises CommandRefused: ``same-person``; ``digest-changed``; ``changed-meanwhile``; no longer waiting.
         """
         ...
 
@@ -163,10 +169,6 @@ class PolicyAskBody(bodies.Body):
     seen_version: Annotated[int, Field(ge=0)]
 
 
-class PolicyApproveBody(bodies.Body):
-    seen_digest: bodies.Digest
-
-
 class ProvisionsBody(bodies.Body):
     reason: bodies.Reason
     by: str | None = None
@@ -179,13 +181,14 @@ class ProvisionsBody(bodies.Body):
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
     after: str | None = None
     masked: bool = True
+    export: bool = False
 
     def query(self) -> ProvisionQuery:
         """:raises InputRefused: a time that is none."""
         return ProvisionQuery(
             reason=self.reason, by=self.by, value=self.value.get_secret_value(), since=_moment(self.since, "since"),
             until=_moment(self.until, "until"), party=self.party, message_type=self.message_type, outcome=self.outcome, limit=self.limit,
-            after=self.after, masked=self.masked,
+            after=self.after, masked=self.masked, export=self.export,
         )  # fmt: skip
 
 
@@ -204,8 +207,9 @@ def _moment(text: str | None, place: str) -> dt.datetime | None:
 class PolicyApi:
     """The handlers, by the names of the operations."""
 
-    def __init__(self, service: PolicyService | None) -> None:
+    def __init__(self, service: PolicyService | None, desk: Desk) -> None:
         self._given = service
+        self._desk = desk
 
     @property
     def _service(self) -> PolicyService:
@@ -216,40 +220,26 @@ class PolicyApi:
     def handlers(self) -> dict[str, Handler]:
         return {
             "policy": self.active,
-            "policy_requests": self.requests,
-            "policy_request": self.request,
+            "policy_versions": self.versions,
+            "policy_change": self.change,
             "ask_policy": self.ask,
-            "approve_policy": self.approve,
-            "withdraw_policy": self.withdraw,
             "provisions": self.provisions,
         }
 
     async def active(self, _request: web.Request) -> web.StreamResponse:
         return bodies.answer(bodies.plain(await self._service.active()))
 
-    async def requests(self, _request: web.Request) -> web.StreamResponse:
-        return bodies.answer({"items": bodies.plain(list(await self._service.requests()))})
+    async def versions(self, _request: web.Request) -> web.StreamResponse:
+        return bodies.answer({"items": bodies.plain(list(await self._service.versions()))})
 
-    async def request(self, request: web.Request) -> web.StreamResponse:
-        return bodies.answer(bodies.plain(await self._service.request(request.match_info["request_id"])))
+    async def change(self, request: web.Request) -> web.StreamResponse:
+        asked = await self._desk.request(request.match_info["request_id"])
+        return bodies.answer(bodies.plain(await self._service.change(asked)))
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
+        require_party(request[ACTOR], None)
         body = await bodies.read_body(request, PolicyAskBody)
-        view = await self._service.ask(request[ACTOR].name, body.policy, body.reason, body.seen_version)
-        return bodies.answer(bodies.plain(view), status=202)
-
-    async def approve(self, request: web.Request) -> web.StreamResponse:
-        body = await bodies.read_body(request, PolicyApproveBody)
-        view = await self._service.decide(request[ACTOR].name, request.match_info["request_id"], approve=True, digest=body.seen_digest)
-        return bodies.answer(bodies.plain(view))
-
-    async def withdraw(self, request: web.Request) -> web.StreamResponse:
-        request_id = request.match_info["request_id"]
-        asked = await self._service.request(request_id)
-        rule = RULES[Kind.POLICY_CHANGE]  # its author takes it back; anybody else refuses it as one who may decide
-        require_role(request[ACTOR], rule.asks if asked.requested_by == request[ACTOR].name else rule.decides)
-        view = await self._service.decide(request[ACTOR].name, request_id, approve=False)
-        return bodies.answer(bodies.plain(view))
+        return bodies.recorded(await self._service.ask(request[ACTOR].name, body.policy, body.reason, body.seen_version))
 
     async def provisions(self, request: web.Request) -> web.StreamResponse:
         body = await bodies.read_body(request, ProvisionsBody)

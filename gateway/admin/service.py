@@ -307,7 +307,7 @@ class KeyService(Protocol):
         """
         ...
 
-    async def find(self, actor: str, by: str, value: str) -> Sequence[FoundMessage]:
+    async def find(self, actor: str, by: str, value: str, reason: str) -> Sequence[FoundMessage]:
         """The newest messages about the resident whose identifier this is; that somebody looked is put on record.
 
         :raises InputRefused: no such kind, or not an identifier of it; the value is never repeated.

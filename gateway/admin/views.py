@@ -112,7 +112,7 @@ def quarantined(found: Kept) -> QuarantineView:
         size_bytes=found.size_bytes,
         at=time(found.at),
         status=found.status,
-        has_body=found.payload_id is not None and found.status != "discarded",
+        has_body=found.payload_id is not None,
         releasable=found.status == "kept" and found.payload_id is not None and found.attributes is not None,
         digest=found.digest,
         decided_at=maybe(found.decided_at),

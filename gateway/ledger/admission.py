@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects import postgresql
 
 from gateway.delivery import commands
@@ -25,6 +25,12 @@ from gateway.ledger.receipts import accepted
 from gateway.ledger.unit import MARKS, StaleKey, Unit
 from gateway.policy.marks import NONE, Flags, flags
 from gateway.policy.rights import StalePolicy
+from gateway.policy.rules import REGISTER
+
+NUMBER = "individual-number"
+NUMBER_NOTICE = "individual-number-notice"
+_NUMBERS = select(t.subject_alias.c.blind).where(t.subject_alias.c.subject == bindparam("subject"), text(f"kind = '{NUMBER}'"))
+"""With the kind in its text: that is how its index is found."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -295,6 +301,9 @@ class AdmissionWork:
         for d in message.deliveries:
             if d.party_key is not None and (d.party, d.party_key) in self._party_keys:
                 return self._refuse(unit, message, "party-key-reused", f"{d.party} has this 依頼管理番号 from another message", "R4")
+        if self._changes_number(unit, message):
+            why = "this resident is known by another Individual Number, which only the register and the notice of J-LIS change"
+            return self._refuse(unit, message, "number-change-forbidden", why, "C-1-3-3")
         replaced: dict[tuple[str, str], DeliveryRow] = {}
         if message.corrects is not None:
             refusal = self._replaced(unit, message, replaced)
@@ -317,6 +326,18 @@ class AdmissionWork:
             detail["corrects"] = message.corrects
         unit.audit("accepted", message.system, message=message.message_id, **detail)
         return Admission(message_id=message.message_id, receipt=receipt)
+
+    def _changes_number(self, unit: Unit, message: PreparedMessage) -> bool:
+        """Whether it gives a known resident another Individual Number (C-1-3-3), and may not."""
+        if message.system == REGISTER or message.type == NUMBER_NOTICE:
+            return False
+        given = {i for i in (*message.identifiers, *self._former(message)) if i[0] == NUMBER}
+        subject = self._subject_of.get(message.message_id)
+        if not given or any(self._subjects.get(i) == subject and i not in self._new_aliases for i in given):
+            return False
+        known = {i for i, of in self._subjects.items() if i[0] == NUMBER and of == subject}
+        known |= {(NUMBER, bytes(blind)) for blind in unit.conn.execute(_NUMBERS, {"subject": subject}).scalars()}
+        return bool(known - given - self._new_aliases)  # what others of the group bring is not known yet
 
     def _set_marks(self, unit: Unit, message: PreparedMessage) -> None:
         """Write what the message says about marks of its resident, in the transaction that accepts it."""

@@ -68,7 +68,7 @@ def counts(conn: Connection, parties: Iterable[str]) -> Counts:
         parties={name: party_row(conn, name) for name in names},
         last_delivered_at=last,
         # message ids rise with time, which serves as the index
-        accepted_last_hour=_count(conn, t.message, t.message.c.id >= f"{int(hour * 1000):012x}", t.message.c.accepted_at > hour),
+        accepted_last_hour=_count(conn, t.message, t.message.c.id >= f"{int(hour * 1000):012x}"[:8], t.message.c.accepted_at > hour),
         delivered_last_hour=delivered_last_hour,
         requests_waiting=_count(conn, t.command, t.command.c.status == "waiting", t.command.c.expires_at > now),
         workers=_count(

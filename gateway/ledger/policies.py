@@ -1,4 +1,4 @@
-"""Versions of the policy in the ledger: asked for by one person, approved by another, and counting from that commit on.
+"""Versions of the policy in the ledger: asked for by one person, approved by another at the desk, and counting from that commit on.
 
 Every admission and every claim reads in its own transaction which version counts (``unit.standing``), so a change takes effect without a
 restart and at one moment for all processes. On PostgreSQL a transaction that was under way when the new version committed may still admit
@@ -8,20 +8,20 @@ by the one before: as a whole, never by both; the claim, which comes later, deci
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.errors import CommandRefused
-from gateway.ids import new_id
 from gateway.ledger import tables as t
+from gateway.ledger.approvals import Apply, Row
 from gateway.ledger.clock import business_clock, ledger_time
 from gateway.ledger.unit import MARKS, POLICY_VERSION, Unit
-from gateway.policy.marks import NONE, Flags, MarkChange, flags
-from gateway.policy.rights import Active
+from gateway.policy.marks import NONE, PROTECTED, Flags, MarkChange, flags
+from gateway.policy.rights import Active, day_of
 
 # ---- looking --------------------------------------------------------------------------------------------------------------------------
 
@@ -32,8 +32,8 @@ def active(conn: Connection) -> Active:
     version = _version(conn)
     if version == 0:
         return Active(offset_s=offset)
-    document = conn.execute(select(t.policy_version.c.document).where(t.policy_version.c.version == version)).scalar_one()
-    return Active(version=version, document=document, offset_s=offset)
+    digest = conn.execute(select(t.policy_version.c.digest).where(t.policy_version.c.version == version)).scalar_one()
+    return Active(version=version, document=document(conn, digest), offset_s=offset)
 
 
 def _version(conn: Connection) -> int:
@@ -50,146 +50,85 @@ def marks_of(conn: Connection, subject: str | None, day: dt.date) -> Flags:
     return flags((MarkChange(mark=row.mark, since=row.since, until=row.until) for row in rows), day)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyRequest:
-    """A version on record: asked for, and what became of it."""
+def protected(conn: Connection, delivery_id: str) -> bool:
+    """Whether support measures are in force today for whom a delivery is about."""
+    query = select(t.message.c.subject).join(t.delivery, t.delivery.c.message_id == t.message.c.id).where(t.delivery.c.id == delivery_id)
+    day = day_of(ledger_time(conn), business_clock(conn).offset_s)
+    return PROTECTED in marks_of(conn, conn.execute(query).scalar(), day)
 
-    id: str
-    version: int | None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A version that counts or counted: who asked for it, who approved it, and since when it counts."""
+
+    version: int
     digest: str
     name: str
     base: int
+    request: str
     reason: str
     requested_by: str
-    requested_at: float
-    expires_at: float
-    status: str
-    decided_by: str | None
-    decided_at: float | None
+    approved_by: str
+    applied_at: float
 
 
-_SHOWN = tuple(PolicyRequest.__dataclass_fields__)
+_SHOWN = tuple(Version.__dataclass_fields__)
 
 
-def requests(conn: Connection, *, limit: int = 200) -> Sequence[PolicyRequest]:
-    """Versions and requests, newest first; one that nobody decided in time is shown as expired."""
-    now = ledger_time(conn)
-    query = select(*(t.policy_version.c[name] for name in _SHOWN)).order_by(t.policy_version.c.requested_at.desc()).limit(limit)
-    found = [dict(row._mapping) for row in conn.execute(query)]
-    for row in found:
-        if row["status"] == "waiting" and row["expires_at"] <= now:
-            row["status"] = "expired"
-    return [PolicyRequest(**row) for row in found]
+def versions(conn: Connection, *, limit: int = 200) -> Sequence[Version]:
+    """The newest first."""
+    query = select(*(t.policy_version.c[name] for name in _SHOWN)).order_by(t.policy_version.c.version.desc()).limit(limit)
+    return [Version(**row._mapping) for row in conn.execute(query)]
 
 
-def document(conn: Connection, request_id: str) -> str | None:
-    """What a request asks for."""
-    return conn.execute(select(t.policy_version.c.document).where(t.policy_version.c.id == request_id)).scalar()
+def document(conn: Connection, digest: str) -> str | None:
+    """A policy that was asked for, by its digest."""
+    return conn.execute(select(t.policy_document.c.document).where(t.policy_document.c.digest == digest)).scalar()
 
 
-# ---- changing -------------------------------------------------------------------------------------------------------------------------
+# ---- changing: what the transactions of a request and of its approval run --------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True)
-class AskForPolicy:
-    """One person asks for a version. Result: the request's id, or why not."""
+def propose(text: str, digest: str, base: int) -> Callable[[Unit], None]:
+    """Keep what is asked for, if ``base`` still counts."""
 
-    actor: str
-    document: str
-    digest: str
-    name: str
-    base: int
-    reason: str
-    request_s: float
-    bulk: bool = False
-    size: int = 1
-    result: Any = None
+    def check(unit: Unit) -> None:
+        _require_base(unit, base)
+        unit.insert_ignore(t.policy_document, [{"digest": digest, "document": text}])
 
-    def plan(self, unit: Unit) -> None:
-        """Nothing is locked before."""
+    return check
 
-    def apply(self, unit: Unit) -> None:
-        if _version(unit.conn) != self.base:
-            self.result = CommandRefused("changed-meanwhile", "another version of the policy was applied meanwhile: look again", rule="R13")
-            unit.audit("command-refused", self.actor, command="policy", code=self.result.code)
-            return
-        request = new_id()
-        unit.add(
-            t.policy_version,
-            {
-                "id": request, "version": None, "digest": self.digest, "name": self.name, "document": self.document, "base": self.base,
-                "reason": self.reason, "requested_by": self.actor, "requested_at": unit.now, "expires_at": unit.now + self.request_s,
-                "status": "waiting", "decided_by": None, "decided_at": None,
-            },
+
+def count_from_now(name: str, digest: str, base: int) -> Apply:
+    """Have the policy of this digest count, from this commit on."""
+
+    def apply(unit: Unit, row: Row) -> str:
+        if unit.postgresql:  # one after the other: the later of two approvals sees that its base is gone
+            unit.insert_ignore(t.meta, [{"name": POLICY_VERSION, "value": "0"}])
+            unit.conn.execute(select(t.meta.c.value).where(t.meta.c.name == POLICY_VERSION).with_for_update())
+        _require_base(unit, base)
+        kept = document(unit.conn, digest)
+        if bytes(row["seen_digest"]).hex() != digest or kept is None or hashlib.sha256(kept.encode()).hexdigest() != digest:
+            raise CommandRefused("digest-changed", "what was approved is not what was asked for: ask again", rule="R13")
+        version = base + 1
+        # at once, so that a second approval in the same group finds its base gone
+        unit.conn.execute(
+            insert(t.policy_version).values(
+                version=version, digest=digest, name=name, base=base, request=row["id"], reason=row["reason"],
+                requested_by=row["requested_by"], approved_by=row["decided_by"], applied_at=unit.now,
+            )
         )  # fmt: skip
-        unit.audit("policy-requested", self.actor, request=request, digest=self.digest, name=self.name, base=self.base, reason=self.reason)
-        self.result = request
-
-    def finish(self, unit: Unit) -> Any:
-        return self.result
-
-
-@dataclass(slots=True, kw_only=True)
-class DecidePolicy:
-    """A second person approves a version, which counts from this commit on; or it is refused or withdrawn. Result: the version, 0, or
-    why not."""
-
-    actor: str
-    request: str
-    approve: bool
-    digest: str = ""
-    """What the second person looked at."""
-    bulk: bool = False
-    size: int = 1
-    result: Any = None
-
-    def plan(self, unit: Unit) -> None:
-        """The row is locked in ``apply``: nothing else waits for it."""
-
-    def apply(self, unit: Unit) -> None:
-        try:
-            self.result = self._decide(unit)
-        except CommandRefused as refused:
-            unit.audit("command-refused", self.actor, command="policy", request=self.request, code=refused.code)
-            self.result = refused
-
-    def _decide(self, unit: Unit) -> int:
-        query = select(t.policy_version).where(t.policy_version.c.id == self.request)
-        row = unit.conn.execute(query.with_for_update() if unit.postgresql else query).mappings().first()
-        if row is None:
-            raise CommandRefused("request-unknown", "there is no such request")
-        if row["status"] != "waiting":
-            raise CommandRefused("request-decided", f"this request is already {row['status']}")
-        if row["expires_at"] <= unit.now:
-            self._close(unit, "expired")
-            raise CommandRefused("request-expired", "this request has expired; ask again")
-        if not self.approve:
-            self._close(unit, "withdrawn" if row["requested_by"] == self.actor else "refused")
-            unit.audit("policy-declined", self.actor, request=self.request)
-            return 0
-        if row["requested_by"] == self.actor:
-            raise CommandRefused("same-person", "the person who asked cannot approve: a second person must", rule="R13")
-        if self.digest != row["digest"]:
-            raise CommandRefused("digest-changed", "what was approved is not what was asked for: look again", rule="R13")
-        current = _version(unit.conn)
-        if current != row["base"]:
-            self._close(unit, "refused")
-            raise CommandRefused("changed-meanwhile", "another version of the policy was applied meanwhile: ask again", rule="R13")
-        highest = unit.conn.execute(select(func.max(t.policy_version.c.version))).scalar() or 0
-        version = int(highest) + 1
-        self._close(unit, "done", version=version)
-        insert = postgresql.insert if unit.postgresql else sqlite.insert
-        statement = insert(t.meta).values(name=POLICY_VERSION, value=str(version))
-        unit.conn.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": str(version)}))
+        upsert = (postgresql.insert if unit.postgresql else sqlite.insert)(t.meta).values(name=POLICY_VERSION, value=str(version))
+        unit.conn.execute(upsert.on_conflict_do_update(index_elements=["name"], set_={"value": str(version)}))
         unit.audit(
-            "policy-applied", self.actor, request=self.request, requested_by=row["requested_by"], version=version, digest=row["digest"],
-            name=row["name"], reason=row["reason"],
+            "policy-applied", row["decided_by"], request=row["id"], requested_by=row["requested_by"], version=version, digest=digest,
+            name=name, reason=row["reason"],
         )  # fmt: skip
-        return version
+        return f"version {version}"
 
-    def _close(self, unit: Unit, status: str, **more: Any) -> None:
-        values = {"status": status, "decided_by": self.actor, "decided_at": unit.now, **more}
-        unit.conn.execute(update(t.policy_version).where(t.policy_version.c.id == self.request).values(values))
+    return apply
 
-    def finish(self, unit: Unit) -> Any:
-        return self.result
+
+def _require_base(unit: Unit, base: int) -> None:
+    if _version(unit.conn) != base:
+        raise CommandRefused("changed-meanwhile", "another version of the policy was applied meanwhile: look again", rule="R13")

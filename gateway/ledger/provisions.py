@@ -96,6 +96,8 @@ class RecordSearch:
 
     actor: str
     detail: dict[str, Any]
+    export: bool = False
+    """They were put into a file."""
     bulk: bool = False
     size: int = 1
 
@@ -103,7 +105,7 @@ class RecordSearch:
         """Nothing is needed."""
 
     def apply(self, unit: Unit) -> None:
-        unit.audit("provisions-searched", self.actor, **self.detail)
+        unit.audit("provisions-exported" if self.export else "provisions-searched", self.actor, **self.detail)
 
     def finish(self, unit: Unit) -> None:
         return None

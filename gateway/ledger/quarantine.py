@@ -32,6 +32,7 @@ class Kept:
     place: str | None
     size_bytes: int
     payload_id: str | None
+    """Of its sealed body, while that is there."""
     at: float
     attributes: str | None
     status: str
@@ -133,6 +134,8 @@ def _require(unit: Unit, quarantine_id: str, digest: bytes) -> Kept:
 def _kept(row: object) -> Kept:
     values = dict(row._mapping)  # type: ignore[attr-defined]
     sealed = values.pop("sealed")
+    if sealed is None:
+        values["payload_id"] = None  # its time is over, or it was discarded
     facts = "|".join(str(values[name]) for name in ("id", "system", "source_id", "type", "code", "status"))
     digest = hashlib.sha256(facts.encode() + b"|" + (bytes(sealed) if sealed is not None else b"")).digest()
     return Kept(**values, digest=digest)

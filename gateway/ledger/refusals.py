@@ -57,12 +57,13 @@ class RefuseClaims:
             give_up_probe(unit, key.party, self.worker)
             if head.state is State.UNKNOWN:
                 hold(key, head, Hold.UNKNOWN, POLICY_REFUSED)
-                unit.note_provision(head.id, "unknown", each.code)
+                unit.note_provision(head.id, "unknown", each.code, each.rule)
             elif catalogue.get(each.claim.message_type).bears_update_number:
                 hold(key, head, Hold.REJECTED, POLICY_REFUSED)
-                unit.note_provision(head.id, "refused", each.code)
+                unit.note_provision(head.id, "refused", each.code, each.rule)
             else:
                 commands.skip(key, head, POLICY_REFUSED, unit.now)
+                unit.note_provision(head.id, "refused", each.code, each.rule)
                 self.bells.extend(bell_of(woken, unit.now) for woken in unit.wake_dependents(head))
             unit.touch(key, head)
             unit.audit("refused", self.worker, delivery=head, code=each.code, rule=each.rule, policy=each.version, at="delivery")

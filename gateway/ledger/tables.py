@@ -148,22 +148,27 @@ worker = Table(
     Column("ended_at", Double, nullable=True),
 )
 
+policy_document = Table(
+    "policy_document",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("document", String, nullable=False, comment="canonical JSON; no personal data"),
+    comment="policies that were asked for",
+)
+
 policy_version = Table(
     "policy_version",
     metadata,
-    Column("id", String(36), primary_key=True, comment="of the request"),
-    Column("version", Integer, nullable=True, unique=True, comment="given when a second person approves; the highest one counts"),
+    Column("version", Integer, primary_key=True, autoincrement=False, comment="the one named in meta counts"),
     Column("digest", String(64), nullable=False),
     Column("name", String(64), nullable=False),
-    Column("document", String, nullable=False, comment="canonical JSON; no personal data"),
-    Column("base", Integer, nullable=False, comment="the version that the first person saw and changed"),
+    Column("base", Integer, nullable=False, comment="the version that was seen and changed"),
+    Column("request", String(36), nullable=False),
     Column("reason", String, nullable=False),
     Column("requested_by", String(128), nullable=False),
-    Column("requested_at", Double, nullable=False),
-    Column("expires_at", Double, nullable=False),
-    Column("status", String(16), nullable=False, comment="waiting | done | refused | expired | withdrawn"),
-    Column("decided_by", String(128), nullable=True),
-    Column("decided_at", Double, nullable=True),
+    Column("approved_by", String(128), nullable=False),
+    Column("applied_at", Double, nullable=False),
+    comment="policies that count or counted",
 )
 
 person_mark = Table(
@@ -207,6 +212,18 @@ provision = Table(
     Column("rule", String(200), nullable=True),
     sqlite_with_rowid=False,
     comment="record of provision (提供記録): independent of bodies, kept five years",
+)
+
+daily_check = Table(
+    "daily_check",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("day", String(10), nullable=False, index=True, comment="in Japan"),
+    Column("digest", String(64), nullable=False, comment="of the refusals that were looked at"),
+    Column("result", String, nullable=False),
+    Column("checked_by", String(128), nullable=False),
+    Column("checked_at", Double, nullable=False),
+    comment="that somebody has looked at what was refused on a day (日次確認チェックシート, C-2-3-7)",
 )
 
 late_outcome = Table(
@@ -267,6 +284,12 @@ subject_alias = Table(
     Column("hmac_key_id", String(64), nullable=False, comment="generation of the blind indexes"),
     Column("subject", String(36), nullable=False),
     Index("subject_alias_generation", "hmac_key_id"),
+    Index(
+        "subject_alias_number",
+        "subject",
+        sqlite_where=text("kind = 'individual-number'"),
+        postgresql_where=text("kind = 'individual-number'"),
+    ),
     sqlite_with_rowid=False,
 )
 

@@ -109,7 +109,7 @@ class Unit:
         self._payloads: dict[str, tuple[bytes, bytes, str, str, str, str | None, str | None]] = {}
         self._marks: dict[str, dict[str, MarkChange]] = {}
         self._terms: dict[str, str] = {}
-        self._provisions: dict[str, tuple[str, float, str | None, str]] = {}
+        self._provisions: dict[str, tuple[str, float, str | None, str | None, str]] = {}
         self._sent: dict[str, str] = {}
         self._guard: dict[str, str] | None = None
         self.want_payloads: set[str] = set()
@@ -376,9 +376,9 @@ class Unit:
             self._sent[sent] = terms.id
         return terms.id
 
-    def note_provision(self, delivery_id: str, outcome: str, code: str | None) -> None:
-        """What became of a provision although its delivery is not final."""
-        self._provisions[delivery_id] = (outcome, self.now, code, delivery_id)
+    def note_provision(self, delivery_id: str, outcome: str, code: str | None, rule: str | None = None) -> None:
+        """What became of a provision where its delivery does not tell: it is not final, or the policy refused it."""
+        self._provisions[delivery_id] = (outcome, self.now, code, rule, delivery_id)
 
     def insert_ignore(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
         """Insert what is not there yet; conflicts are expected and do not raise (R20)."""
@@ -415,11 +415,11 @@ class Unit:
         for delivery_id in self._dirty_deliveries:
             d = self.deliveries[delivery_id]
             if d.state.final:
+                if d.reason == POLICY_REFUSED and d.id in ended:
+                    continue  # which rule, has been noted
                 outcome = _OUTCOME_OF[d.state] if d.replaced_by is None else "replaced"
-                if d.reason == POLICY_REFUSED:
-                    outcome = "refused"
-                ended[d.id] = (outcome, self.now, d.reason or d.outcome_code, d.id)
-        self._update("provision", ("outcome", "outcome_at", "code"), "id", [ended[i] for i in sorted(ended)])
+                ended[d.id] = (outcome, self.now, d.reason or d.outcome_code, None, d.id)
+        self._update("provision", ("outcome", "outcome_at", "code", "rule"), "id", [ended[i] for i in sorted(ended)])
         self._update("provision", ("terms",), "id", [(terms, i) for i, terms in sorted(self._sent.items())])
 
     def _refuse_barred(self, data_keys: Sequence[dict[str, Any]]) -> None:

@@ -30,8 +30,9 @@ _ROLES: dict[str, set[str]] = {
     "operators": {"operator", "administrator", "auditor"}, "review_operator": {"administrator"},
     "release_operator": {"operator", "administrator"}, "ask_rights": {"operator", "administrator"},
     "search": {"operator", "auditor"}, "keys": {"viewer", "auditor"}, "rotate_key": {"operator", "administrator"},
-    "policy": {"viewer", "auditor"}, "policy_requests": {*Role}, "policy_request": {*Role}, "ask_policy": {"administrator"},
-    "approve_policy": {"approver"}, "withdraw_policy": {"administrator", "approver"}, "provisions": {"operator", "auditor"},
+    "policy": {*Role}, "policy_versions": {*Role}, "policy_change": {*Role},
+    "ask_policy": {"administrator"}, "provisions": {"operator", "auditor"},
+    "refusals": {"viewer", "operator", "auditor"}, "check_day": {"operator", "auditor"}, "statistics": {"operator", "auditor"},
     "audit_entries": {"viewer", "auditor"}, "audit_checkpoints": {"viewer", "auditor"}, "audit_scope": {"viewer", "auditor"},
     "audit_export": {"viewer", "auditor"}, "retention": {"viewer", "auditor"}, "run_retention": {"operator", "administrator"},
     "disposals": {"viewer", "auditor"}, "purgeable": {"administrator", "approver"}, "ask_purge": {"administrator"},
@@ -107,6 +108,7 @@ async def test_a_machine_is_no_operator(api: Api, tmp_path: Path) -> None:
         ({"networks": ("127.0.0.0/8", "192.0.2.0/24")}, None),
     ],
 )
+@pytest.mark.control("C-1-3-22")
 async def test_rights_hold_on_their_days_and_from_their_terminals_only(api: Api, changes: dict[str, object], code: str | None) -> None:
     limited = dataclasses.replace(api.operators.configured["operator-a"], **changes)  # type: ignore[arg-type]
     for configured, approved in ((limited, None), (None, limited)):  # whichever of the two says so
@@ -174,6 +176,26 @@ def test_a_contractor_without_a_window_or_a_place_is_no_configuration(tmp_path: 
     file.write_text(f"admin: {{operators: {{c: {{{whole.replace(', ' + left_out, '')}}}}}}}\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match="C-1-4-1"):
         load(file, environment={})
+
+
+@pytest.mark.control("C-1-3-15")
+@pytest.mark.parametrize("kind", [Kind.POLICY_CHANGE, Kind.OPERATOR_RIGHTS])
+async def test_who_acts_for_some_parties_decides_nothing_that_concerns_all(api: Api, kind: Kind) -> None:
+    asked = api.service._other("operator-a", kind, "a subject", digest("x"), "a new law")
+    roles = frozenset({Role.APPROVER, Role.ADMINISTRATOR})
+    api.operators.configured["elsewhere"] = Rights(roles=roles, parties=frozenset({"prefecture-server"}))
+    body = {"seen_digest": asked.approval_digest.hex()}
+    async with api.as_("elsewhere") as call:
+        assert (await call("GET", f"/requests/{asked.request_id}"))[0] == 200
+        for path, sent in (("approve", body), ("refuse", {"reason": "because"})):
+            status, problem = await call("POST", f"/requests/{asked.request_id}/{path}", sent)
+            assert (status, problem["code"]) == (403, "party-forbidden")
+        if kind is Kind.POLICY_CHANGE:
+            status, problem = await call("POST", "/policy", {"policy": "{}", "reason": "because", "seen_version": 0})
+            assert (status, problem["code"]) == (403, "party-forbidden")
+    api.operators.configured["elsewhere"] = Rights(roles=roles)
+    async with api.as_("elsewhere") as call:
+        assert (await call("POST", f"/requests/{asked.request_id}/approve", body))[0] == 200
 
 
 @pytest.mark.control("C-1-3-15")

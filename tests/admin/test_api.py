@@ -13,7 +13,8 @@ import yaml
 
 from certs.authority import TestAuthority
 from certs.peer import Authority
-from gateway.admin import bodies, desk, policy_api, retention_api, service, words
+from gateway.admin import bodies, desk, policy_api, reports_api, retention_api, service, words
+from gateway.admin.access import EVERYBODY, OPERATIONS
 from gateway.admin.app import create_app
 from gateway.admin.identity import Operators
 from gateway.admin.service import RequestStatus, State
@@ -218,6 +219,15 @@ async def test_pause_and_resume_name_the_person(api: Api) -> None:
     assert api.service.log == [("operator-a", "pause", "city-cs"), ("operator-a", "resume", "city-cs")]
 
 
+def test_the_document_names_the_roles_of_every_operation(repository: Path) -> None:
+    paths = yaml.safe_load((repository / "gateway" / "admin" / "openapi.yaml").read_text(encoding="utf-8"))["paths"]
+    for each in OPERATIONS:
+        said = paths[each.path][each.method.lower()].get("description", "Role: any.")
+        roles = "any" if each.roles == EVERYBODY else ", ".join(sorted(each.roles))
+        assert each.roles == EVERYBODY or said.startswith(f"Role: {roles}."), each.name
+        assert ("Not a contractor." in said) == each.staff_only, each.name
+
+
 def test_the_document_has_every_route_and_every_value(repository: Path) -> None:
     text = (repository / "gateway" / "admin" / "openapi.yaml").read_text(encoding="utf-8")
     assert (repository / "docs" / "admin-api.yaml").read_text(encoding="utf-8") == text
@@ -239,7 +249,13 @@ def test_the_document_has_every_route_and_every_value(repository: Path) -> None:
         "Key": service.KeyView,
         "FoundMessage": service.FoundMessage,
         "Policy": policy_api.PolicyView,
-        "PolicyRequest": policy_api.PolicyRequestView,
+        "PolicyVersion": policy_api.VersionView,
+        "PolicyChanges": policy_api.ChangeView,
+        "RefusalLine": reports_api.RefusalLine,
+        "DayCheck": reports_api.DayCheck,
+        "RefusalReport": reports_api.RefusalReport,
+        "StatisticsLine": reports_api.StatisticsLine,
+        "Statistics": reports_api.Statistics,
         "Provision": policy_api.ProvisionView,
         "ProvisionPage": policy_api.ProvisionPage,
         "WaitingRequest": service.WaitingRequest,
@@ -267,7 +283,7 @@ def test_the_document_has_every_route_and_every_value(repository: Path) -> None:
         "SearchBody",
     ):
         assert set(schemas[name]["properties"]) == set(getattr(bodies, name).model_fields)
-    for body in (policy_api.PolicyAskBody, policy_api.PolicyApproveBody, policy_api.ProvisionsBody):
+    for body in (policy_api.PolicyAskBody, policy_api.ProvisionsBody, reports_api.CheckBody, reports_api.StatisticsBody):
         assert set(schemas[body.__name__]["properties"]) == set(body.model_fields)
 
 

@@ -23,6 +23,7 @@ from gateway.intake.admit import Intake
 from gateway.ledger import bulk
 from gateway.ledger import tables as t
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.unit import MARKS
 from gateway.policy.routes import PolicyTables, build, tables
 from message_formats import catalogue, samples
 from tests.admin.test_ledger_service import OK, PARTY, City, ledger_url, postgres_server, postgres_url, seen
@@ -78,6 +79,26 @@ class Hall(City):
             def finish(self, unit: Any) -> None: ...
 
         await self.ledger.submit(Age())
+
+    async def mark(self, source_id: str, until: str | None = None) -> None:
+        """Support measures for whom a message is about."""
+        message = t.message.c
+        query = select(message.subject, message.id).where(message.source_id == source_id)
+
+        class Mark:
+            bulk, size = False, 1
+
+            def plan(self, unit: Any) -> None: ...
+            def apply(self, unit: Any) -> None:
+                subject, message_id = unit.conn.execute(query).one()
+                unit.insert_ignore(t.meta, [{"name": MARKS, "value": "1"}])
+                unit.conn.execute(t.person_mark.delete())
+                row = {"subject": subject, "mark": "support-1", "since": "2020-01-01", "until": until, "message_id": message_id, "at": 1.0}
+                unit.conn.execute(t.person_mark.insert().values(row))
+
+            def finish(self, unit: Any) -> None: ...
+
+        await self.ledger.submit(Mark())
 
     async def refuse(self, data: bytes = b"<broken", source_id: str = "bad-1", type_: str = kit.TYPE) -> QuarantineView:
         """A message that a door refuses and keeps."""
@@ -184,6 +205,9 @@ async def test_whoever_lost_the_role_meanwhile_has_asked_for_nothing(hall: Hall,
 @pytest.mark.control("C-1-2-16")
 @pytest.mark.control("C-1-7-12")
 @pytest.mark.parametrize("kind", TWO, ids=lambda each: each.value)
+@pytest.mark.control("C-1-3-21")
+@pytest.mark.control("C-2-3-6")
+@pytest.mark.control("C-2-3-10")
 async def test_both_persons_are_on_record_and_one_may_take_back_what_the_other_refuses(hall: Hall, kind: Kind) -> None:
     asked = await ask(hall, kind)
     assert await code_of(hall.desk.withdraw(B, asked.request_id)) == "not-the-requester"
@@ -391,6 +415,22 @@ async def test_a_payload_is_shown_once_to_who_asked_masked_unless_asked_otherwis
     [entry] = [each for each in await hall.entries("command") if "shown" in each.detail]
     assert (entry.actor, entry.delivery_id) == (A, view.delivery_id)
     assert f'"outcome":"shown-{"clear" if clear else "masked"}"' in entry.detail
+
+
+@pytest.mark.control("C-1-3-31")
+async def test_a_payload_about_a_resident_under_support_measures_is_shown_masked_only(hall: Hall) -> None:
+    await hall.submit("m1")
+    view = await hall.view("m1")
+    asked = await hall.desk.ask_reveal(A, view.delivery_id, view.digest, "the party asks what it was", clear=True)
+    await hall.desk.approve(B, asked.request_id, asked.approval_digest)
+    await hall.mark("m1")  # the mark comes after the approval
+    assert await code_of(hall.desk.reveal(A, asked.request_id)) == "protected"
+    assert await code_of(hall.desk.ask_reveal(A, view.delivery_id, view.digest, "once more", clear=True)) == "protected"
+    asked = await hall.desk.ask_reveal(A, view.delivery_id, view.digest, "once more", clear=False)
+    await hall.desk.approve(B, asked.request_id, asked.approval_digest)
+    assert (await hall.desk.reveal(A, asked.request_id)).masked
+    await hall.mark("m1", until="2020-03-31")  # it has ended
+    await hall.desk.ask_reveal(A, view.delivery_id, view.digest, "once more", clear=True)
 
 
 async def test_a_kept_refusal_can_be_looked_at_too(hall: Hall) -> None:

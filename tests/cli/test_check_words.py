@@ -6,15 +6,17 @@ import ast
 import dataclasses
 import datetime as dt
 import inspect
+import json
 from pathlib import Path
 
 import pytest
 
-from gateway import check_operators, check_signing, preflight
+from gateway import check_operators, check_policy, check_signing, preflight
 from gateway.approvals.kinds import Role
 from gateway.approvals.rights import Account, Rights
 from gateway.check_words import JAPANESE, japanese
 from gateway.cli_support import ExitCode
+from gateway.policy.loading import build, packaged, with_sample_approvals
 from gateway.security.soap import messages
 
 SPOKEN = {"name", "label", "detail", "remedy", "answering", "silent"}
@@ -44,7 +46,7 @@ def literals(node: ast.expr) -> set[str]:
     return set()
 
 
-@pytest.mark.parametrize("module", [preflight, check_operators, check_signing, messages], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("module", [preflight, check_operators, check_policy, check_signing, messages], ids=lambda each: each.__name__)
 def test_everything_that_can_be_found_is_said_in_japanese(module: object) -> None:
     missing = {each for each in texts(module) if each not in JAPANESE}
     assert not missing
@@ -106,3 +108,17 @@ async def test_the_look_reads_the_ledger(tmp_path: Path) -> None:
     await ledger.close()
     [found] = await check_operators.look_at_accounts(config)
     assert (found.name, found.detail) == ("operators: approval", "not approved by a second person yet: b")
+
+
+def test_a_sample_of_approvals_and_a_policy_that_breaks_a_rule_are_found() -> None:
+    [well] = check_policy.findings(packaged(), production=True)
+    assert (well.ok, japanese(well.detail)) == (True, f"第 0 版が有効です：{packaged().name}")
+    assert [each.ok for each in check_policy.findings(with_sample_approvals(), production=False)] == [True]
+    [sample] = check_policy.findings(with_sample_approvals(), production=True)
+    assert (sample.ok, sample.detail) == (False, "the approvals that count are the sample")
+    document = json.loads(packaged().document)
+    document["permissions"]["identity-information-update"].append(
+        {**document["permissions"]["identity-information-update"][0], "from": "atena-system"}
+    )
+    [broken] = check_policy.findings(build(document), production=True)
+    assert (broken.ok, "forbidden-way" in broken.detail) == (False, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,16 @@ def test_a_message_without_its_optional_items_is_valid_where_the_rules_allow_it(
         assert all(message.items.get(item.id) is None for item in message_type.items if not item.required)
 
 
-@pytest.mark.parametrize("sample", INVALID, ids=lambda sample: f"{sample.name}: {sample.what}")
+def _with_its_control(sample: InvalidSample) -> Any:
+    found = CONTROLS.get(sample.rule)
+    return pytest.param(sample, id=f"{sample.name}: {sample.what}", marks=[pytest.mark.control(found)] if found else [])
+
+
+CONTROLS = {"search-two-items": "C-2-2-3"}
+"""Rules of formats that are controls of the assessment."""
+
+
+@pytest.mark.parametrize("sample", [_with_its_control(each) for each in INVALID])
 @pytest.mark.invariant("I10")
 def test_invalid_samples_have_their_exact_error(sample: InvalidSample) -> None:
     with pytest.raises(FormatError) as caught:

@@ -55,6 +55,7 @@ def refused(ready: Preparer, data: bytes, **changes: Any) -> InputRefused:
 @pytest.mark.invariant("I10")
 @pytest.mark.invariant("I5")
 @pytest.mark.parametrize("name", sorted(BAD))
+@pytest.mark.control("C-2-5-8")
 def test_bad_content_has_its_own_error_without_a_value(ready: Preparer, name: str) -> None:
     data, code = BAD[name]
     error = refused(ready, data)

@@ -44,21 +44,22 @@ def admin(safe: Safe) -> KeyAdmin:
     return KeyAdmin(safe.ledger, safe.keys, safe.custodian, tables())
 
 
+@pytest.mark.control("C-2-3-8")
 async def test_a_resident_is_found_by_each_number_and_only_that_somebody_looked_is_on_record(safe: Safe) -> None:
     await safe.submit(1, 1)
     await safe.submit(2, 2)
     await safe.submit(3, 1)
     for by, value in (("resident-code", samples.resident_record_code(1)), ("individual-number", samples.individual_number(1))):
-        found = await admin(safe).find("operator-a", by, f" {value}\n")
+        found = await admin(safe).find("operator-a", by, f" {value}\n", "application 12")
         assert [each.source_id for each in found] == ["m3", "m1"], "the newest first"
         assert found[0].parties == ("city-cs",)
     entries = await safe.entries("looked-up")
     assert [(entry.actor, json.loads(entry.detail)) for entry in entries] == [
-        ("operator-a", {"by": "resident-code", "found": 2}),
-        ("operator-a", {"by": "individual-number", "found": 2}),
+        ("operator-a", {"by": "resident-code", "reason": "application 12", "found": 2}),
+        ("operator-a", {"by": "individual-number", "reason": "application 12", "found": 2}),
     ]
-    assert await admin(safe).find("operator-a", "resident-code", samples.resident_record_code(9)) == []
-    assert await admin(safe).find("operator-a", "atena-number", samples.atena_number(1)) == []
+    assert await admin(safe).find("operator-a", "resident-code", samples.resident_record_code(9), "why") == []
+    assert await admin(safe).find("operator-a", "atena-number", samples.atena_number(1), "why") == []
 
 
 async def test_a_resident_is_found_while_indexes_are_being_renewed_and_after(safe: Safe) -> None:
@@ -68,7 +69,7 @@ async def test_a_resident_is_found_while_indexes_are_being_renewed_and_after(saf
     more = True
     while more:
         for number in range(6):
-            found = await admin(safe).find("operator-a", "resident-code", samples.resident_record_code(number))
+            found = await admin(safe).find("operator-a", "resident-code", samples.resident_record_code(number), "why")
             assert [each.source_id for each in found] == [f"m{number}"]
         more = await safe.custodian.step()
 
@@ -76,7 +77,7 @@ async def test_a_resident_is_found_while_indexes_are_being_renewed_and_after(saf
 @pytest.mark.parametrize(("by", "value"), [("resident-code", "99900000001"), ("individual-number", "123456789012"), ("name", "x")])
 async def test_what_is_no_such_number_is_refused_without_repeating_it(safe: Safe, by: str, value: str) -> None:
     with pytest.raises(InputRefused) as caught:
-        await admin(safe).find("operator-a", by, value)
+        await admin(safe).find("operator-a", by, value, "why")
     assert value not in str(caught.value) or value == "x"
 
 
@@ -141,6 +142,9 @@ def command(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
     monkeypatch.setenv("LANG", "C.UTF-8")
 
 
+WHY = ("--reason", "application 12 of today")
+
+
 @pytest.mark.usefixtures("command")
 async def test_the_number_is_read_from_standard_input(
     api: Path, safe: Safe, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -148,14 +152,14 @@ async def test_the_number_is_read_from_standard_input(
     await safe.submit(1, 1)
     number = samples.individual_number(1)
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{number}\n"))
-    code, out, err = await renkei(api, "message", "--by", "individual-number", "--json", capsys=capsys)
+    code, out, err = await renkei(api, "message", "--by", "individual-number", *WHY, "--json", capsys=capsys)
     assert (code, [each["source_id"] for each in json.loads(out)]) == (0, ["m1"])
     assert number not in out + err
-    code, _, err = await renkei(api, "message", "--by", "individual-number", number, capsys=capsys)
+    code, _, err = await renkei(api, "message", "--by", "individual-number", number, *WHY, capsys=capsys)
     assert code == ExitCode.USAGE, "a number is never an argument"
     assert number not in err
     monkeypatch.setattr(sys, "stdin", io.StringIO("123\n"))
-    code, out, err = await renkei(api, "message", "--by", "individual-number", capsys=capsys)
+    code, out, err = await renkei(api, "message", "--by", "individual-number", *WHY, capsys=capsys)
     assert code == ExitCode.REFUSED
     assert "123" not in out + err
 

@@ -89,7 +89,8 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Day]:
             made.rotated[kind] = await renkei(town, "keys", "rotate", kind, "--reason", "test of rotation", "--wait", "--json")
         await progress(town, len(town.journal.read_text().splitlines()) + 60)
         number = city.initial_record(1)["resident_record_code"]
-        made.found_by_number = await renkei(town, "message", "--by", "resident-code", "--json", stdin=f"{number}\n")
+        wanted = ("--by", "resident-code", "--reason", "test of rotation")
+        made.found_by_number = await renkei(town, "message", *wanted, "--json", stdin=f"{number}\n")
         # what is refused at a door is kept, sealed: its names must not be in a log either
         event = next(iter(city.day(1, 400)))
         assert isinstance(event.xml, bytes)

@@ -128,6 +128,50 @@ def test_an_identifier_that_is_known_stays_with_its_resident(book: Book) -> None
     assert book.key_of("m4") == book.key_of("m1")
 
 
+@pytest.mark.control("C-1-3-3")
+@pytest.mark.control("C-1-2-18")
+@pytest.mark.parametrize("kind", ["resident-record-code", "atena-number", "residence-card-number"])
+def test_each_of_these_identifiers_alone_finds_the_resident_and_nobody_else(book: Book, kind: str) -> None:
+    everything = person(1, ("atena-number", "A1"), ("residence-card-number", "Z1"))
+    [alone] = [identifier for identifier in everything if identifier[0] == kind]
+    book.admit(prepared("m1", who=everything), prepared("m2", who=person(2, ("atena-number", "A2"), ("residence-card-number", "Z2"))))
+    book.admit(prepared("m3", who=(alone,)))
+    assert book.key_of("m3") == book.key_of("m1") != book.key_of("m2")
+
+
+@pytest.mark.control("C-1-2-14")
+def test_only_the_register_and_the_notice_of_the_number_change_the_number_of_a_known_resident(book: Book) -> None:
+    old, new = ("individual-number", "9999-1"), ("individual-number", "9999-2")
+    other = {"system": "tax-system", "type": "certificate-data"}
+    book.admit(prepared("m1", who=person(1, old)))
+    [same, unknown, first] = book.admit(
+        prepared("m2", who=person(1, old), **other), prepared("m3", who=person(3, new), **other), prepared("m4", who=person(1), **other)
+    )
+    assert (same.refusal, unknown.refusal, first.refusal) == (None, None, None)
+    for source_id, number in (("m5", ("individual-number", "9999-3")), ("m6", new)):  # nobody's, another's
+        [changed] = book.admit(prepared(source_id, who=person(1, number), **other))
+        assert changed.refusal is not None
+        assert (changed.refusal.code, changed.refusal.rule) == ("number-change-forbidden", "C-1-3-3")
+    [notice] = book.admit(prepared("m7", who=person(1, ("individual-number", "9999-3")), system="city-cs", type="individual-number-notice"))
+    assert notice.refusal is None
+    [register] = book.admit(prepared("m8", who=person(1, ("individual-number", "9999-4"))))
+    assert register.refusal is None
+    [renewed] = book.admit(prepared("m9", who=person(1, ("individual-number", "9999-4")), **other))
+    assert renewed.refusal is None
+    assert [book.key_of(m) for m in ("m2", "m7", "m8", "m9")] == [book.key_of("m1")] * 4
+
+
+@pytest.mark.control("C-1-3-3")
+def test_two_numbers_for_one_new_resident_in_one_batch(book: Book) -> None:
+    other = {"system": "tax-system", "type": "certificate-data"}
+    one, two = book.admit(
+        prepared("m1", who=person(1, ("individual-number", "9999-1")), **other),
+        prepared("m2", who=person(1, ("individual-number", "9999-2")), **other),
+    )
+    assert one.refusal is None
+    assert two.refusal is not None
+
+
 def test_what_was_refused_does_not_say_who_is_who(book: Book) -> None:
     book.admit(prepared("m1", to(party_key="k1"), who=person(1)))
     number = ("individual-number", "9999-2")

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, event
 
 from gateway.contract import Delivered, Pending, Receipt, Rejected
 from gateway.delivery.rows import PartyTraits
-from gateway.ledger import bulk, counts, lookup, quarantine, queries
+from gateway.ledger import bulk, counts, lookup, policies, quarantine, queries, reports
 from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.housekeeping import ClaimIntake, RecordReply
 from gateway.ledger.unit import run_group
-from tests.ledger.kit import REGISTER, TYPE, Book, person, prepared, to
+from tests.ledger.kit import REGISTER, START, TYPE, Book, person, prepared, to
 
 OK = Delivered(receipt=Receipt(code="ok", body=b""))
 AT_Q = PartyTraits(party="q")
@@ -87,6 +87,7 @@ def test_the_ways_of_a_message_use_their_indexes(book: Book) -> None:
         book.write(worker, (claim, OK), go_on=True)
         at_q = book.claim_one(worker, book.key_of("m0", "q"), AT_Q)
         book.write(worker, (at_q, Pending(correlation="c", deadline_s=60)), traits=AT_Q)
+        book.admit(prepared("o1", who=person(1, ("individual-number", "9999-77")), system="tax-system"))
         book.do(RecordReply(party="q", correlation="c", kind="delivered", code=None, actor="q"))
         book.claim(worker, book.key_of("m0", "q"), traits=AT_Q)
         book.write(worker, (book.claim_one(worker, book.key_of("m2")), Rejected(code="E103")))
@@ -117,6 +118,10 @@ def reads() -> dict[str, Any]:
         "requests about deliveries": lambda c: queries.waiting_requests(c, ["a", "b"]),
         "kept refusals": lambda c: quarantine.entries(c, kept_only=True, limit=10, before="z"),
         "a kept refusal": lambda c: quarantine.sealed_body(c, "a"),
+        "refusals of a day": lambda c: reports.refusals(c, START, START + 86_400.0),
+        "statistics of a month": lambda c: reports.statistics(c, START, START + 86_400.0, []),
+        "checks of days": lambda c: reports.checks(c, "2026-11-01", "2026-11-30"),
+        "protected": lambda c: policies.protected(c, "a"),
         "bulk": lambda c: bulk.find(c, "p", TYPE) or bulk._digest(c, "p", TYPE, 1.0),
     }
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from gateway.admin.ledger_desk import LedgerDesk
+from gateway.admin.policy import PolicyAdmin
+from gateway.approvals.kinds import Kind
 from gateway.contract import Adapter, AdapterHost, Delivered, Envelope, Manifest, Outcome, Receipt
 from gateway.delivery.calls import Called, Caller
 from gateway.delivery.rows import PartyTraits
@@ -70,6 +73,8 @@ class Way:
     caller: Caller
     worker: str
     liveness: Any
+    desk: LedgerDesk
+    admin: PolicyAdmin
     traits: dict[str, PartyTraits] = field(default_factory=dict)
 
     async def hand_in(self, *messages: Any, system: str = LINK, **claims: Any) -> list[Answer]:
@@ -100,15 +105,14 @@ class Way:
 
     async def apply(self, policy: Policy, asked: str = "operator-a", approved: str = "operator-b") -> int:
         """Have a version count."""
+        request = await self.ask(policy, asked)
+        await self.desk.approve(approved, request, bytes.fromhex(policy.digest))
+        return (await self.ledger.read(policies.active)).version
+
+    async def ask(self, policy: Policy, asked: str = "operator-a") -> str:
+        """Ask for it at the desk; returns the request."""
         base = (await self.ledger.read(policies.active)).version
-        request = await self.ledger.submit(
-            policies.AskForPolicy(
-                actor=asked, document=policy.document, digest=policy.digest, name=policy.name, base=base, reason="a test", request_s=60.0
-            )
-        )
-        decided = policies.DecidePolicy(actor=approved, request=request, approve=True, digest=policy.digest)
-        version: int = await self.ledger.submit(decided)
-        return version
+        return (await self.admin.ask(asked, policy.document, "a test", base)).request_id
 
 
 class Alive:
@@ -119,6 +123,10 @@ class Alive:
 
     def alive(self, registration: str) -> bool:
         return registration == self.id
+
+
+async def _entitled(_name: str, _kind: Kind) -> bool:
+    return True
 
 
 def tables(*more: tuple[str, str, str]) -> PolicyTables:
@@ -154,10 +162,13 @@ async def way(url: str, folder: Path, *more: tuple[str, str, str]) -> AsyncItera
     liveness = Alive(worker)
     party = Party()
     caller = Caller(party, Sealer(keys), liveness, rights, calls=4, call_s=5.0)  # type: ignore[arg-type]
+    desk = LedgerDesk(ledger, Sealer(keys), lambda name: PartyTraits(party=name), entitled=_entitled)
+    admin = PolicyAdmin(ledger, keys, rights, routed)
+    admin.serve_at(desk)
     try:
         yield Way(
             ledger=ledger, keys=keys, rights=rights, intake=Intake(preparer=ready, ledger=ledger), party=party, caller=caller,
-            worker=worker, liveness=liveness,
+            worker=worker, liveness=liveness, desk=desk, admin=admin,
         )  # fmt: skip
     finally:
         await ledger.close()

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway.admin.policy import PolicyAdmin
-from gateway.admin.policy_api import ProvisionQuery
+from gateway.admin.policy_api import ProvisionPage, ProvisionQuery
+from gateway.approvals.kinds import Kind
 from gateway.errors import CommandRefused
 from gateway.ledger import policies, provisions
 from gateway.ledger import tables as t
@@ -19,7 +19,7 @@ from gateway.policy.items import present
 from gateway.policy.loading import build, packaged
 from gateway.policy.rights import Rights
 from message_formats import reading, samples, writing
-from tests.policy.kit import LINK, REGISTER, TRANSFER, WORK, Way, mark, tables, transfer, way, with_approvals
+from tests.policy.kit import LINK, REGISTER, TRANSFER, WORK, Way, mark, transfer, way, with_approvals
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +49,16 @@ class Erase:
         return None
 
 
+class Tamper(Erase):
+    """Somebody with the database writes another document beside the digest."""
+
+    def __init__(self, document: str) -> None:
+        self.document = document
+
+    def apply(self, unit: Any) -> None:
+        unit.conn.execute(t.policy_document.update().values(document=self.document))
+
+
 async def records(where: Way) -> list[provisions.Provision]:
     return await where.ledger.read(lambda conn: provisions.search(conn, provisions.Wanted()))
 
@@ -74,7 +84,7 @@ async def test_what_is_not_approved_is_refused_and_recorded_until_two_persons_ap
     (answer,) = await way.hand_in(transfer(), work=WORK)
     assert answer.refusal is None  # without a restart
     kinds = [row.kind for row in await way.rows(t.audit_entry, order=t.audit_entry.c.id)]
-    assert kinds.count("policy-requested") == 2
+    assert kinds.count("command-requested") == 2
     assert {"policy-applied", "command-refused", "refused"} <= set(kinds)
 
 
@@ -82,32 +92,67 @@ async def test_what_is_not_approved_is_refused_and_recorded_until_two_persons_ap
 async def test_an_approval_names_what_was_looked_at_and_what_counted_then(way: Way) -> None:
     first, second = with_approvals(), with_approvals(transfer_3=None)
 
-    async def ask(policy: Any) -> str:
-        found: str = await way.ledger.submit(
-            policies.AskForPolicy(
-                actor="a", document=policy.document, digest=policy.digest, name=policy.name, base=0, reason="a test", request_s=60.0
-            )
-        )
-        return found
-
-    async def decide(request: str, digest: str, *, approve: bool = True) -> int:
-        version: int = await way.ledger.submit(policies.DecidePolicy(actor="b", request=request, approve=approve, digest=digest))
-        return version
-
-    one, other, third = await ask(first), await ask(second), await ask(second)
+    one, other, third = await way.ask(first), await way.ask(second), await way.ask(second)
+    for digest in (second.digest, "ab" * 32):
+        with pytest.raises(CommandRefused) as refused:
+            await way.desk.approve("operator-b", one, bytes.fromhex(digest))
+        assert refused.value.code == "digest-changed"
+    assert (await way.desk.withdraw("operator-a", third)).status == "withdrawn"
+    done = await way.desk.approve("operator-b", one, bytes.fromhex(first.digest))
+    assert (done.status, done.outcome, done.command) == ("done", "version 1", Kind.POLICY_CHANGE)
     with pytest.raises(CommandRefused) as refused:
-        await decide(one, second.digest)
+        await way.desk.approve("operator-b", other, bytes.fromhex(second.digest))
+    assert refused.value.code == "changed-meanwhile"
+    with pytest.raises(CommandRefused) as refused:
+        await way.admin.ask("operator-a", second.document, "a test", 0)
+    assert refused.value.code == "changed-meanwhile"
+    assert {each.request_id: each.status for each in await way.desk.requests(waiting_only=False)} == {
+        one: "done", other: "refused", third: "withdrawn",
+    }  # fmt: skip
+    (version,) = await way.admin.versions()
+    assert (version.version, version.requested_by, version.approved_by, version.request_id) == (1, "operator-a", "operator-b", one)
+
+
+@pytest.mark.rule("R13")
+async def test_a_document_that_was_changed_in_the_ledger_after_it_was_asked_for_never_counts(way: Way) -> None:
+    policy = with_approvals()
+    request = await way.ask(policy)
+    await way.ledger.submit(Tamper(packaged().document))
+    with pytest.raises(CommandRefused) as refused:
+        await way.desk.approve("operator-b", request, bytes.fromhex(policy.digest))
     assert refused.value.code == "digest-changed"
-    assert await decide(third, "", approve=False) == 0
-    assert await decide(one, first.digest) == 1
-    with pytest.raises(CommandRefused) as refused:
-        await decide(other, second.digest)
-    assert refused.value.code == "changed-meanwhile"
-    with pytest.raises(CommandRefused) as refused:
-        await ask(second)
-    assert refused.value.code == "changed-meanwhile"
-    status = {row.id: row.status for row in await way.rows(t.policy_version)}
-    assert status == {one: "done", other: "refused", third: "refused"}
+    assert (await way.ledger.read(policies.active)).version == 0
+    assert await way.admin.versions() == []
+
+
+async def test_a_request_for_a_policy_is_shown_with_what_it_would_change_now(way: Way) -> None:
+    await way.apply(with_approvals())
+    request = await way.desk.request(await way.ask(with_approvals(transfer_2={"items": ["atena_number", "name"]})))
+    assert (request.command, request.status, request.argument) == (
+        Kind.POLICY_CHANGE, "waiting", {"base": 1, "name": with_approvals().name},
+    )  # fmt: skip
+    shown = await way.admin.change(request)
+    assert [each.place for each in shown.changes] == ["approvals.transfer-2"]
+    assert "address" in shown.changes[0].lost
+    refused = await way.desk.refuse("operator-b", request.request_id, "not this week")
+    assert refused.status == "refused"
+    assert (await way.ledger.read(policies.active)).version == 1
+
+
+@pytest.mark.rule("R13")
+async def test_of_two_approvals_at_once_one_counts(ledger_url: str, tmp_path: Path) -> None:
+    async with way(ledger_url, tmp_path) as here, way(ledger_url, tmp_path) as there:
+        first, second = with_approvals(), with_approvals(transfer_3=None)
+        one, other = await here.ask(first), await here.ask(second)
+        ended = await asyncio.gather(
+            here.desk.approve("operator-b", one, bytes.fromhex(first.digest)),
+            there.desk.approve("operator-b", other, bytes.fromhex(second.digest)),
+            return_exceptions=True,
+        )
+        (refused,) = [each for each in ended if isinstance(each, BaseException)]
+        assert isinstance(refused, CommandRefused)
+        assert refused.code == "changed-meanwhile"
+        assert [each.version for each in await here.admin.versions()] == [1]
 
 
 @pytest.mark.invariant("I7")
@@ -143,7 +188,7 @@ async def test_no_message_is_decided_by_a_mixture_of_two_versions(ledger_url: st
             assert answer.refusal is None
         done.set()
         await changing
-        applied = {row.version: row.decided_at for row in await traffic.rows(t.policy_version, t.policy_version.c.version.is_not(None))}
+        applied = {row.version: row.applied_at for row in await traffic.rows(t.policy_version)}
         assert len(applied) > 5
         by_message: dict[str, list[provisions.Provision]] = {}
         for each in await traffic.ledger.read(lambda conn: provisions.search(conn, provisions.Wanted(limit=1000))):
@@ -221,7 +266,7 @@ async def test_an_approval_withdrawn_as_a_whole_ends_what_is_queued_and_the_next
     (permission,) = with_approvals().by_work["transfer-3"]
     assert [items_of(each) for each in way.party.got] == [permission.items]
     first, second = await records(way)
-    assert (first.outcome, second.outcome) == ("refused", "provided")
+    assert (first.outcome, first.code, first.rule, second.outcome) == ("refused", "not-approved", "C-1-3-1", "provided")
     rows = await way.rows(t.delivery, order=t.delivery.c.number)
     assert [(row.state, row.reason) for row in rows] == [("skipped", "policy-refused"), ("delivered", None)]
     (entry,) = await way.rows(t.audit_entry, t.audit_entry.c.kind == "refused")
@@ -305,6 +350,7 @@ async def test_only_the_register_sets_marks(way: Way) -> None:
 
 
 @pytest.mark.invariant("I7")
+@pytest.mark.control("C-3-7-4")
 async def test_after_a_death_destination_information_of_that_person_is_refused(way: Way) -> None:
     moved_in = ("previous_municipality_code", "previous_address", "previous_address_gaiji_count")
     items = {**samples.message("identity-information-update", 5).items, "change_reason": "32", **dict.fromkeys(moved_in)}
@@ -320,6 +366,90 @@ async def test_after_a_death_destination_information_of_that_person_is_refused(w
     assert (answer.refusal.code, answer.refusal.rule) == ("deceased", "C-3-7-4")
 
 
+@pytest.mark.invariant("I7")
+@pytest.mark.control("C-3-7-4")
+async def test_destination_information_that_waits_is_not_sent_after_a_death(ledger_url: str, tmp_path: Path) -> None:
+    destination = "destination-information"
+    async with way(ledger_url, tmp_path, (destination, REGISTER, "city-cs")) as where:
+        (answer,) = await where.hand_in(samples.message(destination, 5), system=REGISTER)
+        assert answer.refusal is None
+        moved_in = ("previous_municipality_code", "previous_address", "previous_address_gaiji_count")
+        items = {**samples.message("identity-information-update", 5).items, "change_reason": "32", **dict.fromkeys(moved_in)}
+        (answer,) = await where.hand_in(writing.write("identity-information-update", items), system=REGISTER)
+        assert answer.refusal is None
+        while await where.deliver("city-cs") is not None:
+            pass
+        assert [reading.read(each).type_name for each in where.party.got] == ["identity-information-update"]
+        (row,) = [each for each in await records(where) if each.type == destination]
+        assert (row.outcome, row.code, row.rule) == ("refused", "deceased", "C-3-7-4")
+
+
+@pytest.mark.invariant("I7")
+@pytest.mark.control("C-1-7-6")
+async def test_what_is_not_destination_information_goes_on_after_a_death_as_for_the_living(way: Way) -> None:
+    await way.apply(with_approvals())
+    moved_in = ("previous_municipality_code", "previous_address", "previous_address_gaiji_count")
+    items = {**samples.message("identity-information-update", 7).items, "change_reason": "32", **dict.fromkeys(moved_in)}
+    (answer,) = await way.hand_in(writing.write("identity-information-update", items), system=REGISTER)
+    assert answer.refusal is None
+    await way.hand_in(transfer(7), work=WORK)
+    await way.deliver()
+    assert items_of(way.party.got[0]) == approved()  # filtered as before
+
+
+# ---- refusals ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.invariant("I8")
+@pytest.mark.control("C-2-5-2")
+async def test_a_wrong_work_a_wrong_basis_and_a_missing_approval_are_refused_and_recorded_each(way: Way) -> None:
+    await way.apply(with_approvals())
+    cases: list[tuple[dict[str, str], str]] = [
+        ({"work": "transfer-15"}, "work-inactive"),  # no department
+        ({"work": "inquirer-1"}, "not-carried"),  # the intermediate server's
+        ({"work": "transfer-9"}, "work-wrong"),  # of the tax system
+        ({"work": WORK, "legalbasis": "民法第1条"}, "basis-wrong"),
+        ({}, "work-missing"),
+    ]
+    await way.hand_in(transfer(), work=WORK)  # the resident is known from now on
+    for claims, _ in cases:
+        (answer,) = await way.hand_in(transfer(), operator="staff-0042", terminal="T1", **claims)
+        assert answer.refusal is not None
+    permitted, *found = await records(way)
+    assert [(each.outcome, each.code) for each in found] == [("refused", code) for _, code in cases]
+    assert {(each.party, each.operator, each.terminal) for each in found} == {("business-systems", "staff-0042", "T1")}
+    assert all(each.rule for each in found)
+    assert len(await way.rows(t.audit_entry, t.audit_entry.c.kind == "refused")) == len(cases)
+    assert len(await way.rows(t.delivery)) == 1
+    assert permitted.subject is not None
+    assert {each.subject for each in found} == {permitted.subject}  # a disclosure request of the resident finds them
+
+
+@pytest.mark.invariant("I8")
+async def test_each_row_of_the_lists_leaves_a_record_of_what_went_and_of_what_was_refused(way: Way) -> None:
+    """All 44 transfers and the provision to the Board of Education, through the ledger: provided with exactly its items, then refused."""
+    await way.apply(with_approvals())
+    rows = [w for w in with_approvals().by_work if w.startswith(("transfer-", "ordinance-"))]
+    active = [w for w in rows if with_approvals().works[w].active and _party(w) == "business-systems"]
+    assert len(active) > 30
+    for work in active:
+        await way.hand_in(transfer(), work=work)
+        await way.deliver()
+        await way.hand_in(transfer(), work=work, legalbasis="民法第1条")
+    found = await records(way)
+    for work in active:
+        (provided,) = [each for each in found if each.work == work and each.outcome == "provided"]
+        assert set(provided.items) == approved(work)
+        (refused,) = [each for each in found if each.work == work and each.outcome == "refused"]
+        assert refused.code == "basis-wrong"
+    assert len(found) == 2 * len(active)
+
+
+def _party(work: str) -> str:
+    (permission,) = with_approvals().by_work[work]
+    return permission.consumer
+
+
 # ---- records -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -332,7 +462,7 @@ async def test_records_are_found_by_resident_without_saying_whom_and_with_others
     for serial in (7, 7, 8):
         await way.hand_in(transfer(serial), work=WORK, operator="staff-0042")
         await way.deliver()
-    admin = PolicyAdmin(way.ledger, way.keys, way.rights, tables(), request_s=60.0)
+    admin = way.admin
     number = samples.items(TRANSFER, 7)["atena_number"]
     assert number is not None
     page = await admin.provisions("auditor-a", ProvisionQuery(reason="a disclosure request", by="atena-number", value=number))
@@ -340,14 +470,39 @@ async def test_records_are_found_by_resident_without_saying_whom_and_with_others
     assert {each.resident for each in page.items} == {None}
     assert {each.operator for each in page.items} == {"＊＊＊＊"}
     assert {each.recipients for each in page.items} == {("こども相談課", "子育て給付課")}
-    everybody = await admin.provisions("auditor-a", ProvisionQuery(reason="a daily look", masked=False, limit=2))
-    assert [each.resident for each in everybody.items] == ["resident-1", "resident-1"]
-    assert everybody.next_after is not None
-    rest = await admin.provisions("auditor-a", ProvisionQuery(reason="a daily look", masked=False, after=everybody.next_after))
-    assert [each.operator for each in rest.items] == ["staff-0042"]
+    first = await admin.provisions("auditor-a", ProvisionQuery(reason="a daily look", masked=False, limit=1))
+    assert first.next_after is not None
+    rest = await admin.provisions("auditor-a", ProvisionQuery(reason="a daily look", masked=False, after=first.next_after))
+    assert [each.operator for each in rest.items] == ["staff-0042", "staff-0042"]
+    # the same name for the same resident on every page, another for another, and others in another answer
+    assert first.items[0].resident == rest.items[0].resident != rest.items[1].resident
+    again = await admin.provisions("auditor-a", ProvisionQuery(reason="a daily look", limit=1))
+    assert again.items[0].resident != first.items[0].resident
     looked = await way.rows(t.audit_entry, t.audit_entry.c.kind == "provisions-searched")
-    assert len(looked) == 3
+    assert len(looked) == 4
     assert not any(number in row.detail for row in looked)
+
+
+@pytest.mark.control("C-1-3-31")
+@pytest.mark.control("C-1-3-27")
+@pytest.mark.control("C-2-5-6")
+async def test_an_output_to_a_file_is_recorded_as_one_and_says_that_the_resident_is_protected(way: Way) -> None:
+    await way.apply(with_approvals())
+    await way.hand_in(transfer(7), transfer(8), work=WORK)
+    await way.hand_in(mark(7), system=REGISTER)
+
+    async def searched(serial: int) -> ProvisionPage:
+        number = samples.items(TRANSFER, serial)["atena_number"]
+        assert number is not None
+        return await way.admin.provisions(
+            "operator-a", ProvisionQuery(reason="request 12 of 2026", by="atena-number", value=number, export=True)
+        )
+
+    assert (await searched(7)).protected
+    assert not (await searched(8)).protected
+    first, _ = await way.rows(t.audit_entry, t.audit_entry.c.kind == "provisions-exported", order=t.audit_entry.c.id)
+    detail = json.loads(first.detail)
+    assert (first.actor, detail["reason"], detail["found"], detail["by"]) == ("operator-a", "request 12 of 2026", 1, "atena-number")
 
 
 @pytest.mark.invariant("I8")

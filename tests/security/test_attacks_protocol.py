@@ -109,6 +109,10 @@ async def test_weak_tls_of_a_party(line: dict[str, Any], forger: Forger) -> None
     assert (refused.value.code, watcher.notes[0]["code"]) == (line["out"], line["out"])
 
 
+@pytest.mark.control("C-1-2-10")
+@pytest.mark.control("C-1-2-19")
+@pytest.mark.control("C-1-5-8")
+@pytest.mark.control("C-1-7-1")
 async def test_plain_text_at_our_door(forger: Forger) -> None:
     async with open_to_attack(forger) as door:
         reader, writer = await asyncio.open_connection("127.0.0.1", door.port)

@@ -184,6 +184,7 @@ async def test_not_tls_at_all(caller: Caller) -> None:
 
 
 @pytest.mark.invariant("I6")
+@pytest.mark.control("C-1-5-9")
 async def test_wrong_peers_get_no_byte(authority: TestAuthority, tmp_path: Path, caller: Caller) -> None:
     foreign = TestAuthority(tmp_path / "foreign")
     foreign.create()

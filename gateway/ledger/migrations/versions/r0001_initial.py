@@ -97,6 +97,18 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_command_delivery_id"), "command", ["delivery_id"], unique=False)
     op.create_table(
+        "daily_check",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("day", sa.String(length=10), nullable=False, comment="in Japan"),
+        sa.Column("digest", sa.String(length=64), nullable=False, comment="of the refusals that were looked at"),
+        sa.Column("result", sa.String(), nullable=False),
+        sa.Column("checked_by", sa.String(length=128), nullable=False),
+        sa.Column("checked_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        comment="that somebody has looked at what was refused on a day (日次確認チェックシート, C-2-3-7)",
+    )
+    op.create_index(op.f("ix_daily_check_day"), "daily_check", ["day"], unique=False)
+    op.create_table(
         "data_key",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("message_id", sa.String(length=36), nullable=False),
@@ -289,22 +301,25 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "policy_document",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("document", sa.String(), nullable=False, comment="canonical JSON; no personal data"),
+        sa.PrimaryKeyConstraint("digest"),
+        comment="policies that were asked for",
+    )
+    op.create_table(
         "policy_version",
-        sa.Column("id", sa.String(length=36), nullable=False, comment="of the request"),
-        sa.Column("version", sa.Integer(), nullable=True, comment="given when a second person approves; the highest one counts"),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False, comment="the one named in meta counts"),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("document", sa.String(), nullable=False, comment="canonical JSON; no personal data"),
-        sa.Column("base", sa.Integer(), nullable=False, comment="the version that the first person saw and changed"),
+        sa.Column("base", sa.Integer(), nullable=False, comment="the version that was seen and changed"),
+        sa.Column("request", sa.String(length=36), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("requested_by", sa.String(length=128), nullable=False),
-        sa.Column("requested_at", sa.Double(), nullable=False),
-        sa.Column("expires_at", sa.Double(), nullable=False),
-        sa.Column("status", sa.String(length=16), nullable=False, comment="waiting | done | refused | expired | withdrawn"),
-        sa.Column("decided_by", sa.String(length=128), nullable=True),
-        sa.Column("decided_at", sa.Double(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("version"),
+        sa.Column("approved_by", sa.String(length=128), nullable=False),
+        sa.Column("applied_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("version"),
+        comment="policies that count or counted",
     )
     op.create_table(
         "provision",
@@ -397,6 +412,14 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("subject_alias_generation", "subject_alias", ["hmac_key_id"], unique=False)
+    op.create_index(
+        "subject_alias_number",
+        "subject_alias",
+        ["subject"],
+        unique=False,
+        sqlite_where=sa.text("kind = 'individual-number'"),
+        postgresql_where=sa.text("kind = 'individual-number'"),
+    )
     op.create_table(
         "worker",
         sa.Column("id", sa.String(length=36), nullable=False, comment="fresh for each registration, never reused (R6)"),

@@ -1,0 +1,114 @@
+"""Reports on the ledger: see :class:`gateway.admin.reports_api.ReportService`.
+
+Days and months are those of Japan, on the ledger's clock. Statistics are made of whole months that are over, in one fixed breakdown:
+whoever could choose both would learn what was left out from the difference of two answers.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Collection, Iterator
+
+from gateway.admin import views
+from gateway.admin.reports_api import DayCheck, RefusalLine, RefusalReport, Statistics, StatisticsLine
+from gateway.errors import CommandRefused, InputRefused
+from gateway.ledger import reports
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.operators import RecordAccess
+from gateway.policy.rights import JAPAN
+
+MINIMUM = 10
+"""Residents that a number of the statistics stands for at least (C-1-3-30)."""
+LOOK_BACK_DAYS = 31
+
+
+class LedgerReports:
+    """For one event loop.
+
+    :param without: types of which no statistics are made (C-3-3-8).
+    """
+
+    def __init__(
+        self, ledger: Ledger, *, without: Collection[str], clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+    ) -> None:
+        self._ledger = ledger
+        self._without = frozenset(without)
+        self._clock = clock
+
+    async def refusals(self, day: dt.date) -> RefusalReport:
+        """See the port."""
+        since, until = _span(day, day + dt.timedelta(days=1))
+        found = await self._ledger.read(lambda conn: reports.refusals(conn, since, until))
+        first = day - dt.timedelta(days=LOOK_BACK_DAYS)
+        checks = await self._ledger.read(lambda conn: reports.checks(conn, first.isoformat(), day.isoformat()))
+        begun = await self._ledger.read(reports.begun)
+        digest = reports.digest_of(found)
+        names = ("kind", "who", "code", "rule", "what", "count")
+        return RefusalReport(
+            day=day,
+            over=self._clock().timestamp() >= until,
+            digest=digest,
+            refusals=tuple(RefusalLine(**{name: getattr(each, name) for name in names}) for each in found),
+            checks=tuple(
+                DayCheck(checked_by=each.checked_by, checked_at=views.time(each.checked_at), result=each.result, same=each.digest == digest)
+                for each in checks
+                if each.day == day.isoformat()
+            ),
+            unchecked=tuple(_without_check(first, day, begun, {each.day for each in checks})),
+        )
+
+    async def check(self, actor: str, day: dt.date, seen_digest: str, result: str) -> RefusalReport:
+        """See the port."""
+        found = await self.refusals(day)
+        refused = None
+        if not found.over:
+            refused = CommandRefused("day-not-over", "only a day that is over is checked", rule="C-2-3-7")
+        elif found.digest != seen_digest:
+            refused = CommandRefused("changed-meanwhile", "this is not what was seen: look again", rule="R13")
+        if refused is not None:
+            detail = {"command": "daily-check", "code": refused.code}
+            await self._ledger.submit(RecordAccess(kind="command-refused", actor=actor, detail=detail))
+            raise refused
+        await self._ledger.submit(reports.NoteCheck(actor=actor, day=day.isoformat(), digest=seen_digest, text=result))
+        return await self.refusals(day)
+
+    async def statistics(self, actor: str, month: str, reason: str) -> Statistics:
+        """See the port."""
+        try:
+            first = dt.datetime.strptime(month, "%Y-%m").date()
+        except ValueError as error:
+            raise InputRefused("query-malformed", "must be a month such as 2026-10", place="month") from error
+        since, until = _span(first, (first + dt.timedelta(days=31)).replace(day=1))
+        if self._clock().timestamp() < until:
+            raise CommandRefused("month-not-over", "statistics are made of months that are over", rule="C-1-3-30")
+        found = await self._ledger.read(lambda conn: reports.statistics(conn, since, until, self._without))
+        left_out = sum(each.residents < MINIMUM for each in found)
+        detail = {"month": month, "reason": reason, "lines": len(found), "left_out": left_out}
+        # on record before anybody sees it (C-1-3-26)
+        await self._ledger.submit(RecordAccess(kind="statistics-made", actor=actor, detail=detail))
+        return Statistics(
+            month=month,
+            minimum=MINIMUM,
+            lines=tuple(
+                StatisticsLine(
+                    party=each.party, message_type=each.type, outcome=each.outcome,
+                    provisions=each.provisions if each.residents >= MINIMUM else None,
+                )
+                for each in found
+            ),
+        )  # fmt: skip
+
+
+def _without_check(first: dt.date, end: dt.date, begun: float | None, looked: Collection[str]) -> Iterator[dt.date]:
+    """Days from ``first`` to before ``end`` at which there was a record and nobody looked."""
+    while first < end and begun is not None:
+        after = first + dt.timedelta(days=1)
+        if _span(first, after)[1] > begun and first.isoformat() not in looked:
+            yield first
+        first = after
+
+
+def _span(first: dt.date, end: dt.date) -> tuple[float, float]:
+    """From the beginning of ``first`` to that of ``end``, in Japan, as ledger time."""
+    since, until = (dt.datetime.combine(each, dt.time(), JAPAN).timestamp() for each in (first, end))
+    return since, until
