@@ -65,6 +65,7 @@ def show(
     say(t("policy.version", version=found.version, name=found.name, digest=found.digest[:12]))
     headings = [t(f"label.{name}") for name in ("type", "sender", "party", "work", "basis", "items")]
     show_table(headings, [_row(found, p) for p in rows])
+    say(t("policy.untied"))
 
 
 def _row(found: Policy, p: Any) -> list[object]:
@@ -117,6 +118,8 @@ def explain(
         show_json(said)
     else:
         show_table(["", ""], lines(found, request, decision, cli_text.language()))
+        if isinstance(decision, Permit) and not all(article.tied for article in decision.basis):
+            say(t("policy.untied"))
     return int(ExitCode.OK if permitted else ExitCode.REFUSED)
 
 

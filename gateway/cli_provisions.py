@@ -61,6 +61,8 @@ def search(
         return
     headings = [t(f"label.{name}") for name in ("when", "outcome", "party", "work", "basis", "items", "operator")]
     show_table(headings, [_line(each) for each in page["items"]])
+    if any(article.startswith("~") for each in page["items"] for article in each["basis"]):
+        say(t("policy.untied"))
     if page["next_after"]:
         say(t("more", after=page["next_after"]))
 

@@ -524,6 +524,10 @@ TEXT: dict[str, tuple[str, str]] = {
     "provisions.none": ("no records", "記録はありません"),
     "provisions.exists": ("{file} is there already", "{file} は既に存在します"),
     "provisions.written": ("{count} record(s) written to {file}", "{count} 件を {file} に出力しました"),
+    "policy.untied": (
+        "~: listed in the assessment without a tie to this work; assigned by its content.",
+        "~：評価書に条文はあるが事務との対応が示されておらず、内容から割り当てたもの。",
+    ),
     "label.basis": ("legal basis", "根拠法令"),
     "label.items": ("items", "項目"),
     "label.work": ("work", "事務"),

@@ -168,7 +168,7 @@ class Dialogues:
             future.set_result(RawAnswer(content_type=delivery.properties.content_type or "", body=delivery.body))
             return
         dialogue_id = self._given_up.pop(correlation, None)
-        log.warning("late-answer", system=self._system, dialogue=dialogue_id)
+        log.warning("late-answer", system=self._system, request_id=dialogue_id)
         if len(self._tasks) < LATE_AT_ONCE:  # a system that answers what nobody asked must not fill the memory
             self._keep(self._record(dialogue_id, len(delivery.body)))
 

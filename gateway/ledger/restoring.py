@@ -87,11 +87,8 @@ def stop_parties(conn: Connection, parties: Collection[str], now: float) -> None
 
 def close_requests(conn: Connection, now: float) -> int:
     """What waited for a second person may have been decided since: it is asked for again."""
-    c, p = t.command.c, t.policy_version.c
-    values = {"status": "expired", "decided_by": RESTORED, "decided_at": now}
-    gone = conn.execute(update(t.command).where(c.status.in_(["waiting", "approved"])).values(**values, outcome="restored"))
-    asked = conn.execute(update(t.policy_version).where(p.status == "waiting").values(**values))
-    return gone.rowcount + asked.rowcount
+    values = {"status": "expired", "decided_by": RESTORED, "decided_at": now, "outcome": "restored"}
+    return conn.execute(update(t.command).where(t.command.c.status.in_(["waiting", "approved"])).values(**values)).rowcount
 
 
 def begin_incarnation(conn: Connection, incarnation: str, fact: Mapping[str, Any]) -> None:
