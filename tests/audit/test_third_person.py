@@ -15,7 +15,7 @@ from gateway.audit.sources import LedgerSource
 from gateway.security.keys import Kind
 from tests.audit.kit import Record
 
-pytestmark = [pytest.mark.rule("R22"), pytest.mark.invariant("I8")]
+pytestmark = [pytest.mark.rule("R22"), pytest.mark.invariant("I8"), pytest.mark.thorough]
 
 
 class Auditor:

@@ -31,7 +31,7 @@ from gateway.security.keys import Kind
 from tests.backup.kit import OTHER, Town
 from tests.retention.test_keeper import DAYS, TRAITS, TYPE, admit, deliver_all, shift
 
-pytestmark = [pytest.mark.rule("R24"), pytest.mark.invariant("I9")]
+pytestmark = [pytest.mark.rule("R24"), pytest.mark.invariant("I9"), pytest.mark.thorough]
 DROPS = PartyTraits(party="city-cs", resend=True, memory_s=1e6, settle_s=1.0, call_s=10.0)
 
 

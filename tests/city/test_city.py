@@ -14,6 +14,8 @@ from simulators.city.__main__ import main
 from simulators.city.events import Event
 from simulators.city.people import REMOVED
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def city() -> City:

@@ -19,6 +19,8 @@ from message_formats.message import Message
 from message_formats.repertoire import clusters, gaiji_count
 from tests.formats import mj_characters
 
+pytestmark = pytest.mark.thorough
+
 NAME = "identity-information-update"
 
 

@@ -9,6 +9,8 @@ import pytest
 from tests.ledger.kit import Book
 from tests.ledger.ledger_world import LedgerWorld
 
+pytestmark = pytest.mark.thorough
+
 
 def run(book: Book, kind: str, seed: int, steps: int) -> LedgerWorld:
     """One history, driven to rest."""

@@ -21,6 +21,8 @@ from tests.backup.conftest import town
 from tests.backup.kit import OTHER, Town
 from tests.retention.test_keeper import DAYS, TRAITS, admit, deliver_all, shift
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["town"]
 A, B = "operator-a", "operator-b"
 

@@ -22,7 +22,7 @@ from tests.security.attacking import LIMIT, TABLE, Watcher, connecting_to, lines
 from tests.security.forgery import Forger
 from tests.security.raw import OK, Conversation, raw_server
 
-pytestmark = pytest.mark.usefixtures("on_record")
+pytestmark = [pytest.mark.usefixtures("on_record"), pytest.mark.thorough]
 HOST = b"Host: gateway\r\n"
 HEAD = b"POST /v1/messages HTTP/1.1\r\n" + HOST + b"".join(f"{name}: {value}\r\n".encode() for name, value in headers().items())
 BODY = xml()

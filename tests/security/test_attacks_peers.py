@@ -16,7 +16,7 @@ from tests.security.attacking import Door, Watcher, connecting_to, lines, open_t
 from tests.security.forgery import DAY, Forger, Material, revocation_list
 from tests.security.raw import OK, Conversation, raw_server
 
-pytestmark = [pytest.mark.invariant("I6"), pytest.mark.rule("R22"), pytest.mark.usefixtures("on_record")]
+pytestmark = [pytest.mark.invariant("I6"), pytest.mark.rule("R22"), pytest.mark.usefixtures("on_record"), pytest.mark.thorough]
 REQUEST = b"GET /v1/openapi.yaml HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
 
 

@@ -20,7 +20,7 @@ from tests.security.forgery import DAY, Forger, Material
 from tests.security.raw import OK, Conversation, blocking_server, raw_server
 from tests.security.test_attacks_peers import REQUEST, answer_all, ask, by_curl, by_openssl, run
 
-pytestmark = [pytest.mark.invariant("I6"), pytest.mark.rule("R22"), pytest.mark.usefixtures("on_record")]
+pytestmark = [pytest.mark.invariant("I6"), pytest.mark.rule("R22"), pytest.mark.usefixtures("on_record"), pytest.mark.thorough]
 
 # ciphers and versions of each attack, for OpenSSL's command and for Python
 OPENSSL = {

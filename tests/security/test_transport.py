@@ -23,6 +23,8 @@ from gateway.delivery.transport import Endpoint, PartyHttp
 from gateway.errors import ConfigurationError
 from tests.security.raw import OK, Conversation, RawServer, Script, blocking_server, free_port, raw_server
 
+pytestmark = pytest.mark.thorough
+
 BODY = b"<fictitious/>"
 Caller = Callable[..., PartyHttp]
 

@@ -10,7 +10,7 @@ from gateway.security.soap.errors import CODES
 from tests.security.soap.attacks import ATTACKS, ENCRYPTIONS, WRAPPINGS, Attack
 from tests.security.soap.kit import Direction
 
-pytestmark = [pytest.mark.invariant("I6"), pytest.mark.control("C-2-2-8")]
+pytestmark = [pytest.mark.invariant("I6"), pytest.mark.control("C-2-2-8"), pytest.mark.thorough]
 ALL = (*ATTACKS, *WRAPPINGS, *ENCRYPTIONS)
 CASES = [pytest.param(attack, way, id=f"{attack.id}-{way}") for attack in ALL for way in attack.codes]
 

@@ -26,7 +26,7 @@ from simulators.intermediate.encryption import InquirerKey
 from tests.security.soap.attacks import XENC
 from tests.security.soap.kit import Leg, answer, encrypted_leg, parse
 
-pytestmark = [pytest.mark.invariant("I5"), pytest.mark.control("C-M-6-8")]
+pytestmark = [pytest.mark.invariant("I5"), pytest.mark.control("C-M-6-8"), pytest.mark.thorough]
 
 
 @pytest.fixture(scope="module")
