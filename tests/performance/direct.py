@@ -31,6 +31,9 @@ from tests.performance.workload import updates
 
 PROFILE = "urn:renkei:profile:juki-cs:1"
 
+NETWORK = "juki-net-"
+"""The city CS is in this network: what the names of its authority's files begin with."""
+
 
 async def run(
     *, url: str, certificates: Path, count: int, skip: int, in_flight: int, records: int, signatures: bool = False
@@ -45,11 +48,12 @@ async def run(
         identifier="deliveryId",
         element="IdentityInformationUpdate",
     )
-    ours, signed = (security(certificates), signed_template()) if signatures else (None, None)
+    ours, signed = (security(certificates, NETWORK), signed_template()) if signatures else (None, None)
     headers = operation.http_headers
     validate, validate_answer = schemas.validator("identity-information-update"), schemas.profile_validator("juki_cs")
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    context = client_context(certificates / "gateway.pem", certificates / "gateway.key", certificates / "ca.pem", certificates / "ca.crl")
+    own, authority = certificates / "gateway-juki-net", certificates / f"{NETWORK}ca"
+    context = client_context(own.with_suffix(".pem"), own.with_suffix(".key"), authority.with_suffix(".pem"), authority.with_suffix(".crl"))
     context.check_hostname = False
     queue = iter([work[i : i + records] for i in range(0, len(work), records)])
     latencies: list[float] = []

@@ -41,13 +41,13 @@ def template() -> SignedRecordsTemplate:
     )
 
 
-def security(certificates: Path) -> MessageSecurity:
-    """The gateway's side, from a folder of certificates."""
+def security(certificates: Path, network: str = "") -> MessageSecurity:
+    """The gateway's side, from a folder of certificates; ``network``: what the names of its authority's files begin with."""
     return open_security(
         "city-cs",
         own=(certificates / "gateway-signing.pem", certificates / "gateway-signing.key"),
         partner=certificates / "city-cs-signing.pem",
-        authority=Authority(certificates / "ca.pem", certificates / "ca.crl"),
+        authority=Authority(certificates / f"{network}ca.pem", certificates / f"{network}ca.crl"),
         replays=RecentAnswers(),
     )
 
