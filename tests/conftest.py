@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     ran.register(config)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background it is ignored, also by what the tests start
     config.pluginmanager.register(ControlReport())  # kept for ``renkei controls``
 
 
@@ -46,6 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("town" if folder in TOWNS else folder))
     items.sort(key=_turn)
     note_controls(items)
+    ran.note_attacks(items)
 
 
 def _turn(item: pytest.Item) -> int:

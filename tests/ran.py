@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 OPTION = "--ran"
+MARK = "attack"
+"""Names attacks of tests/security/attacks.yaml that a test makes where its parameters do not."""
 _GROUP = re.compile(r"(?<=[\w\]])@[\w.-]+\Z")
 """What pytest-xdist adds to the id of a test in a group."""
 
@@ -25,7 +27,8 @@ class Ran:
         self.outcomes: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        node = _GROUP.sub("", report.nodeid)
+        attacks = "".join(f"[{value}]" for name, value in getattr(report, "user_properties", ()) if name == MARK)
+        node = _GROUP.sub("", report.nodeid) + attacks
         before = self.outcomes.get(node, "passed")
         if report.when == "call" or report.outcome != "passed":
             self.outcomes[node] = report.outcome if before == "passed" else before
@@ -33,6 +36,13 @@ class Ran:
     def pytest_sessionfinish(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(self.outcomes, indent=0, sort_keys=True), encoding="utf-8")
+
+
+def note_attacks(items: list[pytest.Item]) -> None:
+    """Let the report of each test name the attacks that it is marked with, also across processes."""
+    for item in items:
+        for mark in item.iter_markers(MARK):
+            item.user_properties += [(MARK, each) for each in mark.args]
 
 
 def register(config: pytest.Config) -> None:

@@ -97,6 +97,7 @@ async def test_what_is_no_proper_request(line: dict[str, Any], forger: Forger, m
         assert [each["code"] for each in door.watcher.notes] == [line["in"]], "on record as a peer's doing"
 
 
+@pytest.mark.attack("A-HTTP-14")
 @pytest.mark.invariant("I4")
 async def test_headers_that_do_not_end(forger: Forger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(https, "KEEP_ALIVE_S", 0.3)
@@ -105,6 +106,7 @@ async def test_headers_that_do_not_end(forger: Forger, monkeypatch: pytest.Monke
         assert (await door.watcher.first())["code"] == "headers-timeout"
 
 
+@pytest.mark.attack("A-HTTP-15")
 @pytest.mark.invariant("I4")
 async def test_a_body_that_does_not_end(forger: Forger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(https, "LINGER_S", 0.2)
@@ -156,6 +158,7 @@ async def test_what_is_no_proper_answer(line: dict[str, Any], forger: Forger) ->
         assert len(server.requests) == 1, "the request is never repeated by itself"
 
 
+@pytest.mark.attack("A-ANS-07")
 async def test_a_redirect_is_an_answer_and_nothing_else(forger: Forger) -> None:
     party = forger.material("good", "out").context(ssl.PROTOCOL_TLS_SERVER)
     async with raw_server(_elsewhere, party) as server:
@@ -169,6 +172,7 @@ async def _elsewhere(talk: Conversation) -> None:
     await talk.send(b"HTTP/1.1 307 Go\r\nLocation: https://127.0.0.1:1/elsewhere\r\nContent-Length: 0\r\n\r\n")
 
 
+@pytest.mark.attack("A-ANS-08")
 async def test_an_answer_without_a_question_is_not_taken_for_the_next(forger: Forger) -> None:
     async def twice(talk: Conversation) -> None:
         await talk.request()
@@ -194,6 +198,7 @@ def listed(http: PartyHttp, *allowed: Allowed) -> PartyHttp:
 LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 
 
+@pytest.mark.attack("A-NET-01")
 @pytest.mark.control("C-1-2-24")
 @pytest.mark.control("C-1-2-12")
 @pytest.mark.control("C-M-6-9")
@@ -223,6 +228,7 @@ async def test_nothing_goes_where_the_list_does_not_lead(allowed: Allowed | None
     assert [(each["code"], each["place"]) for each in watcher.notes] == [("outgoing-not-allowed", "city-cs")] * 2
 
 
+@pytest.mark.attack("A-NET-02")
 @pytest.mark.control("C-1-2-24")
 async def test_a_name_that_leads_out_of_its_network_is_not_followed(forger: Forger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever answers for the name service does not choose where messages go."""
@@ -242,6 +248,7 @@ async def test_a_name_that_leads_out_of_its_network_is_not_followed(forger: Forg
         assert server.connections == 0
 
 
+@pytest.mark.attack("A-NET-03")
 @pytest.mark.control("C-1-2-24")
 async def test_a_proxy_of_the_environment_is_not_used(forger: Forger, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):

@@ -109,6 +109,7 @@ async def test_weak_tls_of_a_party(line: dict[str, Any], forger: Forger) -> None
     assert (refused.value.code, watcher.notes[0]["code"]) == (line["out"], line["out"])
 
 
+@pytest.mark.attack("A-PRO-07")
 @pytest.mark.control("C-1-2-10")
 @pytest.mark.control("C-1-2-19")
 @pytest.mark.control("C-1-5-8")
@@ -124,6 +125,7 @@ async def test_plain_text_at_our_door(forger: Forger) -> None:
         assert [each["code"] for each in door.watcher.notes] == ["not-tls"] * 2
 
 
+@pytest.mark.attack("A-PRO-07")
 async def test_plain_text_of_a_party(forger: Forger) -> None:
     async def plain(talk: Conversation) -> None:
         await talk.reader.read(10)
@@ -136,6 +138,7 @@ async def test_plain_text_of_a_party(forger: Forger) -> None:
     assert watcher.notes[0]["code"] == "not-tls"
 
 
+@pytest.mark.attack("A-PRO-08")
 async def test_renegotiation_ends_the_connection(forger: Forger) -> None:
     """TLS 1.2 only; RFC 8446 has none. ``R`` at the beginning of a line asks OpenSSL's command for it."""
     material = forger.material("good", "in")
@@ -148,6 +151,7 @@ async def test_renegotiation_ends_the_connection(forger: Forger) -> None:
         assert door.admitted == []
 
 
+@pytest.mark.attack("A-PRO-09")
 async def test_no_resumption_carries_a_revoked_peer(forger: Forger, tmp_path: Any) -> None:
     """OpenSSL's command keeps the session and comes back with it after the revocation. With TLS 1.2 the server remembers sessions."""
     material, session = forger.material("good", "in"), tmp_path / "session"
@@ -162,6 +166,7 @@ async def test_no_resumption_carries_a_revoked_peer(forger: Forger, tmp_path: An
         session.unlink(missing_ok=True)
 
 
+@pytest.mark.attack("A-PRO-10")
 async def test_revoked_while_the_connection_is_open(forger: Forger) -> None:
     material = forger.material("good", "in")
     async with open_to_attack(forger) as door:
@@ -178,6 +183,7 @@ async def test_revoked_while_the_connection_is_open(forger: Forger) -> None:
         assert (note["code"], note["who"], note["fingerprint"]) == ("revoked", "resident-record-system", material.fingerprint)
 
 
+@pytest.mark.attack("A-PRO-10")
 async def test_party_revoked_while_the_connection_is_open(forger: Forger) -> None:
     material, watcher = forger.material("good", "out"), Watcher()
     async with raw_server(answer_all, material.context(ssl.PROTOCOL_TLS_SERVER)) as server:
@@ -190,6 +196,7 @@ async def test_party_revoked_while_the_connection_is_open(forger: Forger) -> Non
     assert watcher.notes[0]["code"] == "revoked"
 
 
+@pytest.mark.attack("A-PRO-11")
 async def test_expired_while_the_connection_is_open(forger: Forger, monkeypatch: pytest.MonkeyPatch) -> None:
     now = dt.datetime.now(dt.UTC)
     material = forger.leaf(name="resident-record-system", usages=[ExtendedKeyUsageOID.CLIENT_AUTH], window=(now - DAY, now + DAY))
@@ -207,6 +214,7 @@ async def test_expired_while_the_connection_is_open(forger: Forger, monkeypatch:
         assert (await door.watcher.first())["code"] == "expired"
 
 
+@pytest.mark.attack("A-PRO-12")
 async def test_a_handshake_that_does_not_end_is_ended(forger: Forger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door_module.TlsSite.__init__, "__kwdefaults__", {**door_module.TlsSite.__init__.__kwdefaults__, "handshake_s": 0.2})
     async with open_to_attack(forger) as door:
@@ -217,6 +225,7 @@ async def test_a_handshake_that_does_not_end_is_ended(forger: Forger, monkeypatc
         came_to_nothing(door, "handshake-timeout", await door.watcher.first())
 
 
+@pytest.mark.attack("A-PRO-13")
 async def test_a_flood_of_handshakes_is_cut(forger: Forger, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ones above the number are closed at once; somebody from elsewhere, and who comes afterwards, gets through."""
     monkeypatch.setattr(door_module, "MOST_OF_ONE", 4)
