@@ -65,6 +65,7 @@ def test_what_is_named_wrongly_or_did_not_run_is_said() -> None:
     ], "another attack with the same beginning"
 
 
+@pytest.mark.thorough
 def test_what_ran_is_written_down(pytester: pytest.Pytester, tmp_path: Path) -> None:
     pytester.makeconftest("from tests import ran\ndef pytest_addoption(parser):\n    parser.addoption(ran.OPTION, default=None)\n"
                           "def pytest_configure(config):\n    ran.register(config)\n")  # fmt: skip

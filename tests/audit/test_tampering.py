@@ -193,6 +193,7 @@ async def test_a_checkpoint_taken_out_everywhere(record: Record) -> None:
     assert [(each.code, each.checkpoint) for each in record.verify().findings] == [("checkpoint-missing", 2)]
 
 
+@pytest.mark.thorough
 @given(st.data())
 def test_no_other_row_gives_the_same_line(data: st.DataObject) -> None:
     """Also not one whose detail is cut so that its end passes for other members: a line can be taken apart from both ends."""

@@ -25,6 +25,7 @@ def test_three_lengths_and_the_count_of_a_reader() -> None:
     assert (text.code_points, text.utf16_units, text.utf8_bytes) == (4, 6, 3 + 4 + 4 + 1)
 
 
+@pytest.mark.thorough
 def test_collections_are_kept_apart() -> None:
     assert collections.collections_of("葛\U000e0100") == {collections.ADOBE_JAPAN1}
     assert collections.collections_of(KATSU) >= {collections.MOJI_JOHO}

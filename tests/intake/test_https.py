@@ -173,6 +173,7 @@ async def test_another_known_system_may_not_send_to_the_city_cs(web: Web) -> Non
     assert_problem(await web.post(by=OTHER), 403, "not-permitted")
 
 
+@pytest.mark.thorough
 async def test_an_announced_size_is_refused_before_the_body_is_sent(web: Web) -> None:
     reader, writer = await asyncio.open_connection("localhost", int(web.url.rpartition(":")[2]), ssl=web.tls())
     head = "".join(f"{k}: {v}\r\n" for k, v in headers().items())
@@ -184,6 +185,7 @@ async def test_an_announced_size_is_refused_before_the_body_is_sent(web: Web) ->
     writer.close()
 
 
+@pytest.mark.thorough
 async def test_a_size_that_is_not_announced_is_refused_while_reading(web: Web) -> None:
     sent = 0
 
@@ -203,6 +205,7 @@ async def test_a_size_that_is_not_announced_is_refused_while_reading(web: Web) -
     assert web.house.ledger.messages == []
 
 
+@pytest.mark.thorough
 async def test_a_body_that_does_not_come_is_given_up(home: House, people: TestAuthority) -> None:
     async with serve(home, people, body_timeout_s=0.2) as web:
         reader, writer = await asyncio.open_connection("localhost", int(web.url.rpartition(":")[2]), ssl=web.tls())

@@ -245,6 +245,7 @@ def test_the_pace_follows_what_was_measured() -> None:
     assert pace.units_in(float("inf")) > 1_000_000
 
 
+@pytest.mark.thorough
 @pytest.mark.rule("R21")
 async def test_pause_after_a_bulk_group_ends_for_something_live(tmp_path: Any) -> None:
     async with ledger(f"sqlite:///{tmp_path}/ledger.db", bulk_pause_s=1.5) as (_, writer, journal):

@@ -57,6 +57,7 @@ def _spki(pkcs1: bytes) -> bytes:
     return bytes(PublicKeyInfo.wrap(RSAPublicKey.load(pkcs1), "rsa").dump())
 
 
+@pytest.mark.thorough
 @pytest.mark.control("C-2-2-9")
 @pytest.mark.parametrize(("kind", "algorithm"), [("ec", Algorithm.ECDSA_P256_SHA256), ("rsa", Algorithm.RSA_SHA256)])
 def test_signs_in_the_token(soft_token: Token, kind: str, algorithm: Algorithm) -> None:

@@ -105,6 +105,7 @@ async def test_without_an_answer_the_same_message_is_sent_again_with_its_id(gate
     assert len(gateway.accepted) == 1
 
 
+@pytest.mark.thorough
 async def test_a_gateway_that_does_not_answer_in_time_is_asked_again(gateway: FakeGateway, register: Build) -> None:
     gateway.delay_s = 0.5
     one = register(events_a_day=1, https_timeout_s=0.2)
@@ -115,6 +116,7 @@ async def test_a_gateway_that_does_not_answer_in_time_is_asked_again(gateway: Fa
     assert len(gateway.accepted) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("status", [429, 503])
 async def test_try_later_is_honoured(gateway: FakeGateway, register: Build, status: int) -> None:
     gateway.reactions = [lambda *_: web.Response(status=status, headers={"Retry-After": "1"})]
