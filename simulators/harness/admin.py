@@ -61,7 +61,7 @@ class OnDuty(Admin):
                 if held["hold"] == "crashes":
                     seen = {
                         "seen_state": held["state"],
-                        "seen_digest": held["content_digest"],
+                        "seen_digest": held["digest"],
                         "reason": "the processes were killed from outside",
                     }
                     await self.post(f"deliveries/{held['delivery_id']}/retry", seen)
