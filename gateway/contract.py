@@ -81,6 +81,8 @@ class Manifest:
     message_types: tuple[str, ...]
     settings: tuple[Setting, ...] = ()
     duplicates: DropsDuplicates | None = None
+    questions: tuple[str, ...] = ()
+    """Message types that it carries as questions of a dialogue (:meth:`Adapter.ask`)."""
     queries: AnswersQueries | None = None
     signatures: bool = False
     """It signs its messages and verifies the party's where the configuration says so (``parties.*.signatures``)."""
@@ -107,6 +109,38 @@ class Envelope:
     """An earlier attempt with these ids ended without an answer."""
     content: bytes = field(repr=False)
     """The XML of the message type, already filtered for this party."""
+    municipality: str | None = None
+    """The six digits of the municipality (全国地方公共団体コード) at the other end, where the party relays to several."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One question of a dialogue: somebody waits for its answer, and nothing of it is kept."""
+
+    dialogue_id: str
+    """Random; unguessable."""
+    message_type: str
+    content: bytes = field(repr=False)
+    """The XML of the message type, already filtered for this party."""
+    municipality: str | None = None
+    """As in :class:`Envelope`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a party answered to a question: proven to be its own and to belong to this call; whether it is about the same person and
+    request, and what of it may go on, is the host's business."""
+
+    message_type: str
+    content: bytes = field(repr=False)
+
+
+class QuestionRefused(Exception):
+    """The party answered that it does not answer this question. ``code`` is stable and holds no personal data."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        super().__init__(code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,6 +343,14 @@ class Adapter(abc.ABC):
     @abc.abstractmethod
     async def deliver(self, envelopes: Sequence[Envelope]) -> Sequence[Outcome]:
         """Carry out one call for ``envelopes`` (1 to ``limits.records_per_call``) and return one outcome for each, in order."""
+
+    async def ask(self, question: Question, *, timeout_s: float) -> Reply:
+        """Put ``question`` to the party and return its answer. Only called for the types in the manifest's ``questions``.
+
+        :raises QuestionRefused: the party said that it does not answer; :raises CallNotSent: it was not asked.
+        :raises CallUnanswered: no answer that can be believed came in time.
+        """
+        raise NotImplementedError
 
     async def query(self, envelope: Envelope) -> QueryAnswer:
         """Ask the party whether ``envelope`` took effect. Only called where the manifest has ``queries``."""
