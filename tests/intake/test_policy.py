@@ -13,6 +13,7 @@ import yaml
 from gateway.errors import ConfigurationError, InputRefused
 from gateway.policy.routes import Connection, build, tables
 from message_formats import catalogue
+from tests.policy.kit import DECIDED
 
 SPEC = Path(__file__).resolve().parents[2].parent / "shared" / "spec"
 """Beside the repository in the project's own house, absent in a clone elsewhere: the packaged data then stand for it."""
@@ -31,12 +32,8 @@ def specified() -> set[tuple[str, str, str]]:
     return {(s["message"], s["from"], s["to"]) for flow in flows for s in flow["steps"] if s.get("message") and s["leg"] == "gateway"}
 
 
-OURS = {("resident-protection-mark", "resident-record-system", "integration-gateway")}
-"""Not of the specification: what the register tells the gateway itself."""
-
-
 def test_the_connections_are_those_of_the_specification() -> None:
-    assert {(c.message_type, c.sender, c.receiver) for c in tables().connections} - OURS == specified() - OURS
+    assert {(c.message_type, c.sender, c.receiver) for c in tables().connections} - DECIDED == specified() - DECIDED
 
 
 def test_the_systems_and_the_ephemeral_types_are_those_of_the_specification() -> None:
@@ -97,13 +94,30 @@ def test_what_the_core_may_send_to_the_city_cs_is_a_closed_list() -> None:
         "core-cs-reconciliation-data",
         "code-acquisition-number-pair",
         "move-out-certificate-data",
+        "identity-confirmation-request",
+        "identity-search-request",
     }
 
 
 def test_the_routes_of_the_register() -> None:
     (route,) = tables().routes_for("identity-information-update", "resident-record-system", PARTIES)
     assert (route.party, route.stream, route.lane, route.waits_for) == ("city-cs", "identity", "live", None)
-    assert tables().sendable("resident-record-system") == {"identity-information-update"}
+    assert tables().sendable("resident-record-system") >= {"identity-information-update"} | tables().dialogues.keys()
+
+
+@pytest.mark.control("C-2-3-2")
+@pytest.mark.parametrize("question", sorted(tables().dialogues))
+def test_only_the_register_may_ask(question: str) -> None:
+    assert tables().asking(question, "resident-record-system", PARTIES).party == "city-cs"
+    with pytest.raises(InputRefused) as e:
+        tables().asking(question, "tax-system", PARTIES)
+    assert (e.value.code, e.value.rule) == ("not-permitted", "C-2-3-2")
+    with pytest.raises(InputRefused) as e:
+        tables().asking(question, "resident-record-system", frozenset())
+    assert e.value.code == "not-carried"
+    with pytest.raises(InputRefused) as e:
+        tables().routes_for(question, "resident-record-system", PARTIES)
+    assert (e.value.code, "/v1/dialogues" in e.value.safe_detail) == ("not-carried", True)
 
 
 def test_a_type_without_a_route_or_a_party_that_is_not_configured_is_refused_whole() -> None:
