@@ -4,7 +4,8 @@ Rules of this door, beyond the CloudEvents specification:
 
 - *Required*: ``specversion`` (``1.0``), ``id``, ``source``, ``type``. *Optional*: ``time``, ``dataschema``, and the extensions
   ``operator``, ``terminal`` (staff ids of the sender), ``corrects`` (id of the held message that this one replaces), ``work`` (what it is
-  handed over for, by its id in the policy) and ``legalbasis`` (a claim that must match the way's own). ``traceparent`` and
+  handed over for, by its id in the policy), ``reference`` (the application or notification that it belongs to, by its number at the
+  sender) and ``legalbasis`` (a claim that must match the way's own). ``traceparent`` and
   ``tracestate`` (the distributed tracing extension) are allowed and not used.
 - *Everything else is refused* (``unknown-attribute``), also ``subject``: an attribute that the gateway ignored would be one that the sender
   believes to mean something (I10: nothing is guessed), and a free attribute is where personal data would end up.
@@ -53,6 +54,8 @@ class EventAttributes:
     work: str | None = None
     """What it is handed over for (事務), by its id in the policy."""
     legalbasis: str | None = None
+    reference: str | None = None
+    """The application or notification (届出書等) that it belongs to, by its number at the sender (C-2-3-8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,9 @@ _RULES: dict[str, _Rule] = {
     "terminal": _Rule(_STAFF_PATTERN, _STAFF, "terminal", True),
     "corrects": _Rule(_ID.pattern, "the id of the message that this one replaces", "corrects", True),
     "work": _Rule(re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}"), "the id of a work of the policy, such as transfer-9", "work"),
+    "reference": _Rule(
+        re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}"), "the number of an application: 1 to 64 of A-Z a-z 0-9 . _ / -", "reference", True
+    ),
     "legalbasis": _Rule(_CITATION, "an article, as the policy cites it", "legalbasis"),
     "traceparent": _Rule(re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"), "a traceparent of W3C Trace Context", None),
     "tracestate": _Rule(re.compile(r"[\x20-\x7e]{0,256}"), "a tracestate of W3C Trace Context", None, True),
