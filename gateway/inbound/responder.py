@@ -1,6 +1,7 @@
 """A dialogue from the party's question to the answer that may leave: checked on both ways, about one request and one person.
 
-question: type and way ──▶ read ──▶ policy ──▶ our system is asked (``dialogues.py``) ──▶ its answer is checked and released (``answers.py``)
+question: type and way ──▶ read ──▶ policy ──▶ our system is asked (``dialogues.py``)
+answer:   checked, filtered, recorded, released (``answers.py``)
 """
 
 from __future__ import annotations
