@@ -352,7 +352,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             "refresh_keys": common.keys.refresh,
             "message_bytes": limits.message_bytes,
         }
-        preparer = Preparer(senders=senders, parties=frozenset(config.parties), policy=tables(), **made_of)
+        preparer = Preparer(senders=senders, parties=config.carried_parties, policy=tables(), **made_of)
         intake = Intake(preparer=preparer, ledger=ledger)
         disks = [Path(config.data_dir)]
         pressure = Pressure(
