@@ -233,7 +233,7 @@ def test_what_a_file_may_hold(day: list[Event], tmp_path: Path) -> None:
     assert [each.place for each in found] == [f"odd.jsonl:{number}" for number in (1, 2, 3, 4, 6, 7)]
     xml.write_bytes(b"<x/>")
     assert isinstance(next(items_of(xml, system=SYSTEM, given={})), Refused)
-    assert isinstance(next(items_of(xml, system=SYSTEM, type_name="forced-type")), Item)
+    assert isinstance(next(items_of(xml, system=SYSTEM, given={"type": "forced-type"})), Item)
 
 
 async def test_the_command_over_real_tls(day: list[Event], file: Path, renkei, authority: TestAuthority, tmp_path: Path) -> None:

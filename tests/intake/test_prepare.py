@@ -77,7 +77,7 @@ def test_bad_content_has_its_own_error_without_a_value(ready: Preparer, name: st
         ({"system": "nobody"}, "unknown-sender"),
         ({"door": "file"}, "door-closed"),
         ({"type": "destination-information", "door": "amqp"}, "ephemeral-by-queue"),
-        ({"type": "destination-information"}, "wrong-root"),
+        ({"type": "destination-information"}, "wrong-namespace"),
         ({"type": "identity-information-notice"}, "not-permitted"),
         ({"source": "urn:renkei:system:certificate-issuance-system"}, "source-mismatch"),
         ({"source": "//city.example/tax-system#x"}, "source-mismatch"),
