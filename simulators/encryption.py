@@ -75,10 +75,10 @@ class Encryption:
         self._caller = _public(caller)
 
     def _stamped(self) -> tuple[int, ...]:
-        return tuple(each.stat().st_mtime_ns for each in self._files)
+        return tuple(each.stat().st_mtime_ns if each.exists() else 0 for each in self._files)
 
     def _follow(self) -> None:
-        if (stamp := self._stamped()) != self._stamp:
+        if (stamp := self._stamped()) != self._stamp and 0 not in stamp:
             key, caller = self._files
             self._keys = [_private(key), self._keys[0]]
             self._caller, self._stamp = _public(caller), stamp
