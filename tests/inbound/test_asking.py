@@ -45,6 +45,7 @@ async def test_the_answer_comes_on_the_same_request_and_what_was_asked_by_is_on_
     items = reading.read(body, expected=kind).items
     assert reading.read(said.body, expected=said.headers["ce-type"]).items["request_id"] == items["request_id"]
     assert said.headers["ce-id"] == asked.dialogue_id
+    assert asked.municipality == ("992011" if kind == "wide-area-certificate-request" else None)
     [entry] = await desk.record()
     assert (entry["outcome"], entry["dialogue"], entry["question"], entry["reference"]) == (
         "answered",
