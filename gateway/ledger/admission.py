@@ -428,10 +428,15 @@ class AdmissionWork:
             return "corrects-other-parties", f"the replacement takes no place at {parties}", "R4"
         return None
 
-    def _refuse(self, unit: Unit, message: PreparedMessage, code: str, detail: str, rule: str, *, kept: bool = False) -> Admission:
-        if message.message_id in self._claimed and not kept:
+    def leave_out(self, unit: Unit, message: PreparedMessage) -> None:
+        """It is not admitted after all: what loading it has made goes again."""
+        if message.message_id in self._claimed:
             self._claimed.discard(message.message_id)
             unit.conn.execute(t.message.delete().where(t.message.c.id == message.message_id))
+
+    def _refuse(self, unit: Unit, message: PreparedMessage, code: str, detail: str, rule: str, *, kept: bool = False) -> Admission:
+        if not kept:
+            self.leave_out(unit, message)
         unit.audit("refused", message.system, door=message.door, type=message.type, id=message.source_id, code=code, rule=rule)
         return Admission(message_id=message.message_id, receipt=b"", refusal=Refusal(code=code, detail=detail, rule=rule))
 

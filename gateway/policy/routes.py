@@ -160,7 +160,7 @@ class PolicyTables:
         return (message_type, sender, receiver) in self._allowed
 
     def senders(self, message_type: str) -> frozenset[str]:
-        instead = any(route.producer is not None for route in self.routes.get(message_type, ()))
+        instead = message_type in self.dialogues or any(route.producer is not None for route in self.routes.get(message_type, ()))
         found = frozenset(c.sender for c in self.connections if c.message_type == message_type)
         return found | {REGISTER} if instead else found
 

@@ -214,7 +214,7 @@ async def test_a_second_question_of_the_same_id_waits_for_nobody(desk: Counter) 
 async def test_what_is_no_question_or_of_nobody_who_may_ask_is_refused(desk: Counter) -> None:
     said = await desk.ask(b"<x/>")
     assert (said.status, said.json["code"]) == (422, "wrong-namespace")
-    said = await desk.ask(kind="identity-information-update")
+    said = await desk.ask(b"<x/>", "identity-information-update")
     assert (said.status, said.json["code"]) == (403, "not-permitted")
     by_queue = await desk.web.post(question(), headers(ce_type="identity-confirmation-request", **BUSINESS))
     assert by_queue.json["code"] in ("not-carried", "not-permitted")
