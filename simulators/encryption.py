@@ -76,8 +76,8 @@ class Encryption:
             raise BadSettings("encryption-key-unusable", f"messages are encrypted with RSA keys of at least {RSA_BITS} bits")
         self._key, self._caller = private, public
 
-    def open(self, envelope: etree._Element) -> None:
-        """Puts what was encrypted in its place in the Body.
+    def open(self, envelope: etree._Element) -> bytes:
+        """Puts what was encrypted in its place in the Body, and returns it as the bytes that it was.
 
         :raises EncryptionRefused: it is not encrypted as agreed, or not for us.
         """
@@ -95,10 +95,12 @@ class Encryption:
         try:
             wrapped, sealed = (base64.b64decode(each.text or "") for each in data.iter(f"{{{XENC}}}CipherValue"))
             content_key = self._key.decrypt(wrapped, _OAEP)
-            [clear] = _in_place_of(body, AESGCM(content_key).decrypt(sealed[:12], sealed[12:], None))
+            content = AESGCM(content_key).decrypt(sealed[:12], sealed[12:], None)
+            [clear] = _in_place_of(body, content)
         except (ValueError, binascii.Error, InvalidTag, etree.XMLSyntaxError) as error:
             raise EncryptionRefused("does-not-open") from error
         body.replace(data, clear)
+        return content
 
     def close_up(self, message: bytes) -> bytes:
         """A message with what is in its Body encrypted for the caller."""

@@ -38,8 +38,8 @@ _RAW_RECORD = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?Record(?=[\s>])[^>]*>(.*?)</(
 
 Whose = Literal["Client", "Server", "MustUnderstand"]
 Validator = Callable[[etree._Element], None]
-Verifier = Callable[[etree._Element], None]
-"""Raises :class:`SignatureRefused`."""
+Verifier = Callable[[etree._Element], bytes | None]
+"""Returns the content of the Body if that was encrypted. Raises :class:`SignatureRefused`."""
 Signer = Callable[[etree._Element], bytes]
 
 
@@ -116,7 +116,7 @@ class Envelopes:
         envelope = _parsed(body)
         if verify is not None:
             try:
-                verify(envelope)
+                body = verify(envelope) or body
             except SignatureRefused as error:
                 raise CallRefused(error.code) from error
         addressing, content = _parts(envelope, signed=verify is not None)
@@ -268,8 +268,6 @@ def read_record(
     element: etree._Element, delivery_id: str, operation: Operation, data: bytes, digest: str | None, municipality: str | None
 ) -> Record:
     """One record by every rule of its type. ``data``: its bytes as they came, of which ``digest`` speaks.
-
-    What is encrypted on its way comes in its canonical form, in which it stands alone.
     """
     items: dict[str, str] = {}
     wrong = None

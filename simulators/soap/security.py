@@ -21,14 +21,14 @@ class Security:
     signatures: Signatures
     encryption: Encryption | None = None
 
-    def taken(self, call: etree._Element) -> None:
-        """What was encrypted is put in its place, and the call is the caller's.
+    def taken(self, call: etree._Element) -> bytes | None:
+        """What was encrypted is put in its place, and the call is the caller's; returns the bytes that were encrypted.
 
         :raises SignatureRefused: it is not.
         """
-        if self.encryption is not None:
-            self.encryption.open(call)
+        content = self.encryption.open(call) if self.encryption is not None else None
         self.signatures.verify(call)
+        return content
 
     def closed(self, answer: etree._Element) -> bytes:
         """Signed, and encrypted if that was agreed."""
