@@ -73,7 +73,7 @@ TEXT: dict[str, tuple[str, str]] = {
         "It is a party's certificate for messages: it counts beside those in the file already.",
         "相手先のメッセージ用証明書として取り込みます。すでにある証明書と併せて有効です。",
     ),
-    "certs.only": ("With --partner: it counts instead of them.", "--partner と併用：これまでの証明書を無効にします。"),
+    "certs.only": ("With --partner or ca: it counts instead of them.", "--partner または ca と併用：これまでの証明書を無効にします。"),
     "certs.taken.partner": ("{count} certificates of {name} count now", "{name} の証明書は現在 {count} 件が有効です"),
     "certs.password_file": ("File with the password of PKCS#12.", "PKCS#12 のパスワードを書いたファイル。"),
     "certs.interval": ("Seconds between looks.", "確認の間隔（秒）。"),
@@ -405,6 +405,10 @@ TEXT: dict[str, tuple[str, str]] = {
     "submit.files": ("XML files, or JSON Lines (.jsonl) of CloudEvents.", "XML ファイル、または CloudEvents の JSON Lines（.jsonl）。"),
     "submit.system": ("Sending system (default: the only one configured).", "送信システム（既定：設定に一つだけある場合はそれ）。"),
     "submit.certificate": ("Name of its certificate (default: the system's name).", "証明書の名前（既定：システム名）。"),
+    "submit.municipality": (
+        "Six digits of the municipality that XML files go to, for types that are passed on to one.",
+        "XML ファイルの相手市町村コード（6桁、他市町村へ送る電文種別のみ）。",
+    ),
     "submit.type": (
         "Message type of XML files (default: as the root element says).",
         "XML ファイルの電文種別（既定：ルート要素から判断）。",

@@ -104,7 +104,9 @@ class Caller:
 
         :raises PolicyRefused: it may not go at all any more.
         """
-        grant = standing.grant(claim.message_type, claim.system, claim.party, work=claim.work, basis=claim.basis, marks=claim.marks)
+        grant = standing.grant(
+            claim.message_type, claim.system, claim.consumer or claim.party, work=claim.work, basis=claim.basis, marks=claim.marks
+        )
         if grant.permit.whole:
             return envelope
         filtered = grant.plan.apply(reading.read(envelope.content, expected=claim.message_type))
@@ -163,6 +165,7 @@ class Caller:
             attempt=claim.attempt,
             resent=claim.resent,
             content=content,
+            municipality=claim.municipality,
         )
 
     async def _deliver(self, envelopes: list[Envelope]) -> Sequence[Outcome]:

@@ -375,6 +375,7 @@ class AdmissionWork:
             lane=d.lane,
             state=State.QUEUED,
             party_key=d.party_key,
+            way=d.way,
             content_digest=d.content_digest,
             payload_id=d.sealed.key_id,
             waits_for=ids.get(d.waits_for) if d.waits_for is not None else None,
@@ -456,6 +457,7 @@ class AdmissionWork:
             "corrects": message.corrects,
             "work": message.work,
             "basis": message.basis,
+            "municipality": message.municipality,
             "accepted_at": now,
             "receipt": accepted(
                 message_id=message.message_id, source_id=message.source_id, system=message.system, message_type=message.type, at=now

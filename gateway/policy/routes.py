@@ -18,9 +18,15 @@ from typing import Any
 import yaml
 
 from gateway.errors import ConfigurationError, InputRefused
+from message_formats import derivations
+from message_formats.errors import FormatError
 
+REGISTER = "resident-record-system"
 LANES = frozenset({"live", "bulk"})
 APPROVALS = frozenset({None, "bulk-output", "release"})
+MUNICIPALITY = frozenset({None, "required", "optional"})
+LEGS = frozenset({"prefecture-server", "card-management-system"})
+"""Parties whose leg is the gateway's or the city CS's, as the configuration says (``legs``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +37,28 @@ class Connection:
     sender: str
     receiver: str
     via: tuple[str, ...] = ()
+    decided: str = ""
+    """Not a leg of the gateway's in the specification, which gives it to another: carried by decision of this project, and which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What goes from whom to whom in the sense of the policy, where that is not the message's own type, its sender and the party."""
+
+    message_type: str
+    producer: str
+    consumer: str
+
+    def text(self) -> str:
+        """As the ledger keeps it with the delivery."""
+        return f"{self.message_type} {self.producer} {self.consumer}"
+
+
+def way_of(text: str | None, message_type: str, producer: str, party: str) -> Way:
+    """The way of a delivery: what the ledger kept, or the message's own."""
+    if text is not None:
+        message_type, producer, party = text.split(" ")
+    return Way(message_type=message_type, producer=producer, consumer=party)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +71,28 @@ class Route:
     waits_for: str | None = None
     approval: str | None = None
     """``bulk-output`` or ``release``: it leaves only when a second person has approved (C-1-3-28, C-2-3-14, C-3-3-7)."""
+    carries: str | None = None
+    """Another message type, which is made from the message for this party (``message_formats/derivations.py``)."""
+    producer: str | None = None
+    """In whose place it is sent, where that is not the sender: only the register's messages are."""
+    consumer: str | None = None
+    """Whose it is in the end, where the party hands it on."""
+    municipality: str | None = None
+    """``required`` or ``optional``: the attribute that names the municipality at the other end; None: it must not be there."""
+
+    @property
+    def recipient(self) -> str:
+        """Who gets it in the sense of the policy."""
+        return self.consumer or self.party
+
+    def way(self, message_type: str, sender: str) -> Way:
+        """What the policy is asked about."""
+        return Way(message_type=self.carries or message_type, producer=self.producer or sender, consumer=self.recipient)
+
+    @property
+    def differs(self) -> bool:
+        """Its way is not the message's own type, its sender and the party."""
+        return not (self.carries is self.producer is self.consumer is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +129,25 @@ class PolicyTables:
         return (message_type, sender, receiver) in self._allowed
 
     def senders(self, message_type: str) -> frozenset[str]:
-        return frozenset(c.sender for c in self.connections if c.message_type == message_type)
+        instead = any(route.producer is not None for route in self.routes.get(message_type, ()))
+        found = frozenset(c.sender for c in self.connections if c.message_type == message_type)
+        return found | {REGISTER} if instead else found
 
     def sendable(self, system: str) -> frozenset[str]:
         """The message types that ``system`` may hand in and that this release routes."""
-        return frozenset(t for t, routes in self.routes.items() if any(self.may_connect(t, system, r.party) for r in routes))
+        return frozenset(t for t, routes in self.routes.items() if any(self._may_go(t, system, r) for r in routes))
+
+    def _may_go(self, message_type: str, sender: str, route: Route) -> bool:
+        if route.producer is not None and sender != REGISTER:
+            return False
+        way = route.way(message_type, sender)
+        return self.may_connect(way.message_type, way.producer, way.consumer)
 
     def routes_for(self, message_type: str, sender: str, parties: frozenset[str]) -> tuple[Route, ...]:
         """The deliveries of one message from ``sender``, in the order in which they get their places.
 
-        :param parties: the parties that this installation serves (``config.yaml``).
+        :param parties: the parties that this installation serves (``config.yaml``). A leg that is left to the city CS (:data:`LEGS`) is
+            one whose party is not among them: what the others get is not touched by that.
         :raises InputRefused: ``not-permitted`` if the sender may not use one of the connections that the routes need (C-2-3-2),
             ``not-carried`` if the type has no route, or a party of its routes is not configured: nothing is sent to some of its parties
             only.
@@ -96,22 +155,23 @@ class PolicyTables:
         routes = self.routes.get(message_type)
         if not routes:
             raise InputRefused("not-carried", "this gateway has no route for the message type", place="attribute type", rule="routes")
+        ours = tuple(route for route in routes if route.party in parties or route.party not in LEGS)
         for route in routes:
-            if (message_type, sender, route.party) not in self._allowed:
+            if not self._may_go(message_type, sender, route):
                 raise InputRefused(
                     "not-permitted",
                     f"{sender} may not send {message_type} to {route.party}",
                     place="attribute type",
                     rule="C-2-3-2" if route.party == "city-cs" else "connections",
                 )
-            if route.party not in parties:
+            if route.party not in parties and (route in ours or not ours):
                 raise InputRefused(
                     "not-carried",
                     f"the party {route.party} of this message type is not configured here",
                     place="attribute type",
-                    rule="parties",
+                    rule="parties" if route in ours else "legs",
                 )
-        return routes
+        return ours
 
     def arrival(self, message_type: str, at: str, parties: frozenset[str]) -> Arrival:
         """How a message of that type comes in at the listener of ``at``.
@@ -139,13 +199,16 @@ def build(connections: Mapping[str, Any], routes: Mapping[str, Any]) -> PolicyTa
     allowed: set[Connection] = set()
     for message_type, rows in connections["connections"].items():
         for row in rows:
-            connection = Connection(message_type=message_type, sender=row["from"], receiver=row["to"], via=tuple(row.get("via", ())))
+            connection = Connection(
+                message_type=message_type, sender=row["from"], receiver=row["to"], via=tuple(row.get("via", ())),
+                decided=row.get("decided", ""),
+            )  # fmt: skip
             for system in (connection.sender, connection.receiver, *connection.via):
                 _demand(system in known, f"connection of {message_type} names the unknown system {system}")
             allowed.add(connection)
     _demand(not _forbidden(allowed, in_house), f"connections against C-2-3-1 or C-2-3-2: {', '.join(_forbidden(allowed, in_house))}")
     triples = frozenset((c.message_type, c.sender, c.receiver) for c in allowed)
-    table = {name: _routes(name, rows, triples) for name, rows in routes["routes"].items()}
+    table = {name: _routes(name, rows, allowed) for name, rows in routes["routes"].items()}
     ephemeral = frozenset(connections["ephemeral"])
     arrivals = {name: _arrivals(name, rows, allowed) for name, rows in routes.get("inbound", {}).items()}
     for name in arrivals.keys() & ephemeral:
@@ -159,17 +222,21 @@ def tables() -> PolicyTables:
     return build(_packaged("connections.yaml"), _packaged("routes.yaml"))
 
 
-def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: frozenset[tuple[str, str, str]]) -> tuple[Route, ...]:
+def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Iterable[Connection]) -> tuple[Route, ...]:
     result: list[Route] = []
     for row in rows:
         route = Route(
-            party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval")
-        )
+            party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval"),
+            carries=row.get("as"), producer=row.get("from"), consumer=row.get("to"), municipality=row.get("municipality"),
+        )  # fmt: skip
         _demand(route.approval in APPROVALS, f"route {message_type} to {route.party}: approval must be bulk-output or release")
+        _demand(route.municipality in MUNICIPALITY, f"route {message_type} to {route.party}: municipality must be required or optional")
         _demand(route.lane in LANES, f"route {message_type} to {route.party}: lane must be live or bulk")
+        ways = [c for c in allowed if c.message_type == (route.carries or message_type) and c.receiver == route.recipient]
+        ways = [c for c in ways if route.producer in (None, c.sender) and route.party in (c.sender, c.receiver, *c.via)]
+        _demand(bool(ways), f"route {message_type} to {route.party} has no connection")
         _demand(
-            any(t == message_type and receiver == route.party for t, _, receiver in allowed),
-            f"route {message_type} to {route.party} has no connection",
+            route.carries is None or _derived(route.carries, message_type), f"route {message_type}: no way to make {route.carries} of it"
         )
         _demand(all(route.party != r.party for r in result), f"route {message_type} names {route.party} twice")
         _demand(
@@ -179,6 +246,13 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: froze
         result.append(route)
     _demand(bool(result), f"message type {message_type} has no route")
     return tuple(result)
+
+
+def _derived(target: str, source: str) -> bool:
+    try:
+        return derivations.get(target).source == source
+    except (KeyError, FormatError):
+        return False
 
 
 def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Iterable[Connection]) -> tuple[Arrival, ...]:

@@ -43,6 +43,8 @@ class Plan:
     """Of :data:`PROFILES`. Several run in one process, the *world*, in which they reach one another."""
     alone: tuple[str, ...] = ()
     """Parties that run in a process of their own all the same, so that they can be killed; no other party reaches them then."""
+    legs: Mapping[str, Literal["gateway", "city-cs"]] = field(default_factory=dict)
+    """Who carries what is for the prefecture server and the card management system."""
     types: tuple[str, ...] = ()
     """Further message types that the register hands in."""
     simulator: Mapping[str, Any] = field(default_factory=dict)
@@ -157,7 +159,7 @@ class TownFiles:
             "salt_file": str(self.folder / "salt"),
             **people,
             **({"ready_file": str(ready)} if ready is not None else {}),
-            **(plan.simulator if party == CITY_CS else {}),
+            **({"carries": [leg for leg, who in plan.legs.items() if who == CITY_CS], **plan.simulator} if party == CITY_CS else {}),
             **plan.settings.get(party, {}),
         }
 
@@ -233,6 +235,7 @@ class TownFiles:
                 **{party: self._party_of_gateway(party) for party in plan.parties},
                 **({REGISTER: self._consumer()} if plan.inbound else {}),
             },
+            **({"legs": dict(plan.legs)} if plan.legs else {}),
             "workers": {"processes": plan.workers, "share": plan.share},
             "admin": {
                 "port": ports.admin,
