@@ -171,7 +171,8 @@ def _csv(found: list[dict[str, Any]]) -> str:
         cells = [
             local_time(each["at"]), each["outcome"], _name(each), "、".join(each["recipients"]),
             " ".join(filter(None, (each["work"], each["work_ja"]))), "、".join(each["basis"]), "、".join(each["items"]),
-            each["operator"] or "", each["terminal"] or "", each["code"] or "", each["rule"] or "", each["question"] or "", _condition(each),
+            each["operator"] or "", each["terminal"] or "", each["code"] or "", each["rule"] or "", each["question"] or "",
+            _condition(each),
             each["reference"] or "",
         ]  # fmt: skip
         writer.writerow([f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell for cell in cells])
