@@ -158,8 +158,8 @@ class ProfileAdapter(Adapter):
             raise CallNotSent(f"not-sent-{error.code}") from error
         answer = await self.host.http.post(self._path, await way.request(message_id, [record], self.host.signatures), way.headers)
         content, _ = await self._content(way, answer, message_id)
-        if isinstance(content, RejectedCall):
-            raise QuestionRefused(content.code)
+        if isinstance(content, RejectedCall) or (isinstance(content, PartyDown) and not content.code.startswith("http-")):
+            raise QuestionRefused(content.code)  # a fault Client: the party has said that it does not answer this
         if isinstance(content, (PartyDown, RetryLater)):
             raise CallNotSent(content.code)
         if not isinstance(content, etree._Element):

@@ -105,6 +105,8 @@ class Arrival:
     at: str
     sender: str
     route: Route
+    answers: tuple[str, ...] = ()
+    """Types of requests that it answers: it comes for nobody about whom there was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,7 +319,10 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
         _demand(any(at in (c.sender, *c.via) for c in known), f"inbound {way}: that party is not on the way")
         _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
         _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
-        result.append(Arrival(at=at, sender=sender, route=Route(party=receiver, stream=row["stream"], lane=row["lane"])))
+        answers = tuple(row.get("answers", ()))
+        _demand(all(any(c.message_type == name for c in allowed) for name in answers), f"inbound {way}: it answers an unknown type")
+        route = Route(party=receiver, stream=row["stream"], lane=row["lane"])
+        result.append(Arrival(at=at, sender=sender, route=route, answers=answers))
     return tuple(result)
 
 
