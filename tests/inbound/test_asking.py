@@ -124,7 +124,8 @@ async def test_no_answer_says_why_and_is_on_record(desk: Counter, error: Excepti
 @pytest.mark.control("C-2-3-8")
 @pytest.mark.parametrize("missing", ["operator", "terminal", "reference"])
 async def test_without_operator_terminal_or_reference_nothing_is_asked(desk: Counter, missing: str) -> None:
-    said = await desk.ask(**{f"ce_{missing}": None})
+    changes: dict[str, Any] = {f"ce_{missing}": None}
+    said = await desk.ask(**changes)
     assert (said.status, said.json["code"], said.json["place"]) == (422, "business-record-missing", f"attribute {missing}")
     assert desk.party.asked == []
     [entry] = await desk.record()
