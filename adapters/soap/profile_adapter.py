@@ -204,7 +204,7 @@ class ProfileAdapter(Adapter):
             return None
 
     async def _content(self, way: Way, answer: HttpAnswer, message_id: str) -> tuple[etree._Element | SoapFault | outcomes.Decided, bytes]:
-        """The response element or fault that answers this very call, with the evidence for it; or the outcome that something else decides."""
+        """The response element or fault that answers this very call, with the evidence for it; or what something else decides."""
         decided = outcomes.of_status(answer.status, answer.headers, datetime.now(UTC))
         if decided is not None:
             return decided, b""
