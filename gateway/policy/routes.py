@@ -313,7 +313,9 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
         _demand(any(at in (c.sender, *c.via) for c in known), f"inbound {way}: that party is not on the way")
         _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
         _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
-        result.append(Arrival(at=at, sender=sender, route=Route(party=receiver, stream=row["stream"], lane=row["lane"])))
+        # which operations of a party name the municipality at the other end is its profile's business
+        route = Route(party=receiver, stream=row["stream"], lane=row["lane"], municipality="optional")
+        result.append(Arrival(at=at, sender=sender, route=route))
     return tuple(result)
 
 
