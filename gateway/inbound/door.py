@@ -182,7 +182,7 @@ class InboundDoor:
 
     async def _check(self, call: Call, record: Record) -> Ready | Refused:
         try:
-            attributes = of_party(id=record.delivery_id, party=self.party, type=call.operation.type)
+            attributes = of_party(id=record.delivery_id, party=self.party, type=call.operation.type, municipality=record.municipality)
         except InputRefused as error:
             # an id that may not be kept: what is refused stays without one
             return Refused(system=self.party, door=DOOR, error=error, type=call.operation.type, body=record.content)
