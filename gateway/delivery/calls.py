@@ -136,7 +136,7 @@ class Caller:
                 answer = QueryAnswer(effect=Effect.NOT_KNOWN, code="query-timeout")
             except Exception as error:
                 answer = QueryAnswer(effect=Effect.NOT_KNOWN, code="query-failed")
-                _escaped("query", error)
+                escaped("query", error)
         return Called(learned=(self._learned(claim, answer),), unsent=())
 
     def seal_again(self, learned: Sequence[Learned]) -> tuple[Learned, ...]:
@@ -186,7 +186,7 @@ class Caller:
         except CallNotPrepared:
             raise
         except Exception as error:
-            _escaped("deliver", error)
+            escaped("deliver", error)
         else:
             if len(answers) == len(envelopes) and all(isinstance(answer, _OUTCOMES) for answer in answers):
                 return answers
@@ -208,7 +208,7 @@ def _uncancel() -> None:
             task.uncancel()
 
 
-def _escaped(where: str, error: Exception) -> None:
+def escaped(where: str, error: Exception) -> None:
     # the text of a foreign exception may hold personal data: its class and place say enough (I5)
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

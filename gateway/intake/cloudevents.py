@@ -4,8 +4,9 @@ Rules of this door, beyond the CloudEvents specification:
 
 - *Required*: ``specversion`` (``1.0``), ``id``, ``source``, ``type``. *Optional*: ``time``, ``dataschema``, and the extensions
   ``operator``, ``terminal`` (staff ids of the sender), ``corrects`` (id of the held message that this one replaces), ``work`` (what it is
-  handed over for, by its id in the policy), ``legalbasis`` (a claim that must match the way's own) and ``municipality`` (the one at the
-  other end, of types that a party relays to several: required or refused as the type's route says). ``traceparent`` and
+  handed over for, by its id in the policy), ``reference`` (the application or notification that it belongs to, by its number at the
+  sender), ``legalbasis`` (a claim that must match the way's own) and ``municipality`` (the one at the other end, of types that a party
+  relays to several: required or refused as the type's route says). ``traceparent`` and
   ``tracestate`` (the distributed tracing extension) are allowed and not used.
 - *Everything else is refused* (``unknown-attribute``), also ``subject``: an attribute that the gateway ignored would be one that the sender
   believes to mean something (I10: nothing is guessed), and a free attribute is where personal data would end up.
@@ -56,6 +57,8 @@ class EventAttributes:
     legalbasis: str | None = None
     municipality: str | None = None
     """The six digits of a municipality, with a valid check digit."""
+    reference: str | None = None
+    """The application or notification (届出書等) that it belongs to, by its number at the sender (C-2-3-8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,9 @@ _RULES: dict[str, _Rule] = {
     "terminal": _Rule(_STAFF_PATTERN, _STAFF, "terminal", True),
     "corrects": _Rule(_ID.pattern, "the id of the message that this one replaces", "corrects", True),
     "work": _Rule(re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}"), "the id of a work of the policy, such as transfer-9", "work"),
+    "reference": _Rule(
+        re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}"), "the number of an application: 1 to 64 of A-Z a-z 0-9 . _ / -", "reference", True
+    ),
     "legalbasis": _Rule(_CITATION, "an article, as the policy cites it", "legalbasis"),
     "municipality": _Rule(re.compile(r"[0-9]{6}"), "the six digits of a municipality (全国地方公共団体コード)", "municipality"),
     "traceparent": _Rule(re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"), "a traceparent of W3C Trace Context", None),

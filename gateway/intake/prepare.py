@@ -137,7 +137,7 @@ class Preparer:
             raise too_large(self.message_bytes)
         kind, routes = self.permitted(system, submission.door, attributes)
         check_municipality(routes, attributes)
-        message = self._read(data, kind, submission.waived)
+        message = self.read(data, kind, submission.waived)
         message_id = self._make_id()
         blind, mac = self._blind(), self._mac()
         indexes = [(name, *blind.both(name, value)) for name, value in message.identifiers]
@@ -228,7 +228,19 @@ class Preparer:
         found = self._permitted.get(key)
         if found is None:
             found = self._permitted[key] = self._first_permitted(*key)
-        kind = found[0]
+        self._check_attributes(system, attributes, found[0])
+        return found
+
+    def may_hand_in(self, system: str, door: str, attributes: EventAttributes) -> MessageType:
+        """The checks that need the attributes only, but for where it goes: of a question (:mod:`gateway.inbound.asking`).
+
+        :raises InputRefused: see the module.
+        """
+        kind = self._of_sender(system, door, attributes.type)
+        self._check_attributes(system, attributes, kind)
+        return kind
+
+    def _check_attributes(self, system: str, attributes: EventAttributes, kind: MessageType) -> None:
         if (system, attributes.source) not in self._sources:
             self._check_source(system, attributes.source)
             if len(self._sources) >= 1024:
@@ -237,9 +249,15 @@ class Preparer:
         if attributes.schema is not None and attributes.schema != kind.schema:
             detail = f"{kind.name} has the schema {kind.schema}"
             raise InputRefused("unknown-schema", detail, place="attribute dataschema", rule="the namespace of the message type")
-        return found
 
     def _first_permitted(self, system: str, door: str, name: str) -> tuple[MessageType, tuple[Route, ...]]:
+        kind = self._of_sender(system, door, name)
+        if name == MARK_TYPE:
+            return kind, ()  # for the gateway itself: it is kept, and goes to nobody
+        return kind, self._policy.routes_for(name, system, self._parties)
+
+    def _of_sender(self, system: str, door: str, name: str) -> MessageType:
+        """Type and sender fit, and the sender may use the door."""
         if name not in self._known and name not in self._policy.types:
             raise InputRefused(
                 "unknown-type", "no message type of this name", place="attribute type", rule="the catalogue of message types"
@@ -258,9 +276,7 @@ class Preparer:
             raise ephemeral_by_queue()
         if name not in self._known:
             raise InputRefused("not-carried", "this release does not carry the message type", place="attribute type", rule="catalogue")
-        if name == MARK_TYPE:
-            return catalogue.get(name), ()  # for the gateway itself: it is kept, and goes to nobody
-        return catalogue.get(name), self._policy.routes_for(name, system, self._parties)
+        return catalogue.get(name)
 
     def is_ephemeral(self, attributes: EventAttributes, data: bytes) -> bool:
         """Whether a message is of a type that must vanish after it was sent, or holds one whatever its attributes say."""
@@ -274,7 +290,11 @@ class Preparer:
                     "source-mismatch", f"the source names another system than {system}", place="attribute source", rule="sender"
                 )
 
-    def _read(self, data: bytes, kind: MessageType, waived: frozenset[str]) -> Message:
+    def read(self, data: bytes, kind: MessageType, waived: frozenset[str] = frozenset()) -> Message:
+        """The bytes as a checked message of that type.
+
+        :raises InputRefused: they are none, or hold an Individual Number in disguise.
+        """
         try:
             message = reading.read(data, expected=kind.name, limits=self._limits)
             if guard.applies(kind) and GUARD not in waived:

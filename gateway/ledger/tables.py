@@ -216,6 +216,16 @@ provision = Table(
     comment="record of provision (提供記録): independent of bodies, kept five years",
 )
 
+inquiry = Table(
+    "inquiry",
+    metadata,
+    Column("id", String(36), primary_key=True, comment="of the record of provision, and of the dialogue at the party"),
+    Column("question", String(64), nullable=False, comment="message type"),
+    Column("reference", String(64), nullable=True, index=True, comment="the application that it belongs to, as the asking system names it"),
+    Column("condition", String, nullable=False, comment="JSON: what was asked by, values masked"),
+    comment="what one of our systems asked a party while somebody waited (C-2-3-8); nothing of the answer",
+)
+
 daily_check = Table(
     "daily_check",
     metadata,

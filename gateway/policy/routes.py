@@ -27,6 +27,8 @@ APPROVALS = frozenset({None, "bulk-output", "release"})
 MUNICIPALITY = frozenset({None, "required", "optional"})
 LEGS = frozenset({"prefecture-server", "card-management-system"})
 """Parties whose leg is the gateway's or the city CS's, as the configuration says (``legs``)."""
+LONGEST_ANSWER_S = 110.0
+"""A question lives no longer than the queue that it goes through (:mod:`gateway.broker.topology`), and a call ends within 120 s (R5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +39,8 @@ class Connection:
     sender: str
     receiver: str
     via: tuple[str, ...] = ()
-    decided: str = ""
-    """Not a leg of the gateway's in the specification, which gives it to another: carried by decision of this project, and which."""
+    decided: bool = False
+    """No leg of the gateway's in the specification, but a decision of this project."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,30 @@ class Arrival:
     route: Route
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """One kind of question that our systems may put to a party, and what is answered to it."""
+
+    message_type: str
+    to: str
+    """Whose answer it is."""
+    party: str
+    """Who is called: ``to``, or the system on the way to it."""
+    answer: str
+    answer_s: float
+    business: bool
+    """Operator, terminal and reference must be given (C-2-3-8)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultRoute:
+    """What the answer to a delivery of one type becomes: a message of ``type`` from ``sender`` to one of our systems."""
+
+    type: str
+    sender: str
+    route: Route
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyTables:
     """Connections and routes, checked against each other."""
@@ -115,6 +141,8 @@ class PolicyTables:
     routes: Mapping[str, tuple[Route, ...]]
     _allowed: frozenset[tuple[str, str, str]]
     inbound: Mapping[str, tuple[Arrival, ...]] = field(default_factory=dict)
+    dialogues: Mapping[str, Asking] = field(default_factory=dict)
+    results: Mapping[str, ResultRoute] = field(default_factory=dict)
 
     @property
     def systems(self) -> frozenset[str]:
@@ -135,7 +163,8 @@ class PolicyTables:
 
     def sendable(self, system: str) -> frozenset[str]:
         """The message types that ``system`` may hand in and that this release routes."""
-        return frozenset(t for t, routes in self.routes.items() if any(self._may_go(t, system, r) for r in routes))
+        sent = {t for t, routes in self.routes.items() if any(self._may_go(t, system, r) for r in routes)}
+        return frozenset(sent | {t for t, each in self.dialogues.items() if self.may_connect(t, system, each.to)})
 
     def _may_go(self, message_type: str, sender: str, route: Route) -> bool:
         if route.producer is not None and sender != REGISTER:
@@ -153,6 +182,8 @@ class PolicyTables:
             only.
         """
         routes = self.routes.get(message_type)
+        if not routes and message_type in self.dialogues:
+            raise InputRefused("not-carried", "this is a question: ask it at /v1/dialogues", place="attribute type", rule="routes")
         if not routes:
             raise InputRefused("not-carried", "this gateway has no route for the message type", place="attribute type", rule="routes")
         ours = tuple(route for route in routes if route.party in parties or route.party not in LEGS)
@@ -172,6 +203,22 @@ class PolicyTables:
                     rule="parties" if route in ours else "legs",
                 )
         return ours
+
+    def asking(self, message_type: str, sender: str, parties: frozenset[str]) -> Asking:
+        """How ``sender`` may ask a question of that type.
+
+        :raises InputRefused: ``not-permitted`` if it may not, ``not-carried`` if the type is no question, or its party is not served here.
+        """
+        asking = self.dialogues.get(message_type)
+        if asking is None:
+            raise InputRefused("not-carried", "this message type is no question", place="attribute type", rule="routes")
+        if not self.may_connect(message_type, sender, asking.to) or not self.may_connect(asking.answer, asking.to, sender):
+            rule = "C-2-3-2" if asking.party == "city-cs" else "connections"
+            raise InputRefused("not-permitted", f"{sender} may not ask {asking.to}", place="attribute type", rule=rule)
+        if asking.party not in parties:
+            detail = f"the party {asking.party} of this message type is not configured here"
+            raise InputRefused("not-carried", detail, place="attribute type", rule="parties")
+        return asking
 
     def arrival(self, message_type: str, at: str, parties: frozenset[str]) -> Arrival:
         """How a message of that type comes in at the listener of ``at``.
@@ -199,10 +246,9 @@ def build(connections: Mapping[str, Any], routes: Mapping[str, Any]) -> PolicyTa
     allowed: set[Connection] = set()
     for message_type, rows in connections["connections"].items():
         for row in rows:
-            connection = Connection(
-                message_type=message_type, sender=row["from"], receiver=row["to"], via=tuple(row.get("via", ())),
-                decided=row.get("decided", ""),
-            )  # fmt: skip
+            decided = row.get("decision") == "project"
+            via = tuple(row.get("via", ()))
+            connection = Connection(message_type=message_type, sender=row["from"], receiver=row["to"], via=via, decided=decided)
             for system in (connection.sender, connection.receiver, *connection.via):
                 _demand(system in known, f"connection of {message_type} names the unknown system {system}")
             allowed.add(connection)
@@ -213,7 +259,9 @@ def build(connections: Mapping[str, Any], routes: Mapping[str, Any]) -> PolicyTa
     arrivals = {name: _arrivals(name, rows, allowed) for name, rows in routes.get("inbound", {}).items()}
     for name in arrivals.keys() & ephemeral:
         _demand(False, f"{name} must vanish after it was sent, and may not come in for a queue (C-3-7-1)")
-    return PolicyTables(in_house, outside, ephemeral, frozenset(allowed), table, triples, arrivals)
+    dialogues = {name: _asking(name, row, allowed) for name, row in routes.get("dialogues", {}).items()}
+    results = {name: _result(name, row, triples) for name, row in routes.get("results", {}).items()}
+    return PolicyTables(in_house, outside, ephemeral, frozenset(allowed), table, triples, arrivals, dialogues, results)
 
 
 @functools.cache
@@ -267,6 +315,25 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
         _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
         result.append(Arrival(at=at, sender=sender, route=Route(party=receiver, stream=row["stream"], lane=row["lane"])))
     return tuple(result)
+
+
+def _asking(message_type: str, row: Mapping[str, Any], allowed: Iterable[Connection]) -> Asking:
+    asking = Asking(message_type=message_type, **row)
+    ways = [c for c in allowed if (c.message_type, c.receiver) == (message_type, asking.to)]
+    _demand(bool(ways), f"dialogue {message_type} to {asking.to} has no connection")
+    _demand(any(asking.party in (c.receiver, *c.via) for c in ways), f"dialogue {message_type}: {asking.party} is not on the way")
+    back = {c.receiver for c in allowed if (c.message_type, c.sender) == (asking.answer, asking.to)}
+    _demand(bool(back & {c.sender for c in ways}), f"dialogue {message_type}: {asking.answer} has no connection back")
+    _demand(0 < asking.answer_s <= LONGEST_ANSWER_S, f"dialogue {message_type}: answer_s is at most {LONGEST_ANSWER_S:g}")
+    return asking
+
+
+def _result(message_type: str, row: Mapping[str, Any], allowed: frozenset[tuple[str, str, str]]) -> ResultRoute:
+    way = (row["type"], row["from"], row["party"])
+    _demand(way in allowed, f"result of {message_type}: {way[0]} from {way[1]} to {way[2]} has no connection")
+    _demand(row["lane"] in LANES, f"result of {message_type}: lane must be live or bulk")
+    route = Route(party=row["party"], stream=row["stream"], lane=row["lane"])
+    return ResultRoute(type=row["type"], sender=row["from"], route=route)
 
 
 def _forbidden(connections: Iterable[Connection], in_house: frozenset[str]) -> list[str]:

@@ -149,6 +149,18 @@ def upgrade() -> None:
     )
     op.create_index("disposal_began", "disposal", ["began_at"], unique=False)
     op.create_table(
+        "inquiry",
+        sa.Column("id", sa.String(length=36), nullable=False, comment="of the record of provision, and of the dialogue at the party"),
+        sa.Column("question", sa.String(length=64), nullable=False, comment="message type"),
+        sa.Column(
+            "reference", sa.String(length=64), nullable=True, comment="the application that it belongs to, as the asking system names it"
+        ),
+        sa.Column("condition", sa.String(), nullable=False, comment="JSON: what was asked by, values masked"),
+        sa.PrimaryKeyConstraint("id"),
+        comment="what one of our systems asked a party while somebody waited (C-2-3-8); nothing of the answer",
+    )
+    op.create_index(op.f("ix_inquiry_reference"), "inquiry", ["reference"], unique=False)
+    op.create_table(
         "intake_epoch",
         sa.Column("system", sa.String(length=64), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
