@@ -181,12 +181,13 @@ def from_json(body: bytes) -> tuple[EventAttributes, bytes]:
     return _validated(found), data
 
 
-def of_party(*, id: str, party: str, type: str) -> EventAttributes:
+def of_party(*, id: str, party: str, type: str, municipality: str | None = None) -> EventAttributes:
     """The attributes of a record that a party handed in by its own protocol, checked like those of any other event.
 
-    :raises InputRefused: the party's id of the record is none that may be kept.
+    :raises InputRefused: the party's id of the record is none that may be kept, or the municipality is none.
     """
-    return _validated({"specversion": "1.0", "id": id, "source": f"urn:renkei:system:{party}", "type": type})
+    more = {} if municipality is None else {"municipality": municipality}
+    return _validated({"specversion": "1.0", "id": id, "source": f"urn:renkei:system:{party}", "type": type, **more})
 
 
 def safe_attributes(properties: Mapping[str, Any] | None) -> tuple[str | None, str | None]:

@@ -104,6 +104,8 @@ class Arrival:
     at: str
     sender: str
     route: Route
+    answers: tuple[str, ...] = ()
+    """Types of requests that it answers: it comes for nobody about whom there was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +119,8 @@ class Asking:
     """Who is called: ``to``, or the system on the way to it."""
     answer: str
     answer_s: float
-    business: bool
-    """Operator, terminal and reference must be given (C-2-3-8)."""
+    municipality: str | None = None
+    """``required``, as with :class:`Route`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,7 +315,11 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
         _demand(any(at in (c.sender, *c.via) for c in known), f"inbound {way}: that party is not on the way")
         _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
         _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
-        result.append(Arrival(at=at, sender=sender, route=Route(party=receiver, stream=row["stream"], lane=row["lane"])))
+        # which operations of a party name the municipality at the other end is its profile's business
+        route = Route(party=receiver, stream=row["stream"], lane=row["lane"], municipality="optional")
+        answers = tuple(row.get("answers", ()))
+        _demand(all(any(c.message_type == name for c in allowed) for name in answers), f"inbound {way}: it answers an unknown type")
+        result.append(Arrival(at=at, sender=sender, route=route, answers=answers))
     return tuple(result)
 
 
@@ -324,6 +330,7 @@ def _asking(message_type: str, row: Mapping[str, Any], allowed: Iterable[Connect
     _demand(any(asking.party in (c.receiver, *c.via) for c in ways), f"dialogue {message_type}: {asking.party} is not on the way")
     back = {c.receiver for c in allowed if (c.message_type, c.sender) == (asking.answer, asking.to)}
     _demand(bool(back & {c.sender for c in ways}), f"dialogue {message_type}: {asking.answer} has no connection back")
+    _demand(asking.municipality in MUNICIPALITY, f"dialogue {message_type}: municipality must be required or optional")
     _demand(0 < asking.answer_s <= LONGEST_ANSWER_S, f"dialogue {message_type}: answer_s is at most {LONGEST_ANSWER_S:g}")
     return asking
 

@@ -1,4 +1,4 @@
-"""What the register hands in reaches the city CS, the prefecture server and card management, each what is for it, in the order of the flows."""
+"""What the register hands in reaches city CS, prefecture server and card management, each what is for it, in the order of the flows."""
 
 from __future__ import annotations
 
