@@ -36,6 +36,7 @@ from gateway.contract import Manifest, Remembers
 from gateway.delivery.calls import Caller
 from gateway.delivery.liveness import Liveness
 from gateway.delivery.party import PartyRunner, Shape
+from gateway.delivery.results import Results
 from gateway.delivery.rows import PartyTraits, RetryPolicy
 from gateway.delivery.worker import Worker, ringer
 from gateway.errors import ConfigurationError, GatewayError, Unavailable
@@ -238,10 +239,20 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
     async with base(config, "worker") as common, contextlib.AsyncExitStack() as stack:
         await topology.declare(common.endpoint, topology_of(config, common.parties))
         seals = sealer(config, common.keys)
+        results = Results(
+            policy=tables(),
+            parties=frozenset(config.parties),
+            rights=common.rights,
+            sealer=seals,
+            blind=BlindIndex.following(common.keys),
+            mac=ContentMac.following(common.keys),
+        )
         runners: list[PartyRunner] = []
         for party in common.parties.values():
             adapter = party.adapter(host_of(config, party, stack, party_signatures(config, party), common=common))
-            caller = Caller(adapter, seals, common.liveness, common.rights, calls=party.limits.calls, call_s=party.limits.call_s)
+            caller = Caller(
+                adapter, seals, common.liveness, common.rights, calls=party.limits.calls, call_s=party.limits.call_s, results=results
+            )
             limits = party.limits
             shape = Shape(
                 calls=limits.calls, records_per_call=limits.records_per_call, share=config.workers.share, records_of=limits.records_of

@@ -111,7 +111,10 @@ class Inbound:
             ledger=common.ledger,
             message_bytes=config.intake.limits.message_bytes,
         )
-        self.intake = Intake(preparer=InboundPreparer(parties=frozenset(config.parties), policy=tables(), **preparer), ledger=common.ledger)
+        asks = {name: system.types for name, system in config.intake.systems.items()}
+        self.intake = Intake(
+            preparer=InboundPreparer(parties=frozenset(config.parties), policy=tables(), asks=asks, **preparer), ledger=common.ledger
+        )
 
     async def open(self, stack: contextlib.AsyncExitStack) -> None:
         """Listen, take acknowledgements, and ask our systems what the parties ask.

@@ -520,6 +520,7 @@ TEXT: dict[str, tuple[str, str]] = {
         "provided, refused, permitted, rejected, skipped, expired, replaced or unknown.",
         "provided、refused、permitted、rejected、skipped、expired、replaced、unknown のいずれか。",
     ),
+    "provisions.reference": ("Only questions for this application (its number).", "この届出・申請（番号）のための照会のみ。"),
     "provisions.after": ("Goes on behind a page (as it said).", "前の頁の続き（表示された値）。"),
     "provisions.staff": (
         "Show operators, terminals and message ids, which are masked otherwise.",
@@ -540,6 +541,9 @@ TEXT: dict[str, tuple[str, str]] = {
     "label.at": ("when", "日時"),
     "label.recipients": ("recipients", "提供先部署"),
     "label.rule": ("rule", "規定"),
+    "label.question": ("question", "照会の種類"),
+    "label.condition": ("asked by (masked)", "照会条件（マスク済み）"),
+    "label.reference": ("application", "届出・申請の番号"),
 }
 
 

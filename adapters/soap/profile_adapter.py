@@ -228,7 +228,7 @@ class ProfileAdapter(Adapter):
         """
         if self.host.signatures is None:
             return answer.body, answer.body
-        evidence = self.host.signatures.opened(answer.body)
+        evidence = await self.host.signatures.open(answer.body)
         return evidence, (await self.host.signatures.verify(evidence)).envelope
 
 

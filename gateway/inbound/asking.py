@@ -20,7 +20,7 @@ from gateway.ids import random_id
 from gateway.inbound.answers import AnswerRefused, Answers, Case, refusal_code
 from gateway.inbound.dialogues import NoAnswer, RawAnswer
 from gateway.intake.cloudevents import EventAttributes
-from gateway.intake.prepare import Preparer
+from gateway.intake.prepare import Preparer, check_municipality
 from gateway.ledger.dialogues import Inquiry
 from gateway.policy.items import present
 from gateway.policy.routes import PolicyTables
@@ -106,27 +106,27 @@ class Asking:
     async def _put(self, case: Case, door: str, attributes: EventAttributes, data: bytes) -> Released:
         kind = self._preparer.may_hand_in(case.asked_by, door, attributes)
         asking = self._policy.asking(kind.name, case.asked_by, self._parties)
-        case.responder, case.answer_type = asking.to, asking.answer
+        case.responder, case.answer_type, case.consumer = asking.to, asking.answer, asking.producer
+        check_municipality((asking,), attributes)
         question = self._preparer.read(data, kind)
         case.identifiers = self._answers.indexes(iter(question.identifiers))
-        case.inquiry = inquiry(question, attributes, demanded=asking.business)
+        case.inquiry = inquiry(question, attributes)
         if case.inquiry.missing and self._incomplete == "refuse":
             detail = "a question about a person names who asks, where, and for which application"
             raise InputRefused("business-record-missing", detail, place=f"attribute {case.inquiry.missing[0]}", rule="C-2-3-8")
         standing = await self._answers.rights.refresh()
-        grant = standing.grant(kind.name, case.asked_by, asking.to, work=attributes.work, basis=attributes.legalbasis)
+        grant = standing.grant(kind.name, asking.producer, asking.to, work=attributes.work, basis=attributes.legalbasis)
         ask = self._ask.get(asking.party)
         if ask is None:
             raise NoAnswer("not-asked-here", f"nobody here can ask {asking.party}: its adapter carries no questions")
-        place = attributes.municipality
-        headers = {} if place is None else {"cloudEvents:municipality": place}
+        headers = {} if attributes.municipality is None else {"cloudEvents:municipality": attributes.municipality}
         raw = await ask(case.id, kind.name, grant.plan.apply(question).content, answer_s=asking.answer_s, headers=headers)
         _require_answer(raw, asking.party)
         answer = self._answers.answer(raw, question, asking.answer)
         return Released(dialogue_id=case.id, type=asking.answer, content=await self._answers.release(case, answer))
 
 
-def inquiry(question: Message, attributes: EventAttributes, *, demanded: bool) -> Inquiry:
+def inquiry(question: Message, attributes: EventAttributes) -> Inquiry:
     """What is kept of a question."""
     given = {"operator": attributes.operator, "terminal": attributes.terminal, "reference": attributes.reference}
     asked_by = (path for path in present(question) if path not in _NOT_ASKED_BY)
@@ -134,7 +134,7 @@ def inquiry(question: Message, attributes: EventAttributes, *, demanded: bool) -
         question=question.type_name,
         **given,
         condition={path: mask(question.items.get(path) or "") for path in asked_by},
-        missing=tuple(name for name in BUSINESS if demanded and given[name] is None),
+        missing=tuple(name for name in BUSINESS if given[name] is None),
     )
 
 

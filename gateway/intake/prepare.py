@@ -28,7 +28,7 @@ from gateway.policy.decision import Refuse
 from gateway.policy.items import Filtered
 from gateway.policy.marks import MARK_TYPE, NONE, Flags, changes_of
 from gateway.policy.rights import PolicyRefused, Rights, Standing, Terms
-from gateway.policy.routes import PolicyTables, Route
+from gateway.policy.routes import Asking, PolicyTables, Route
 from gateway.policy.rules import REGISTER
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.sealing import Sealed
@@ -47,6 +47,9 @@ FORMAT_CODES: Mapping[str, str] = {
 """Codes of ``message_formats`` that have another name at the door, where the rest of the codes keep theirs: a sender sees one list."""
 
 
+ANSWERS = "answers-a-request"
+"""The rule that an answer has a request: only the gateway's own requests are known to it, so two persons may find that there was one."""
+WAIVABLE = frozenset({"content-guard", ANSWERS})
 GUARD = "content-guard"
 """The rule of the content guard: it only suspects, so that two persons may find that it is no Individual Number."""
 
@@ -75,7 +78,7 @@ class Submission:
     attributes: EventAttributes
     data: bytes = field(repr=False)
     waived: frozenset[str] = frozenset()
-    """Rules of checks whose finding two persons looked at and set aside: :data:`GUARD`, and nothing else."""
+    """Rules of checks whose finding two persons looked at and set aside: of :data:`WAIVABLE`, and nothing else."""
 
 
 class Seals(Protocol):
@@ -187,8 +190,13 @@ class Preparer:
             standing=standing.token if deliveries else None,
             marks=marks,
             sets=changes_of(message) if system == REGISTER else (),
+            answers=self.answers_of(submission),
             producer=None if (producer := self.producer_of(submission)) == system else producer,
         )
+
+    def answers_of(self, submission: Submission) -> tuple[tuple[str, str], ...]:
+        """Where the requests went that it answers, as (party, stream): one of our own systems answers none here."""
+        return ()
 
     def producer_of(self, submission: Submission) -> str:
         """Whose message it is: of one of our own systems, that system's."""
@@ -313,7 +321,7 @@ class Preparer:
         return etree.QName(reading.parse(data, self._limits)).namespace == kind.schema
 
 
-def check_municipality(routes: Sequence[Route], attributes: EventAttributes) -> None:
+def check_municipality(routes: Sequence[Route | Asking], attributes: EventAttributes) -> None:
     """The municipality at the other end is named where a party relays to several, and nowhere else.
 
     :raises InputRefused: ``missing-attribute`` or ``unknown-attribute``.

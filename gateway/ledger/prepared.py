@@ -77,6 +77,8 @@ class PreparedMessage:
     """What it says about marks of its resident."""
     municipality: str | None = None
     """At the other end, where a party relays to several."""
+    answers: tuple[tuple[str, str], ...] = ()
+    """Party and stream of the requests that it may answer: about a resident of whom nothing went there it is refused."""
     producer: str | None = None
     """Whose message it is, where ``system`` hands on another's (the city CS those of J-LIS, say)."""
 

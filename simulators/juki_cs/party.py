@@ -80,10 +80,10 @@ class JukiCs(SoapParty):
         self.relays = Relays(self, delay_s=delay_s)
         self.doing = Doing(self)
         self.reconcilers = tuple(
-            Reconciler(self, operation=operation, report=report, kind=kind, held=self.identity.of, everybody=self._codes, quiet_s=quiet_s)
-            for operation, report, kind in (
-                ("ReconcileWithCore", "ReportCoreReconciliation", "core-cs-reconciliation-result"),
-                ("ReconcileIdentityInformation", "ReportReconciliation", "reconciliation-result"),
+            Reconciler(self, operation=operation, report=report, kind=kind, held=held, everybody=self._codes, quiet_s=quiet_s)
+            for operation, report, kind, held in (
+                ("ReconcileWithCore", "ReportCoreReconciliation", "core-cs-reconciliation-result", self.identity.of),
+                ("ReconcileIdentityInformation", "ReportReconciliation", "reconciliation-result", self.identity.national),
             )
         )
 

@@ -96,7 +96,8 @@ class Counter:
     folder: Path
 
     async def ask(self, body: bytes | None = None, kind: str = "identity-confirmation-request", **changes: str | None) -> Answer:
-        head = headers(**{"ce_type": kind, **BUSINESS, **changes})
+        where = {"ce_municipality": "992011"} if kind == "wide-area-certificate-request" else {}
+        head = headers(**{"ce_type": kind, **BUSINESS, **where, **changes})
         return await self.web.send(path="/v1/dialogues", body=question(kind) if body is None else body, head=head)
 
     async def record(self, kind: str = "dialogue") -> list[dict[str, Any]]:

@@ -45,6 +45,7 @@ async def test_the_answer_comes_on_the_same_request_and_what_was_asked_by_is_on_
     items = reading.read(body, expected=kind).items
     assert reading.read(said.body, expected=said.headers["ce-type"]).items["request_id"] == items["request_id"]
     assert said.headers["ce-id"] == asked.dialogue_id
+    assert asked.municipality == ("992011" if kind == "wide-area-certificate-request" else None)
     [entry] = await desk.record()
     assert (entry["outcome"], entry["dialogue"], entry["question"], entry["reference"]) == (
         "answered",
@@ -123,7 +124,8 @@ async def test_no_answer_says_why_and_is_on_record(desk: Counter, error: Excepti
 @pytest.mark.control("C-2-3-8")
 @pytest.mark.parametrize("missing", ["operator", "terminal", "reference"])
 async def test_without_operator_terminal_or_reference_nothing_is_asked(desk: Counter, missing: str) -> None:
-    said = await desk.ask(**{f"ce_{missing}": None})
+    changes: dict[str, Any] = {f"ce_{missing}": None}
+    said = await desk.ask(**changes)
     assert (said.status, said.json["code"], said.json["place"]) == (422, "business-record-missing", f"attribute {missing}")
     assert desk.party.asked == []
     [entry] = await desk.record()
@@ -213,7 +215,7 @@ async def test_a_second_question_of_the_same_id_waits_for_nobody(desk: Counter) 
 async def test_what_is_no_question_or_of_nobody_who_may_ask_is_refused(desk: Counter) -> None:
     said = await desk.ask(b"<x/>")
     assert (said.status, said.json["code"]) == (422, "wrong-namespace")
-    said = await desk.ask(kind="identity-information-update")
+    said = await desk.ask(b"<x/>", "identity-information-update")
     assert (said.status, said.json["code"]) == (403, "not-permitted")
     by_queue = await desk.web.post(question(), headers(ce_type="identity-confirmation-request", **BUSINESS))
     assert by_queue.json["code"] in ("not-carried", "not-permitted")
