@@ -190,6 +190,7 @@ class Preparer:
             standing=standing.token if deliveries else None,
             marks=marks,
             sets=changes_of(message) if system == REGISTER else (),
+            reference=attributes.reference,
             answers=self.answers_of(submission),
             producer=None if (producer := self.producer_of(submission)) == system else producer,
         )
