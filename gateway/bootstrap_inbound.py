@@ -12,12 +12,14 @@ from gateway.errors import ConfigurationError
 from gateway.inbound.acknowledgements import Acknowledgements
 from gateway.inbound.dialogues import Ask, Dialogues
 from gateway.inbound.door import InboundDoor, open_inbound, profile_of
+from gateway.inbound.gate import Gate
 from gateway.inbound.prepare import DOOR, InboundPreparer
 from gateway.inbound.responder import Responder
 from gateway.intake.admit import Answer, Intake
 from gateway.intake.prepare import Submission
 from gateway.ledger.replays import LedgerReplays
 from gateway.policy.routes import tables
+from gateway.retention.calendar import BusinessCalendar
 from gateway.security.jwe import JweKeys
 from gateway.security.jwe_out import ConsumerKey
 from gateway.trust import authority_of, listener_context, party_http
@@ -85,12 +87,17 @@ class Inbound:
             wanted = self._config.parties[system].queue
             assert wanted is not None
             key = ConsumerKey(wanted.keys)
-            answer_s = wanted.answer_s
-            dialogues = Dialogues(system, common.endpoint, common.publisher, common.consumer, key, common.ledger, answer_s=answer_s)
+            dialogues = Dialogues(
+                system, common.endpoint, common.publisher, common.consumer, key, common.ledger,
+                answer_s=wanted.answer_s, most_open=wanted.most_questions,
+            )  # fmt: skip
             await dialogues.start()
             stack.push_async_callback(dialogues.stop)
             ask[system] = dialogues.ask
+        calendar = BusinessCalendar.of_file(self._config.retention.holidays)
+        listeners = {name: party.inbound for name, party in self._config.parties.items() if party.inbound is not None}
         self._responder = Responder(
+            gates={name: Gate(wanted, calendar) for name, wanted in listeners.items()},
             policy=tables(),
             parties=frozenset(self._config.parties),
             rights=common.rights,

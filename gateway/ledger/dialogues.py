@@ -9,18 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.ledger import statements as sql
+from gateway.ledger import currency
 from gateway.ledger import tables as t
+from gateway.ledger.currency import Currency, NotCurrent
 from gateway.ledger.unit import MARKS, Unit
 from gateway.policy.marks import NONE, Flags, flags
 from gateway.policy.rights import StalePolicy, Terms
 
-ANSWERED = "answered"
+ANSWERED, ANSWER_REFUSED = "answered", "answer-refused"
 
 
 @dataclass(slots=True, kw_only=True)
 class RecordDialogue:
-    """Record one dialogue. Result: None; or, of an answer, :class:`StalePolicy` where it was decided by what counts no longer."""
+    """Record one dialogue. Result: None; or, of an answer, :class:`StalePolicy` where it was decided by what counts no longer (nothing is
+    recorded then), or :class:`NotCurrent` (recorded as refused)."""
 
     dialogue_id: str
     """Of ours, random; also that of the record of provision."""
@@ -40,46 +42,51 @@ class RecordDialogue:
     standing: str | None = None
     marks: Flags = NONE
     terms: Terms | None = None
+    current: Currency | None = None
+    """What must still be so of the resident when an answer is recorded."""
+    until: float | None = None
+    """The deadline of an answer, on the clock that a freeze does not stop (:func:`gateway.ledger.clock.boot_time`)."""
     bulk: bool = False
     size: int = 1
-    stale: StalePolicy | None = None
+    stale: StalePolicy | NotCurrent | None = None
 
     def plan(self, unit: Unit) -> None:
         self.stale = None
 
     def apply(self, unit: Unit) -> None:
-        subject = self._subject(unit)
+        subject = currency.subject_of(unit.conn, self.identifiers)
+        outcome, code, rule = self.outcome, self.code, self.rule
         if self.outcome == ANSWERED:
             now = self._marks(unit, subject)
             if self.standing != unit.standing or self.marks != now:
                 self.stale = StalePolicy({self.dialogue_id: now})
                 return
-        provided = self.outcome == ANSWERED
+            try:
+                if self.until is not None and unit.booted_at > self.until:
+                    raise NotCurrent("no-answer-in-time")
+                if self.current is not None:
+                    currency.confirm(unit.conn, self.current)
+            except NotCurrent as error:
+                self.stale, outcome, code, rule = error, ANSWER_REFUSED, error.code, error.rule
+        provided = outcome == ANSWERED
         unit.add(
             t.provision,
             {
                 "id": self.dialogue_id, "at": unit.now, "subject": subject, "message_id": None, "system": self.responder,
                 "type": self.message_type, "party": self.recipient, "work": None,
-                "terms": unit.note_terms(self.terms) if self.terms is not None else None, "operator": None, "terminal": None,
-                "outcome": "provided" if provided else "refused", "outcome_at": unit.now, "code": self.code, "rule": self.rule,
+                "terms": unit.note_terms(self.terms) if provided and self.terms is not None else None, "operator": None, "terminal": None,
+                "outcome": "provided" if provided else "refused", "outcome_at": unit.now, "code": code, "rule": rule,
             },
         )  # fmt: skip
         detail: dict[str, Any] = {"dialogue": self.dialogue_id, "type": self.message_type, "to": self.recipient, "id": self.source_id}
-        unit.audit("dialogue", self.asked_by, outcome=self.outcome, code=self.code, rule=self.rule, **detail)
-
-    def _subject(self, unit: Unit) -> str | None:
-        for kind, blind in self.identifiers:
-            found = sql.rows(unit.conn, sql.ALIASES, kind, ids=[blind])
-            if found:
-                return str(found[0][2])
-        return None
+        unit.audit("dialogue", self.asked_by, outcome=outcome, code=code, rule=rule, **detail)
 
     def _marks(self, unit: Unit, subject: str | None) -> Flags:
         if subject is None or MARKS not in unit.key_guard:
             return NONE
         return flags(unit.marks([subject])[subject].values(), unit.day)
 
-    def finish(self, unit: Unit) -> StalePolicy | None:
+    def finish(self, unit: Unit) -> StalePolicy | NotCurrent | None:
         return self.stale
 
 

@@ -52,6 +52,20 @@ class Arrival:
     at: str
     sender: str
     route: Route
+    through: str | None = None
+    """One of our systems whose place the gateway takes."""
+
+    @property
+    def legs(self) -> tuple[tuple[str, str], ...]:
+        """The ways of the specification that the message goes, as (from, to); an answer goes them back."""
+        if self.through is None:
+            return ((self.sender, self.route.party),)
+        return (self.sender, self.through), (self.through, self.route.party)
+
+    @property
+    def legs_back(self) -> tuple[tuple[str, str], ...]:
+        """The ways of an answer."""
+        return tuple((to, of) for of, to in reversed(self.legs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +126,11 @@ class PolicyTables:
                     rule="parties",
                 )
         return routes
+
+    def streams(self, party: str) -> tuple[str, ...]:
+        """The streams in which a party has messages."""
+        named = [r for routes in self.routes.values() for r in routes] + [a.route for all_of in self.inbound.values() for a in all_of]
+        return tuple(sorted({r.stream for r in named if r.party == party}))
 
     def arrival(self, message_type: str, at: str, parties: frozenset[str]) -> Arrival:
         """How a message of that type comes in at the listener of ``at``.
@@ -186,12 +205,14 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
     for row in rows:
         at, sender, receiver = row["at"], row["from"], row["party"]
         way = f"{message_type} from {sender} to {receiver} at {at}"
-        known = [c for c in allowed if (c.message_type, c.sender, c.receiver) == (message_type, sender, receiver)]
-        _demand(bool(known), f"inbound {way} has no connection")
-        _demand(any(at in (c.sender, *c.via) for c in known), f"inbound {way}: that party is not on the way")
+        route = Route(party=receiver, stream=row["stream"], lane=row["lane"])
+        arrival = Arrival(at=at, sender=sender, route=route, through=row.get("through"))
+        known = [c for c in allowed if c.message_type == message_type and (c.sender, c.receiver) in arrival.legs]
+        _demand(len({(c.sender, c.receiver) for c in known}) == len(arrival.legs), f"inbound {way} has no connection")
+        _demand(any(at in (c.sender, *c.via) for c in known if c.sender == sender), f"inbound {way}: that party is not on the way")
         _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
         _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
-        result.append(Arrival(at=at, sender=sender, route=Route(party=receiver, stream=row["stream"], lane=row["lane"])))
+        result.append(arrival)
     return tuple(result)
 
 
