@@ -19,7 +19,7 @@ class ConvenienceStoreAdapter(Adapter):
     manifest: ClassVar[Manifest] = Manifest(
         name="convenience_store",
         party="certificate-centre",
-        description_en="Certificate issuance centre (convenience stores): it asks, and the gateway answers in the place of the convenience server",
+        description_en="Certificate issuance centre (convenience stores): asks, and is answered in the place of the convenience server",
         description_ja="証明書交付センター（コンビニ交付）：センターからの請求に、コンビニ交付サーバーの位置で応答",
         message_types=(),
         signatures=True,

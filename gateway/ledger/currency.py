@@ -21,8 +21,8 @@ from gateway.ledger import statements as sql
 
 Identifiers = tuple[tuple[str, bytes], ...]
 _PLACES = (
-    "SELECT k.place, k.head, k.next_number, d.state FROM key_row k LEFT JOIN delivery d ON d.key_id = k.id AND d.number = k.next_number - 1 "
-    "AND d.replaced_by IS NULL WHERE k.place IN ({ids}) ORDER BY k.place"
+    "SELECT k.place, k.head, k.next_number, d.state FROM key_row k LEFT JOIN delivery d ON d.key_id = k.id "
+    "AND d.number = k.next_number - 1 AND d.replaced_by IS NULL WHERE k.place IN ({ids}) ORDER BY k.place"
 )
 _ENDED_WELL = (None, "delivered")
 """The state of the last message of a key, where it is over; None: its row has been erased since."""
