@@ -94,6 +94,14 @@ class QueueSystem(abc.ABC):
         await self._out.stop()
         self.journal.close()
 
+    async def stop_messages(self) -> None:
+        """Take no more messages, but go on answering: what is accepted meanwhile is undelivered."""
+        await self._in.stop()
+
+    def take_messages(self) -> None:
+        """Take messages again."""
+        self._in.start()
+
     # ---- what a system does ------------------------------------------------------------------------------------------------------
 
     @abc.abstractmethod
