@@ -12,8 +12,20 @@ from pydantic import (
     model_validator,
 )
 
-from gateway.config_values import HTTPS, INTERFACE, CertificateName, FilePath, Host, PeerName, Port, Seconds, Secret, Section, Sha256, SpecId
-
+from gateway.config_values import (
+    HTTPS,
+    INTERFACE,
+    CertificateName,
+    FilePath,
+    Host,
+    PeerName,
+    Port,
+    Seconds,
+    Secret,
+    Section,
+    Sha256,
+    SpecId,
+)
 
 FORMER_REGISTER = "former-resident-record-system"
 """The former resident record system (除住民票システム) is linked with no other system (C-1-3-11)."""

@@ -11,6 +11,7 @@ A system that is being asked may ask another one before it answers; that is a di
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +29,7 @@ from gateway.inbound.soap import Call
 from gateway.intake.cloudevents import of_party
 from gateway.ledger.clock import boot_time
 from gateway.ledger.currency import Currency, NotCurrent, look
-from gateway.ledger.dialogues import ANSWER_REFUSED, ANSWERED, RecordDialogue
+from gateway.ledger.dialogues import ANSWER_REFUSED, ANSWERED, RecordDialogue, RecordLateAnswer
 from gateway.policy.items import Filtered
 from gateway.policy.marks import NONE, Flags
 from gateway.policy.rights import PolicyRefused, Rights, StalePolicy, Standing, Terms
@@ -54,12 +55,18 @@ WITHIN: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "family-register-certificate-request": ("certificate-request", {"certificate_type": FAMILY_REGISTER}),
 }
 """What one of our systems may ask while it is asked: the type of the open question, and what that one asks for."""
+MARGIN_S = 1.0
+"""So long before the caller's own deadline (``wsu:Expires``) a question is over: an answer must be signed and travel, too."""
 _AGAIN = 8
 _CODE = re.compile(r"[a-z0-9-]{1,40}")
 
 
 class AnswerRefused(PartyError):
     """What our own system answered is not released: it is none, is about another request or person, or may not go."""
+
+
+class NotReleased(NoAnswer):
+    """An answer that was recorded too late to be of use, which is on record as well."""
 
 
 class Opener(Protocol):
@@ -134,7 +141,8 @@ class Responder:
         """
         [record], answer_type = call.records, call.operation.answer
         assert answer_type is not None
-        case = _Case(id=random_id(), party=party, answer_type=answer_type)
+        left_s = (call.expires - dt.datetime.now(dt.UTC)).total_seconds() - MARGIN_S
+        case = _Case(id=random_id(), party=party, answer_type=answer_type, ends=boot_time() + left_s)
         return await self._respond(case, call.operation.type, record.delivery_id, record.content)
 
     async def _respond(self, case: _Case, kind: str, source_id: str, content: bytes, within: Message | None = None) -> bytes:
@@ -146,10 +154,14 @@ class Responder:
                 _belongs(question, within)
             blind = self._blind()
             case.identifiers = _indexes(blind, question.identifiers)
+            if case.left_s is not None and case.left_s <= 0:
+                raise NotTaken("request-expired", "whoever asks does not wait for an answer any more")
             standing = await self._rights.refresh()
             gate = self._gates.get(case.party)
             with gate.enter(question, standing.offset_s) if gate is not None else nullcontext():
                 return await self._asked(case, arrival, question, standing)
+        except NotReleased:
+            raise  # on record already
         except (NoAnswer, NotTaken) as error:
             await self._record(case, "no-answer", error)
             raise
@@ -243,9 +255,19 @@ class Responder:
             recorded = self._operation(case, ANSWERED, **more)
             found = await self._submit(recorded)
             if found is None:
-                return filtered.content
+                return await self._in_time(case, arrival, filtered.content)
             stale, marks = found, found.marks.get(case.id, marks)
         raise stale
+
+    async def _in_time(self, case: _Case, arrival: Arrival, content: bytes) -> bytes:
+        """What was recorded leaves only if somebody still waits: a commit may take long when a disk is in trouble.
+
+        :raises NotReleased: nobody does.
+        """
+        if case.left_s is None or case.left_s > -MARGIN_S / 2:
+            return content
+        await self._ledger.submit(RecordLateAnswer(system=arrival.route.party, dialogue_id=case.id, size_bytes=len(content)))
+        raise NotReleased("no-answer-in-time", "the answer was recorded after its deadline, and not released")
 
     async def _submit(self, operation: RecordDialogue) -> StalePolicy | None:
         try:

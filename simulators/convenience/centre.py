@@ -14,7 +14,7 @@ import random
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,7 +32,7 @@ GRACE_S = 0.5
 class Calls(Protocol):
     """What is needed of :class:`simulators.convenience.soap.Caller`."""
 
-    async def request(self, items: dict[str, str | None], *, timeout_s: float) -> Said: ...
+    async def request(self, items: dict[str, str | None], *, deadline_s: float, timeout_s: float) -> Said: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,7 @@ class Centre:
         self._deadline_s = deadline_s
         self._random = random.Random(seed)
         self._open: dict[str, str] = {}
+        self._asked = 0
         self.counts: Counter[str] = Counter()
         self.journal = Journal(journal, on_entry=self._recovered)
         if self._open:
@@ -63,9 +64,15 @@ class Centre:
 
     def _recovered(self, entry: Entry) -> None:
         if entry["kind"] == "asked":
+            self._asked += 1
             self._open[entry["request"]] = entry["kiosk"]
         else:
             self._open.pop(entry["request"], None)
+
+    @property
+    def asked(self) -> int:
+        """Requests that the journal has."""
+        return self._asked
 
     def close(self) -> None:
         """Close the journal."""
@@ -94,10 +101,11 @@ class Centre:
             "deadline_s": deadline_s,
         }
         self.journal.append([asked])
+        self._asked += 1
         self._open[request] = str(kiosk)
         began = time.monotonic()
         items = {"request_id": request, **holder.key(card), "certificate_type": kind}
-        said = await self._caller.request(items, timeout_s=deadline_s + GRACE_S)
+        said = await self._caller.request(items, deadline_s=deadline_s, timeout_s=deadline_s + GRACE_S)
         end = self._ended(said, time.monotonic() - began, deadline_s, request)
         facts: dict[str, Any] = {"kind": end.kind, "request": request, "took_s": round(time.monotonic() - began, 4), "code": end.code}
         if end.body:
@@ -126,26 +134,28 @@ class Centre:
         count: int,
         *,
         at_once: int = 100,
+        every_s: float = 0.0,
         kiosks: int = 1000,
         kinds: Sequence[str] = KINDS,
-        alive: Callable[[], bool] = lambda: True,
     ) -> None:
-        """So many requests: mostly spread over kiosks, and in bursts at one kiosk, of people with one name and birth date."""
-        room = asyncio.Semaphore(at_once)
-        tasks: set[asyncio.Task[End]] = set()
+        """So many requests in waves of ``at_once`` that begin in one moment; the next when the last has ended and ``every_s`` are over.
+
+        A third of them are people with one name and birth date, ten after another at one kiosk; the others are spread over all kiosks.
+        """
         twins = [each for each in holders if (each.name, each.birth) == (holders[0].name, holders[0].birth)]
-        for number in range(count):
-            if not alive():
-                break
-            burst = (number // 50) % 3 == 0
-            holder = self._random.choice(twins if burst else holders)
-            kiosk = number // 50 if burst else self._random.randrange(kiosks)
-            await room.acquire()
-            task = asyncio.get_running_loop().create_task(self.ask(kiosk, holder, self._random.choice(kinds)))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            task.add_done_callback(lambda _: room.release())
-        await asyncio.gather(*tasks)
+        done = 0
+        while done < count:
+            wave = min(at_once, count - done)
+            began = time.monotonic()
+            asking = []
+            for number in range(wave):
+                crowd = (number // 10) % 3 == 0
+                holder = self._random.choice(twins if crowd else holders)
+                kiosk = number // 10 if crowd else self._random.randrange(kiosks)
+                asking.append(self.ask(kiosk, holder, self._random.choice(kinds)))
+            await asyncio.gather(*asking)
+            done += wave
+            await asyncio.sleep(max(every_s - (time.monotonic() - began), 0))
 
 
 __all__ = ["KINDS", "Caller", "Centre", "End"]

@@ -61,9 +61,10 @@ def render(number: int, kind: str, data: Mapping[str, str | None], facts: Mappin
     register = f"<pre>{html.escape(data['family_register'] or '')}</pre>" if kind == "4" else ""
     keywords = " ".join(f"{name}={value}" for name, value in facts.items())
     text = (
-        f'<html lang="ja"><head><meta charset="utf-8"><title>{TITLES[kind]}</title><meta name="keywords" content="{html.escape(keywords)}">'
-        f'<style>{_STYLE}</style></head><body><p class="sample">見本　架空のデータ</p><h1>{TITLES[kind]}</h1><table>{rows}</table>{register}'
-        f"<p>虚構県架空市長　見本太郎　　発行番号 {number}</p></body></html>"
+        f'<html lang="ja"><head><meta charset="utf-8"><title>{TITLES[kind]}</title>'
+        f'<meta name="keywords" content="{html.escape(keywords)}"><style>{_STYLE}</style></head><body>'
+        f'<p class="sample">見本　架空のデータ</p><h1>{TITLES[kind]}</h1>'
+        f"<table>{rows}</table>{register}<p>虚構県架空市長　見本太郎　　発行番号 {number}</p></body></html>"
     )
     return bytes(HTML(string=text, url_fetcher=_nothing).write_pdf())
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import abc
 import asyncio
 import json
-import secrets
 import time
+import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +26,7 @@ from joserfc.errors import JoseError
 from message_formats import reading
 from message_formats.errors import FormatError
 from message_formats.message import Message
+from simulators.errors import DoorRefused
 from simulators.journal import Entry, Journal
 from simulators.register.amqp_door import Broker, _Link
 from simulators.register.keys import GatewayKey, OwnKeys
@@ -126,7 +127,7 @@ class QueueSystem(abc.ABC):
 
         :raises Refusal: with the code of whoever refuses, or ``no-answer-in-time``.
         """
-        own_id = secrets.token_urlsafe(18)
+        own_id = str(uuid.uuid4())
         future = self._asked[own_id] = asyncio.get_running_loop().create_future()
         try:
             await self._gateway_key.ensure()
@@ -229,6 +230,8 @@ class QueueSystem(abc.ABC):
             await self.say(question, await self.answer(question))
         except Refusal as error:
             self.refuse(question, error.code)
+        except DoorRefused as error:  # no key of the gateway to answer with: as good as silence
+            self.counts[error.code] += 1
 
     async def say(self, question: Question, content: bytes) -> None:
         """Publish an answer."""

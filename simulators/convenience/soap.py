@@ -3,11 +3,13 @@ profile's WSDL, without a look at the gateway's side."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
+import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
 import aiohttp
@@ -20,6 +22,7 @@ from simulators.signatures import SOAP, WSA, SignatureRefused, Signatures
 PROFILE: Final = profiles.get("convenience_store")
 OPERATION: Final = PROFILE.operation("RequestCertificate")
 ADDRESS: Final = "https://renkei-gateway.invalid/soap/convenience_store"
+OPENING, RECONNECT_S = 16, 0.1
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True, recover=False)
 
 
@@ -40,6 +43,18 @@ class Said:
     problem: str | None = None
 
 
+class _Gently(aiohttp.TCPConnector):
+    """Opens a few connections at a time: hundreds of handshakes in one moment are what a listener defends itself against."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._opening = asyncio.Semaphore(OPENING)
+
+    async def _create_connection(self, *given: Any) -> Any:
+        async with self._opening:
+            return await super()._create_connection(*given)
+
+
 class Caller:
     """Calls one gateway. Belongs to the event loop."""
 
@@ -55,8 +70,9 @@ class Caller:
         if self._session is not None:
             await self._session.close()
 
-    async def request(self, items: dict[str, str | None], *, timeout_s: float) -> Said:
-        """One certificate request; never raises for what the far side does."""
+    async def request(self, items: dict[str, str | None], *, deadline_s: float, timeout_s: float) -> Said:
+        """One certificate request; never raises for what the far side does. ``deadline_s``: so long an answer is of use, which the message
+        says (``wsu:Expires``); ``timeout_s``: so long it is listened for."""
         message_id = f"urn:uuid:{uuid.uuid4()}"
         record = writing.write("certificate-request", items).to_bytes().decode()
         action = PROFILE.action(OPERATION.name)
@@ -66,22 +82,30 @@ class Caller:
             f'<c:{OPERATION.name}Request xmlns:c="{PROFILE.namespace}"><c:Record deliveryId={quoteattr(str(uuid.uuid4()))}>'
             f"{record}</c:Record></c:{OPERATION.name}Request></soap:Body></soap:Envelope>"
         )
-        body = self._signatures.sign(etree.fromstring(text, _PARSER))
+        ends = time.monotonic() + timeout_s
+        body = self._signatures.sign(etree.fromstring(text, _PARSER), life_s=deadline_s)
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{action}"'}
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
-        try:
-            async with self._opened().post(
-                self._url, data=body, headers=headers, server_hostname=self._server_name, timeout=timeout
-            ) as answer:
-                return self._read(await answer.read(), message_id)
-        except TimeoutError:
-            return Said(problem="time-out")
-        except aiohttp.ClientError as error:
-            return Said(problem=type(error).__name__)
+        while (left_s := ends - time.monotonic()) > 0:
+            try:
+                async with self._opened().post(
+                    self._url,
+                    data=body,
+                    headers=headers,
+                    server_hostname=self._server_name,
+                    timeout=aiohttp.ClientTimeout(total=left_s),
+                ) as answer:
+                    return self._read(await answer.read(), message_id)
+            except aiohttp.ClientConnectorError:  # nothing was sent
+                await asyncio.sleep(RECONNECT_S)
+            except TimeoutError:
+                break
+            except aiohttp.ClientError as error:
+                return Said(problem=type(error).__name__)
+        return Said(problem="time-out")
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            connector = aiohttp.TCPConnector(ssl=self._context, limit=self._connections, keepalive_timeout=30)
+            connector = _Gently(ssl=self._context, limit=self._connections, keepalive_timeout=30)
             self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
         return self._session
 

@@ -6,7 +6,6 @@ The simulated systems run inside the process of the test by default, so that it 
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,25 +13,31 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import yaml
 
-from certs.peer import Authority
 from certs.tls import client_context
 from message_formats import writing
 from simulators.convenience import family, issuing
 from simulators.convenience.centre import Centre
-from simulators.convenience.certificates import Paper, Plain
+from simulators.convenience.certificates import Paper
 from simulators.convenience.family import FamilyRegister
 from simulators.convenience.issuing import IssuingSystem
+from simulators.convenience.service import (
+    CentreSettings,
+    IssuingSettings,
+    QueueSettings,
+    build_caller,
+    build_centre,
+    build_family,
+    build_issuing,
+)
 from simulators.convenience.soap import Caller
 from simulators.convenience.verdict import Pairing, judge
 from simulators.convenience.world import Holder
-from simulators.harness.processes import free_ports
+from simulators.harness.processes import Child, free_ports
 from simulators.harness.town import REGISTER, Plan, Town
 from simulators.journal import read_entries
-from simulators.register.amqp_door import Broker
 from simulators.register.inbox import make_key
-from simulators.register.keys import GatewayKey
-from simulators.signatures import Signatures
 
 TAX = "tax-system"
 CENTRE = "certificate-centre"
@@ -102,61 +107,69 @@ class ConvenienceTown(Town):
         }
         return {"adapter": adapter, "queue": queue, "retry": dict(self.plan.retry)}
 
-    # ---- the systems ---------------------------------------------------------------------------------------------------------------
-
-    def context_of(self, name: str, network: str = "") -> ssl.SSLContext:
-        """With that system's certificate."""
-        own = self._identity(name, network)
+    def _client_context(self, system: str) -> ssl.SSLContext:
+        own = self._identity(system)
         return client_context(own["certificate"], own["key"], own["ca"], own["crl"])
 
-    def _connected(self, system: str) -> dict[str, Any]:
-        context = self.context_of(system)
+    # ---- the systems ---------------------------------------------------------------------------------------------------------------
 
-        async def keys() -> Any:
-            url = f"https://127.0.0.1:{self.ports.https}/v1/keys"
-            connector = aiohttp.TCPConnector(ssl=context)
-            async with (
-                aiohttp.ClientSession(connector=connector, trust_env=False) as session,
-                session.get(url, server_hostname="gateway") as answer,
-            ):
-                return json.loads(await answer.read())
+    def settings_of(self, system: str, **others: Any) -> dict[str, Any]:
+        """Settings of a system at its queues."""
+        return {
+            **self._identity(system),
+            "url": f"https://127.0.0.1:{self.ports.https}",
+            "broker_port": self.ports.broker_tls,
+            "jwk": str(self.key_files(system)[0]),
+            "salt_file": str(self.salt_file),
+            "journal": str(self.issued if system == issuing.SYSTEM else self.folder / f"{system}.jsonl"),
+            "ready_file": str(self.folder / f"{system}.ready"),
+            **others,
+        }
 
-        broker = Broker(host="127.0.0.1", port=self.ports.broker_tls, user=system, context=context, server_name="broker")
-        return {"broker": broker, "key": self.key_files(system)[0], "gateway_key": GatewayKey(keys)}
+    def centre_settings(self, **others: Any) -> dict[str, Any]:
+        """Settings of the centre."""
+        return {
+            **self._identity(CENTRE, network="lgwan-"),
+            "signing_certificate": str(self.certificates / f"{CENTRE}-signing.pem"),
+            "signing_key": str(self.certificates / f"{CENTRE}-signing.key"),
+            "gateway_signing_certificate": str(self.known("gateway-lgwan-signing", of=CENTRE)),
+            "url": f"https://127.0.0.1:{self.listener}",
+            "server_name": "gateway-lgwan",
+            "salt_file": str(self.salt_file),
+            "journal": str(self.kiosks),
+            "ready_file": str(self.folder / f"{CENTRE}.ready"),
+            **others,
+        }
 
-    def issuing_system(self, paper: Paper | None = None, **settings: Any) -> IssuingSystem:
+    def process(self, command: str, settings: Mapping[str, Any]) -> Child:
+        """One of the simulators as a process, not started: ``certificate-centre``, ``certificate-issuance`` or ``family-register``."""
+        file = self.folder / f"{command}.yaml"
+        file.write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
+        ready = Path(str(settings["ready_file"]))
+        return self.processes.python(command, "simulators", command, "--config", str(file), ready_file=ready)
+
+    def issuing_system(self, paper: Paper | None = None, **others: Any) -> IssuingSystem:
         """The issuing system, inside this process; start and stop it."""
-        connected = self._connected(issuing.SYSTEM)
-        return IssuingSystem(salt=self.salt_file.read_text(), paper=paper or Plain(), journal=self.issued, **connected, **settings)
+        return build_issuing(IssuingSettings.model_validate(self.settings_of(issuing.SYSTEM, **others)), paper)
 
     def family_register(self) -> FamilyRegister:
         """The family register system, inside this process; start and stop it."""
-        return FamilyRegister(journal=self.folder / "family.jsonl", **self._connected(family.SYSTEM))
+        return build_family(QueueSettings.model_validate(self.settings_of(family.SYSTEM)))
 
     def caller(self) -> Caller:
         """How the centre calls."""
-        own = self._identity(CENTRE, network="lgwan-")
-        signatures = Signatures(
-            certificate=self.certificates / f"{CENTRE}-signing.pem",
-            key=self.certificates / f"{CENTRE}-signing.key",
-            caller=self.known("gateway-lgwan-signing", of=CENTRE),
-            authority=Authority(Path(own["ca"]), Path(own["crl"])),
-            seen=self.folder / "centre.seen",
-            other=(Path(own["certificate"]), Path(own["key"])),
-        )
-        url = f"https://127.0.0.1:{self.listener}"
-        return Caller(url=url, server_name="gateway-lgwan", context=self.context_of(CENTRE, "lgwan-"), signatures=signatures)
+        return build_caller(CentreSettings.model_validate(self.centre_settings()))
 
-    def centre(self, caller: Caller, **settings: Any) -> Centre:
+    def centre(self, caller: Caller, **others: Any) -> Centre:
         """The centre with its kiosks, inside this process."""
-        return Centre(caller=caller, journal=self.kiosks, salt=self.salt_file.read_text(), **settings)
+        return build_centre(CentreSettings.model_validate(self.centre_settings(**others)), caller)
 
     # ---- what is handed in -------------------------------------------------------------------------------------------------------------
 
     async def hand_in(self, system: str, messages: Iterable[tuple[str, Mapping[str, str | None]]], *, at_once: int = 16) -> list[int]:
         """A system hands messages in by HTTPS; the status of each answer."""
         room = asyncio.Semaphore(at_once)
-        connector = aiohttp.TCPConnector(ssl=self.context_of(system), limit=at_once)
+        connector = aiohttp.TCPConnector(ssl=self._client_context(system), limit=at_once)
         async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
 
             async def one(kind: str, items: Mapping[str, str | None]) -> int:

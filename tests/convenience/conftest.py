@@ -10,7 +10,7 @@ from simulators.harness.town import Plan
 from tests.convenience.kit import ANSWER_S, PEOPLE, Ends
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ConvenienceTown]:
     """Gateway, broker and ledger as processes; everybody's cards and data are with the issuing system."""
     plan = Plan(workers=1, inbound=True, acknowledge_s=2.0, answer_s=ANSWER_S, retry={"first_s": 0.2, "longest_s": 1.0, "budget": 1000})

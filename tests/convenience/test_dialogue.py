@@ -157,7 +157,7 @@ async def test_request_ids_must_be_unguessable_and_one_is_open_once(ends: Ends) 
     first = asyncio.create_task(ends.ask(Holder(11), request_id=request_id))
     await until(lambda: len(ends.issuing._tasks) == 1)
     said = await ends.caller.request(
-        {"request_id": request_id, **Holder(12).key(), "certificate_type": "1"}, timeout_s=5
+        {"request_id": request_id, **Holder(12).key(), "certificate_type": "1"}, deadline_s=5, timeout_s=5
     )  # beside the journal: two kiosks do not share an id
     assert (said.fault, said.certificate) == ("request-id-in-use", None)
     ends.issuing.hold.set()
