@@ -47,13 +47,8 @@ def test_the_judge_sees_each_kind_of_wrong() -> None:
     facts = {"request": "r1", "card": "c1", "person": "p1", "type": "1"}
     asked = {"kind": "asked", "kiosk": 1, "deadline_s": 5, "at": "2026-11-23T00:00:00.0Z", **facts}
     made = {"kind": "issued", "number": 1, "digest": "d1", **facts}
-    got = {
-        "kind": "printed",
-        "request": "r1",
-        "digest": "d1",
-        "took_s": 1.0,
-        "says": {"request_id": "r1", "certificate_type": "1", "card": "c1"},
-    }
+    says = {"request_id": "r1", "certificate_type": "1", "card": "c1"}
+    got = {"kind": "printed", "request": "r1", "digest": "d1", "took_s": 1.0, "says": says}
     assert judge([asked, got], [made]).ok
     for name in facts:
         assert judge([asked, got], [{**made, name: "other"}]).wrong, name
