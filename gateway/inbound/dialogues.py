@@ -1,4 +1,5 @@
-"""Questions to one of our systems while a person waits: over the broker, with a deadline, each answer to its own question or to none.
+"""Questions while a person waits, to one of our systems or to the workers that can call a party: over the broker, with a deadline, each
+answer to its own question or to none.
 
 Theory of operation. In 2023 systems of other vendors handed residents the certificates of others, because time-outs and races of one second
 paired questions and answers wrongly. Here a question gets a *correlation* of 192 random bits that is used once and lives in the memory of
@@ -25,7 +26,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -34,7 +35,6 @@ import structlog
 from gateway.broker import BrokerEndpoint, Consumer, Delivery, Publisher, Subscription, topology
 from gateway.errors import BrokerUnavailable, GatewayError, LedgerUnavailable, Unavailable
 from gateway.security.jwe import MEDIA_TYPE
-from gateway.security.jwe_out import ConsumerKey
 
 log = structlog.get_logger("gateway.inbound")
 
@@ -77,6 +77,12 @@ class _Open:
     asked_back: int = 0
 
 
+class Encrypts(Protocol):
+    """For whoever answers."""
+
+    def encrypt(self, content: bytes) -> bytes: ...
+
+
 class Records(Protocol):
     """What is needed of the ledger."""
 
@@ -92,7 +98,7 @@ class Dialogues:
         endpoint: BrokerEndpoint,
         publisher: Publisher,
         consumer: Consumer,
-        key: ConsumerKey,
+        key: Encrypts,
         ledger: Records,
         *,
         answer_s: float,
@@ -143,22 +149,31 @@ class Dialogues:
         self._keep(again())
 
     async def ask(
-        self, dialogue_id: str, message_type: str, content: bytes, *, within_s: float | None = None, back: Back | None = None
+        self,
+        dialogue_id: str,
+        message_type: str,
+        content: bytes,
+        *,
+        answer_s: float | None = None,
+        within_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        back: Back | None = None,
     ) -> RawAnswer:
-        """Ask, and wait for the answer. ``within_s``: where less than usual is left; ``back``: answers what the system asks back.
+        """Ask, and wait for the answer: ``answer_s`` seconds, or as long as this system is always waited for, and no longer than
+        ``within_s``. ``headers``: beside ours; ``back``: answers what the system asks back.
 
         :raises NoAnswer: ``no-answer-in-time``, ``no-responder`` (nobody consumes the queue), ``too-many-questions``, or the broker's code.
         """
         if len(self._open) >= self._most_open:
             raise NoAnswer("too-many-questions", f"{self._system} is being asked too much at once")
-        answer_s = self._answer_s if within_s is None else min(self._answer_s, within_s)
+        answer_s = min(answer_s or self._answer_s, float("inf") if within_s is None else within_s)
         correlation = secrets.token_urlsafe(24)
         deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=answer_s)
         future: asyncio.Future[RawAnswer] = asyncio.get_running_loop().create_future()
         self._open[correlation] = _Open(future=future, ends=time.monotonic() + answer_s, back=back)
         try:
             async with asyncio.timeout(answer_s):
-                await self._put(correlation, dialogue_id, message_type, content, deadline, answer_s)
+                await self._put(correlation, dialogue_id, message_type, content, deadline, answer_s, headers or {})
                 return await future
         except TimeoutError as error:
             self._given_up[correlation] = dialogue_id
@@ -169,7 +184,14 @@ class Dialogues:
             self._open.pop(correlation, None)
 
     async def _put(
-        self, correlation: str, dialogue_id: str, message_type: str, content: bytes, deadline: dt.datetime, answer_s: float
+        self,
+        correlation: str,
+        dialogue_id: str,
+        message_type: str,
+        content: bytes,
+        deadline: dt.datetime,
+        answer_s: float,
+        headers: Mapping[str, str],
     ) -> None:
         try:
             await self._require_responder()
@@ -184,6 +206,7 @@ class Dialogues:
                     "cloudEvents:source": "/integration-gateway",
                     "cloudEvents:type": message_type,
                     "cloudEvents:deadline": deadline.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                    **headers,
                 },
                 message_id=dialogue_id,
                 correlation_id=correlation,

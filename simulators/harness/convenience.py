@@ -36,12 +36,25 @@ from simulators.convenience.verdict import Pairing, judge
 from simulators.convenience.world import Holder
 from simulators.harness.processes import Child, free_ports
 from simulators.harness.town import REGISTER, Plan, Town
+from simulators.harness.town_config import TownFiles
 from simulators.journal import read_entries
 from simulators.register.inbox import make_key
 
 TAX = "tax-system"
 CENTRE = "certificate-centre"
 ASKED = (issuing.SYSTEM, family.SYSTEM)
+
+
+class _Files(TownFiles):
+    """The configuration of such a town."""
+
+    def __init__(self, town: ConvenienceTown) -> None:
+        super().__init__(town.folder, town.plan, town.ports)
+        self._town = town
+
+    def configuration(self, ledger_url: str) -> dict[str, Any]:
+        """See :class:`TownFiles`."""
+        return self._town.configure(super().configuration(ledger_url))
 
 
 class ConvenienceTown(Town):
@@ -55,6 +68,7 @@ class ConvenienceTown(Town):
         self.listener, self.centre_port = free_ports(2)
         self.inbound: dict[str, Any] = dict(inbound or {})
         self.most_questions = most_questions
+        self.files = _Files(self)
         self.kiosks = self.folder / "kiosks.jsonl"
         self.issued = self.folder / "issuing.jsonl"
 
@@ -76,8 +90,8 @@ class ConvenienceTown(Town):
         self.gateway().start()
         await self.gateway_ready(timeout_s)
 
-    def _configuration(self, ledger_url: str) -> dict[str, Any]:
-        made = super()._configuration(ledger_url)
+    def configure(self, made: dict[str, Any]) -> dict[str, Any]:
+        """The configuration of a town, changed to this one's."""
         systems = made["intake"]["systems"]
         systems[REGISTER]["types"] += ["card-identifier-change", "certificate-data-change", "resident-protection-mark"]
         systems[TAX] = {"peer": TAX, "doors": ["https"], "types": ["tax-certificate-change"]}
@@ -108,7 +122,7 @@ class ConvenienceTown(Town):
         return {"adapter": adapter, "queue": queue, "retry": dict(self.plan.retry)}
 
     def _client_context(self, system: str) -> ssl.SSLContext:
-        own = self._identity(system)
+        own = self.files.identity(system)
         return client_context(own["certificate"], own["key"], own["ca"], own["crl"])
 
     # ---- the systems ---------------------------------------------------------------------------------------------------------------
@@ -116,7 +130,7 @@ class ConvenienceTown(Town):
     def settings_of(self, system: str, **others: Any) -> dict[str, Any]:
         """Settings of a system at its queues."""
         return {
-            **self._identity(system),
+            **self.files.identity(system),
             "url": f"https://127.0.0.1:{self.ports.https}",
             "broker_port": self.ports.broker_tls,
             "jwk": str(self.key_files(system)[0]),
@@ -129,7 +143,7 @@ class ConvenienceTown(Town):
     def centre_settings(self, **others: Any) -> dict[str, Any]:
         """Settings of the centre."""
         return {
-            **self._identity(CENTRE, network="lgwan-"),
+            **self.files.identity(CENTRE, network="lgwan-"),
             "signing_certificate": str(self.certificates / f"{CENTRE}-signing.pem"),
             "signing_key": str(self.certificates / f"{CENTRE}-signing.key"),
             "gateway_signing_certificate": str(self.known("gateway-lgwan-signing", of=CENTRE)),
