@@ -308,7 +308,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.reports import LedgerReports
     from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
-    from gateway.bootstrap_inbound import Inbound
+    from gateway.bootstrap_inbound import Inbound, serve_pull
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
     from gateway.intake.https import HttpsDoor, open_door
@@ -410,6 +410,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
         inbound = Inbound(config, common, pressure, made_of)
         await inbound.open(stack)
+        await serve_pull(config, common, seals, stack)
         service = LedgerAdminService(
             config,
             ledger,

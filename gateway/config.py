@@ -47,9 +47,11 @@ from gateway.config_machine import (
 )
 from gateway.config_problems import explain, stray_references, suggestion
 from gateway.config_traffic import (
+    FORMER_REGISTER,
     AmqpIntake,
     Consumer,
     Encryption,
+    FileDrop,
     HttpsIntake,
     Inbound,
     Intake,
@@ -57,8 +59,6 @@ from gateway.config_traffic import (
     Outgoing,
     Party,
     PartyLimits,
-    FORMER_REGISTER,
-    FileDrop,
     Pull,
     PullDoor,
     Retry,

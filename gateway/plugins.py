@@ -94,7 +94,11 @@ def bind_parties(
         if party.signatures is not None and not manifest.signatures:
             problems.append(f'{config.where("parties", name, "signatures")}: the adapter "{party.adapter}" does not sign messages')
         if manifest.queue != party.in_house:
-            wanted = "is of a system of the city: give queue, pull or files, not url" if manifest.queue else "needs url and peer, and has no queue"
+            wanted = (
+                "is of a system of the city: give queue, pull or files, not url"
+                if manifest.queue
+                else "needs url and peer, and has no queue"
+            )
             problems.append(f'{config.where("parties", name)}: the adapter "{party.adapter}" {wanted}')
             continue
         settings, wrong = _settings(config, name, manifest, os.environ if environment is None else environment)

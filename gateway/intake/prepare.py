@@ -208,7 +208,12 @@ class Preparer:
         attributes = submission.attributes
         try:
             grant = standing.grant(
-                message.type_name, self.producer_of(submission), route.consumer, work=attributes.work, basis=attributes.legalbasis, marks=marks
+                message.type_name,
+                self.producer_of(submission),
+                route.consumer,
+                work=attributes.work,
+                basis=attributes.legalbasis,
+                marks=marks,
             )
             filtered = grant.plan.apply(message)
             if filtered.removed and grant.permit.permission.excess == "refuse":

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.in_house.kit import QUEUES, REGISTER, InHouse, message
-from tests.support.broker import until
+from tests.in_house.kit import QUEUES, REGISTER, InHouse
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
