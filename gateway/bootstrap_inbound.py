@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway.config import read_secret
 from gateway.contract import AdapterHost, QueueCaller
+from gateway.delivery.files import FileLine, layouts_for
 from gateway.delivery.in_house import NoHttp, PullLine, QueueLine
 from gateway.errors import ConfigurationError
 from gateway.inbound.acknowledgements import Acknowledgements
 from gateway.inbound.dialogues import Ask, Dialogues
 from gateway.inbound.door import InboundDoor, open_inbound, profile_of
+from gateway.inbound.file_receipts import FileReceipts
 from gateway.inbound.prepare import DOOR, InboundPreparer
 from gateway.inbound.responder import Responder
 from gateway.intake.admit import Answer, Intake
 from gateway.intake.prepare import Submission
+from gateway.ledger.offers import RecordHandedOver
 from gateway.ledger.replays import LedgerReplays
 from gateway.policy.routes import tables
 from gateway.security.jwe import JweKeys
@@ -64,6 +67,17 @@ def line_of(party: BoundParty, common: Base) -> QueueCaller:
     """
     if party.config.pull is not None:
         return PullLine(acknowledge_s=party.config.pull.acknowledge_s)
+    drop = party.config.files
+    if drop is not None:
+
+        async def record(handed: Sequence[tuple[str, str]], detail: Mapping[str, str | int]) -> None:
+            operation = RecordHandedOver(
+                kind="file-written", actor="gateway", party=party.party, deliveries=handed, detail=dict(detail), size=len(handed)
+            )
+            await common.ledger.submit(operation)
+
+        by_type = layouts_for(party.adapter.manifest.message_types, drop.layout)
+        return FileLine(party.party, drop.directory, by_type, record, acknowledge_s=drop.acknowledge_s)
     return queue_line(party, common)
 
 
@@ -117,6 +131,10 @@ class Inbound:
             await acknowledgements.start()
             stack.push_async_callback(acknowledgements.stop)
         for name, party in self._common.parties.items():
+            if (drop := party.config.files) is not None:
+                receipts = FileReceipts(name, drop.directory, common.ledger, acknowledge_s=drop.acknowledge_s)
+                await receipts.start()
+                stack.push_async_callback(receipts.stop)
             if party.config.inbound is not None:
                 stack.push_async_callback((await self._listen(name, party)).cleanup)
 

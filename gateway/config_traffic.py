@@ -222,9 +222,7 @@ class Party(Section):
     pull: Pull | None = Field(default=None, description="For a system of the city that fetches its messages by REST, instead of url.")
     files: FileDrop | None = Field(default=None, description="For a system of the city that has its messages as CSV files, instead of url.")
     system: SpecId | None = Field(default=None, description="Whose account this is, where it does not bear the name of the system itself.")
-    works: list[SpecId] = Field(
-        default=[], description="What this account is for (事務), such as transfer-2; each work has one."
-    )
+    works: list[SpecId] = Field(default=[], description="What this account is for (事務), such as transfer-2; each work has one.")
 
     @property
     def in_house(self) -> bool:

@@ -1,4 +1,4 @@
-"""A system that fetches: a token for its assertion (``client_secret_jwt``), what waits as JSON, an acknowledgement for each after it is written."""
+"""A system that fetches: a token for its assertion (``client_secret_jwt``), what waits as JSON, an acknowledgement for each."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ class PullClient:
         connector = aiohttp.TCPConnector(ssl=self._context)
         async with (
             aiohttp.ClientSession(connector=connector, trust_env=False) as session,
-            session.request(
-                method, self._url + path, data=form, json=json, headers=headers, server_hostname=self._server_name
-            ) as answer,
+            session.request(method, self._url + path, data=form, json=json, headers=headers, server_hostname=self._server_name) as answer,
         ):
             return answer.status, await answer.json()
 

@@ -195,6 +195,7 @@ def set_up(folder: Path, parties: Mapping[str, Any] | None = None, *, plan: Plan
     pull = {"business_id": "B08", "peer": PULL, "secret_file": str(secret), "acknowledge_s": 30}
     business = {"adapter": "business_systems", "system": "business-systems", "retry": dict(town.plan.retry)}
     found[PULL] = {**business, "pull": pull, "works": [PULL_WORK]}
+    found[FILES] = {**business, "files": {"directory": str(town.folder / FILES), "acknowledge_s": 20}, "works": [FILES_WORK]}
     for account, more in (parties or {}).items():
         found[account] = more
     config["parties"] = {name: each for name, each in found.items() if each is not None}
