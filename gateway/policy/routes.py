@@ -94,7 +94,7 @@ class PolicyTables:
 
     def sendable(self, system: str) -> frozenset[str]:
         """The message types that ``system`` may hand in and that this release routes."""
-        return frozenset(t for t, routes in self.routes.items() if any(self.may_connect(t, system, r.party) for r in routes))
+        return frozenset(t for t, routes in self.routes.items() if any(r.sender in (None, system) and self.may_connect(t, system, r.party) for r in routes))
 
     def consumer(self, message_type: str, producer: str, system: str) -> str:
         """Whose a message is that goes to ``system``: its own, or of whom it hands it on to."""
@@ -190,7 +190,7 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: froze
             lane=row["lane"],
             waits_for=row.get("waits_for"),
             approval=row.get("approval"),
-            sender=row.get("from"),
+            sender=row.get("sender"),
             by_work=row.get("by") == "work",
         )
         _demand(row.get("by") in (None, "work"), f"route {message_type} to {route.party}: by is work, or not there")

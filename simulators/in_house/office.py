@@ -195,7 +195,7 @@ class Office:
         return sorted(found, key=lambda each: str(each["at"]))[-limit:]
 
     async def emit(self, what: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A message of one of them: ``account``, ``type``, ``xml`` or ``serial`` (a fictitious sample) with ``changes``, ``id``, attributes.
+        """A message of one of them: ``account``, ``type``, ``xml`` or ``serial`` (a sample) with ``changes``, ``id``, attributes.
 
         :raises BadFault: it is not known, or makes no sense.
         """

@@ -104,8 +104,8 @@ async def serve_office(settings: OfficeSettings) -> None:
     office.start()
     await control.start()
     try:
-        while not all(desk.ready for desk in office.desks.values()):
-            await asyncio.sleep(0.05)  # noqa: ASYNC110 each connects by itself, and says so by its state
+        while not all(desk.ready for desk in office.desks.values()):  # noqa: ASYNC110 each connects by itself, and says so by its state
+            await asyncio.sleep(0.05)
         _ready(settings.ready_file, control.port)
         await until_told_to_stop()
     finally:
