@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import functools
 import logging
 import os
@@ -23,6 +24,8 @@ from certs.peer import Authority
 from gateway import memory
 from gateway.audit.chainer import Chainer, ChainerOptions
 from gateway.audit.outside import OutsideFile
+from gateway.backup.daily import DailyBackups
+from gateway.backup.looking import place_of
 from gateway.backup.manifest import MANIFEST
 from gateway.backup.manifest import SUFFIX as BACKUP
 from gateway.broker import BrokerEndpoint, Consumer, Publisher, topology
@@ -347,6 +350,12 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         monitoring.watch_retention(keeper)
         await keeper.start()
         stack.push_async_callback(keeper.stop)
+        if config.backup.daily_at is not None:
+            backups = DailyBackups(
+                ledger, place_of(config, keeping.policy), dt.time.fromisoformat(config.backup.daily_at), lambda: common.liveness.id
+            )
+            await backups.start()
+            stack.push_async_callback(backups.stop)
         made_of: dict[str, Any] = {
             "sealer": seals,
             "rights": common.rights,
