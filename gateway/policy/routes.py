@@ -94,7 +94,11 @@ class PolicyTables:
 
     def sendable(self, system: str) -> frozenset[str]:
         """The message types that ``system`` may hand in and that this release routes."""
-        return frozenset(t for t, routes in self.routes.items() if any(r.sender in (None, system) and self.may_connect(t, system, r.party) for r in routes))
+        return frozenset(
+            t
+            for t, routes in self.routes.items()
+            if any(r.sender in (None, system) and self.may_connect(t, system, r.party) for r in routes)
+        )
 
     def consumer(self, message_type: str, producer: str, system: str) -> str:
         """Whose a message is that goes to ``system``: its own, or of whom it hands it on to."""
