@@ -131,6 +131,7 @@ def _limits(party: Party, manifest: Manifest) -> Limits:
     return Limits(
         calls=asked.calls or (own.calls if files is None else 1),
         records_per_call=files.records if files else min(asked.records_per_call or own.records_per_call, own.records_per_call),
+        records_of=own.records_of,
         call_s=asked.call_s or own.call_s,
         rate_per_s=own.rate_per_s,
     )

@@ -49,6 +49,7 @@ class InHouseAdapter(Adapter):
             "cloudEvents:source": "/integration-gateway",
             "cloudEvents:type": envelope.message_type,
             "cloudEvents:message": envelope.message_id,
+            **({} if envelope.municipality is None else {"cloudEvents:municipality": envelope.municipality}),
         }
         if envelope.work is not None:
             headers["cloudEvents:work"] = envelope.work

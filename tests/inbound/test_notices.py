@@ -160,6 +160,15 @@ async def test_a_notice_before_the_move_out_is_committed_is_held_and_tried_again
 
 
 @pytest.mark.flow("F1-2")
+async def test_the_municipality_that_a_notice_came_from_stays_with_it(ends: Ends) -> None:
+    delivery = str(uuid.uuid4())
+    record = {"delivery": delivery, "xml": notice(serial=31), "municipality": "131016"}
+    await ends.send(records=[record])
+    row = await ends.until_state(delivery, "delivered")
+    assert [found["municipality"] for found in ends.rows("SELECT municipality FROM message WHERE id = ?", row["message_id"])] == ["131016"]
+
+
+@pytest.mark.flow("F1-2")
 async def test_what_the_register_cannot_bind_for_good_is_put_aside_for_staff(ends: Ends) -> None:
     xml, delivery = notice(serial=13), str(uuid.uuid4())
     ends.refused.add(xml.split("resident_record_code>")[1].split("<")[0])

@@ -1,0 +1,150 @@
+"""Flows of the Juki-net's side from end to end: register, gateway, party, world, and back, with everything real and signed."""
+
+from __future__ import annotations
+
+import pytest
+
+from message_formats import samples
+from simulators.city import City
+from simulators.world.people import Elsewhere
+from tests.support.broker import until
+from tests.world.kit import OTHER, Whole
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+ELSEWHERE = Elsewhere(3)
+CITY = City(3, 40)
+CS, PREFECTURE, CARDS = "city-cs", "prefecture-server", "card-management-system"
+
+
+@pytest.mark.flow("F3-1")
+@pytest.mark.flow("F1-11")
+async def test_a_number_is_asked_for_and_comes_back_to_the_register(whole: Whole) -> None:
+    code = samples.resident_record_code(501)
+    message = await whole.hand_in("individual-number-generation-request", {"resident_record_code": code})
+    await whole.delivered(message, CS)
+    notice = await whole.came("individual-number-notice", resident_record_code=code)
+    assert notice["individual_number"] == samples.individual_number(501)
+    again = await whole.hand_in("individual-number-generation-request", {"resident_record_code": code})
+    await whole.delivered(again, CS)
+    await until(
+        lambda: sum(kind == "individual-number-notice" and each["resident_record_code"] == code for kind, each in whole.received) >= 2
+    )
+    numbers = {
+        each["individual_number"]
+        for kind, each in whole.received
+        if kind == "individual-number-notice" and each["resident_record_code"] == code
+    }
+    assert numbers == {notice["individual_number"]}
+
+
+@pytest.mark.flow("F3-2")
+async def test_a_changed_number_comes_back_and_is_the_one_that_counts(whole: Whole) -> None:
+    resident = CITY.resident(2)
+    items = {"resident_record_code": resident.resident_record_code, "individual_number": resident.individual_number}
+    await whole.delivered(await whole.hand_in("individual-number-change-request", items), CS)
+    notice = await whole.came("individual-number-notice", resident_record_code=resident.resident_record_code)
+    assert notice["individual_number"] != resident.individual_number
+    assert (await whole.state(CS))["numbers_changed"] == 1
+
+
+@pytest.mark.flow("F3-3")
+async def test_a_changed_code_is_known_to_j_lis(whole: Whole) -> None:
+    resident = CITY.resident(5)
+    items = {
+        "new_resident_record_code": samples.resident_record_code(9_777_777),
+        "former_resident_record_code": resident.resident_record_code,
+    }
+    await whole.delivered(await whole.hand_in("resident-code-change-notice", items), CS)
+    assert (await whole.state(CS))["codes_changed"] == 1
+
+
+@pytest.mark.flow("FX-1")
+async def test_designated_codes_reach_the_register(whole: Whole) -> None:
+    await whole.do(CS, do="allocate", count=5)
+    allocation = await whole.came("resident-code-allocation")
+    assert len(set(allocation.values())) == 5
+    await whole.until_state_of(CS, to_send=0, codes_allocated=5)
+
+
+@pytest.mark.flow("F1-1")
+@pytest.mark.flow("F2-1")
+async def test_the_prefecture_is_told_what_the_city_cs_took(whole: Whole) -> None:
+    items = samples.identity_items(601, request_control_number="WORLD601")
+    message = await whole.hand_in("identity-information-update", items)
+    await whole.delivered(message, CS, PREFECTURE)
+    assert (await whole.state(PREFECTURE))["residents"] == 1
+    refused = samples.identity_items(601, request_control_number="WORLD601B", update_sequence_number="1")
+    second = await whole.hand_in("identity-information-update", refused)
+    await until(lambda: bool(whole.ends_of(second)[CS][1]))
+    assert whole.ends_of(second)[PREFECTURE][0] != "delivered"
+    assert (await whole.state(PREFECTURE))["taken"] == 1
+
+
+@pytest.mark.flow("F1-1")
+async def test_the_origin_hears_of_a_move_in(whole: Whole) -> None:
+    person = ELSEWHERE.person(OTHER, 1)
+    items = {
+        "resident_record_code": person.code,
+        "name": person.name,
+        "move_in_date": "20260401",
+        "new_municipality": samples.municipality_code(),
+    }
+    await whole.delivered(await whole.hand_in("move-in-notice", items, OTHER), CS)
+    assert (await whole.do(CS, do="holds", municipality=OTHER, code=person.code, kind="move_in_notices"))["holds"]
+    supplement = samples.items("family-register-supplement-notice", 1)
+    await whole.delivered(await whole.hand_in("family-register-supplement-notice", supplement, OTHER), CS)
+    assert (await whole.state(CS))["municipalities"][OTHER]["supplements"] == 1
+
+
+@pytest.mark.flow("F1-3")
+async def test_certificate_data_of_a_special_move_out_wait_at_the_city_cs(whole: Whole) -> None:
+    data = {**samples.items("move-out-certificate-data", 602), "further_items/special_move_out": "1"}
+    code = data["resident_record_code"]
+    assert not (await whole.do(CS, do="move-out-certificate-request", municipality=OTHER, code=code))["provided"]
+    await whole.delivered(await whole.hand_in("move-out-certificate-data", data), CS)
+    assert (await whole.do(CS, do="move-out-certificate-request", municipality=OTHER, code=code))["provided"]
+    notice = {"do": "move-in-notice", "municipality": OTHER, "code": code, "name": data["name"], "date": "20260402"}
+    await whole.do(CS, **notice)
+    assert (await whole.came("move-in-notice", resident_record_code=code or ""))["new_municipality"] == OTHER
+
+
+@pytest.mark.flow("F1-4")
+@pytest.mark.flow("F2-3")
+async def test_certificate_data_of_a_special_move_in_come_from_the_origin(whole: Whole) -> None:
+    at_terminal, by_register = ELSEWHERE.person(OTHER, 2), ELSEWHERE.person(OTHER, 3)
+    await whole.do(CS, do="municipality", municipality=OTHER)
+    said = await whole.do(CS, do="terminal", dialogue="special-move-in", code=at_terminal.code, municipality=OTHER)
+    assert said == {"match": "1"}
+    assert (await whole.came("move-out-certificate-data", resident_record_code=at_terminal.code))["name"] == at_terminal.name
+    items = {"resident_record_code": by_register.code, "requesting_municipality": samples.municipality_code()}
+    await whole.delivered(await whole.hand_in("move-out-certificate-request", items, OTHER), CS)
+    await whole.came("move-out-certificate-data", resident_record_code=by_register.code)
+    card = {"resident_record_code": by_register.code, "card_identifier": "SAMPLE-CARD-00000603", "continuation": "1"}
+    await whole.delivered(await whole.hand_in("card-continuation-request", card), CARDS)
+    await whole.until_state_of(CARDS, continued=1)
+
+
+@pytest.mark.flow("F2-7")
+async def test_destination_information_reaches_both_byte_for_byte(whole: Whole) -> None:
+    before = (await whole.state(CARDS))["destinations"]
+    await whole.delivered(await whole.hand_in("destination-information", samples.items("destination-information", 7)), CS, CARDS)
+    assert (await whole.state(CARDS))["destinations"] == before + 1
+
+
+@pytest.mark.flow("F2-8")
+@pytest.mark.flow("F4-1")
+async def test_cards_both_ways(whole: Whole) -> None:
+    code = CITY.resident(8).resident_record_code
+    await whole.do(CARDS, do="card", code=code, card="SAMPLE-CARD-00000008", event="ISSUED")
+    heard = await whole.came("card-management-update", resident_record_code=code)
+    assert heard["card_identifier"] == "SAMPLE-CARD-00000008"
+    items = {"resident_record_code": code, "event": "2", "card_identifier": "SAMPLE-CARD-00000008"}
+    await whole.delivered(await whole.hand_in("card-management-update", items), CARDS)
+    assert (await whole.state(CARDS))["card_events"]["ABOLISHED"] == 1
+
+
+@pytest.mark.flow("F6-1")
+async def test_a_pair_reaches_j_lis(whole: Whole) -> None:
+    pair = {"processing_number": "SAMPLENUMBER0000000009", "individual_number": CITY.resident(9).individual_number}
+    await whole.delivered(await whole.hand_in("code-acquisition-number-pair", pair), CS)
+    assert (await whole.state(CS))["code_pairs"] == 1
