@@ -61,8 +61,6 @@ class Case:
     """Who has the answer."""
     responder: str
     answer_type: str
-    consumer: str | None = None
-    """Who has the answer in the sense of the policy, where that is another than the recipient."""
     source_id: str = ""
     identifiers: tuple[tuple[str, bytes], ...] = ()
     inquiry: Inquiry | None = None
@@ -163,7 +161,7 @@ def _persons(answer: Message) -> Iterator[tuple[str, str]]:
 
 
 def _filtered(standing: Standing, case: Case, answer: Message, marks: Flags) -> tuple[Filtered, Terms]:
-    grant = standing.grant(answer.type_name, case.responder, case.consumer or case.recipient, marks=marks)
+    grant = standing.grant(answer.type_name, case.responder, case.recipient, marks=marks)
     filtered = grant.plan.apply(answer)
     return filtered, grant.terms(filtered.items)
 

@@ -106,7 +106,7 @@ class Asking:
     async def _put(self, case: Case, door: str, attributes: EventAttributes, data: bytes) -> Released:
         kind = self._preparer.may_hand_in(case.asked_by, door, attributes)
         asking = self._policy.asking(kind.name, case.asked_by, self._parties)
-        case.responder, case.answer_type, case.consumer = asking.to, asking.answer, asking.producer
+        case.responder, case.answer_type = asking.to, asking.answer
         check_municipality((asking,), attributes)
         question = self._preparer.read(data, kind)
         case.identifiers = self._answers.indexes(iter(question.identifiers))
@@ -115,7 +115,7 @@ class Asking:
             detail = "a question about a person names who asks, where, and for which application"
             raise InputRefused("business-record-missing", detail, place=f"attribute {case.inquiry.missing[0]}", rule="C-2-3-8")
         standing = await self._answers.rights.refresh()
-        grant = standing.grant(kind.name, asking.producer, asking.to, work=attributes.work, basis=attributes.legalbasis)
+        grant = standing.grant(kind.name, case.asked_by, asking.to, work=attributes.work, basis=attributes.legalbasis)
         ask = self._ask.get(asking.party)
         if ask is None:
             raise NoAnswer("not-asked-here", f"nobody here can ask {asking.party}: its adapter carries no questions")

@@ -5,8 +5,8 @@ Rules of this door, beyond the CloudEvents specification:
 - *Required*: ``specversion`` (``1.0``), ``id``, ``source``, ``type``. *Optional*: ``time``, ``dataschema``, and the extensions
   ``operator``, ``terminal`` (staff ids of the sender), ``corrects`` (id of the held message that this one replaces), ``work`` (what it is
   handed over for, by its id in the policy), ``reference`` (the application or notification that it belongs to, by its number at the
-  sender), ``legalbasis`` (a claim that must match the way's own) and ``municipality`` (the one at the
-  other end, of types that a party relays to several: required or refused as the type's route says). ``traceparent`` and
+  sender), ``legalbasis`` (a claim that must match the way's own) and ``municipality`` (the one at the other end, of types that a party
+  relays to several: required or refused as the type's route says). ``traceparent`` and
   ``tracestate`` (the distributed tracing extension) are allowed and not used.
 - *Everything else is refused* (``unknown-attribute``), also ``subject``: an attribute that the gateway ignored would be one that the sender
   believes to mean something (I10: nothing is guessed), and a free attribute is where personal data would end up.
@@ -55,10 +55,10 @@ class EventAttributes:
     work: str | None = None
     """What it is handed over for (事務), by its id in the policy."""
     legalbasis: str | None = None
-    reference: str | None = None
-    """The application or notification (届出書等) that it belongs to, by its number at the sender (C-2-3-8)."""
     municipality: str | None = None
     """The six digits of a municipality, with a valid check digit."""
+    reference: str | None = None
+    """The application or notification (届出書等) that it belongs to, by its number at the sender (C-2-3-8)."""
 
 
 @dataclass(frozen=True, slots=True)

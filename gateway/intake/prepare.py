@@ -196,6 +196,7 @@ class Preparer:
             standing=standing.token if deliveries else None,
             marks=marks,
             sets=changes_of(message) if system == REGISTER else (),
+            reference=attributes.reference,
             answers=self.answers_of(submission),
             producer=None if producer == system else producer,
         )

@@ -327,6 +327,8 @@ class AdmissionWork:
         detail: dict[str, Any] = {"door": message.door, "type": message.type, "parties": [d.party for d in message.deliveries]}
         if message.corrects is not None:
             detail["corrects"] = message.corrects
+        if message.reference is not None:
+            detail["reference"] = message.reference
         unit.audit("accepted", message.system, message=message.message_id, **detail)
         return Admission(message_id=message.message_id, receipt=receipt)
 

@@ -77,6 +77,8 @@ class PreparedMessage:
     """What it says about marks of its resident."""
     municipality: str | None = None
     """At the other end, where a party relays to several."""
+    reference: str | None = None
+    """The application that it belongs to, as the sender names it: on record with the acceptance."""
     answers: tuple[tuple[str, str], ...] = ()
     """Party and stream of the requests that it may answer: about a resident of whom nothing went there it is refused."""
     producer: str | None = None

@@ -22,14 +22,13 @@ from message_formats import derivations
 from message_formats.errors import FormatError
 
 REGISTER = "resident-record-system"
-TERMINAL = "integrated-terminal"
 LANES = frozenset({"live", "bulk"})
 APPROVALS = frozenset({None, "bulk-output", "release"})
-LONGEST_ANSWER_S = 110.0
-"""A question lives no longer than the queue that it goes through (:mod:`gateway.broker.topology`), and a call ends within 120 s (R5)."""
 MUNICIPALITY = frozenset({None, "required", "optional"})
 LEGS = frozenset({"prefecture-server", "card-management-system"})
 """Parties whose leg is the gateway's or the city CS's, as the configuration says (``legs``)."""
+LONGEST_ANSWER_S = 110.0
+"""A question lives no longer than the queue that it goes through (:mod:`gateway.broker.topology`), and a call ends within 120 s (R5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +39,8 @@ class Connection:
     sender: str
     receiver: str
     via: tuple[str, ...] = ()
-    decided: str = ""
-    """Not a leg of the gateway's in the specification, which gives it to another: carried by decision of this project, and which."""
+    decided: bool = False
+    """No leg of the gateway's in the specification, but a decision of this project."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +114,9 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """One kind of question that the register may put to a party, and what is answered to it."""
+    """One kind of question that our systems may put to a party, and what is answered to it."""
 
     message_type: str
-    producer: str
-    """In whose place the register asks: the policy is asked about that one."""
     to: str
     """Whose answer it is."""
     party: str
@@ -166,14 +163,14 @@ class PolicyTables:
         return (message_type, sender, receiver) in self._allowed
 
     def senders(self, message_type: str) -> frozenset[str]:
-        instead = message_type in self.dialogues or any(route.producer is not None for route in self.routes.get(message_type, ()))
+        instead = any(route.producer is not None for route in self.routes.get(message_type, ()))
         found = frozenset(c.sender for c in self.connections if c.message_type == message_type)
         return found | {REGISTER} if instead else found
 
     def sendable(self, system: str) -> frozenset[str]:
         """The message types that ``system`` may hand in and that this release routes."""
         sent = {t for t, routes in self.routes.items() if any(self._may_go(t, system, r) for r in routes)}
-        return frozenset(sent | (self.dialogues.keys() if system == REGISTER else set()))
+        return frozenset(sent | {t for t, each in self.dialogues.items() if self.may_connect(t, system, each.to)})
 
     def _may_go(self, message_type: str, sender: str, route: Route) -> bool:
         if route.sender not in (None, sender) or (route.producer is not None and sender != REGISTER):
@@ -224,7 +221,7 @@ class PolicyTables:
         asking = self.dialogues.get(message_type)
         if asking is None:
             raise InputRefused("not-carried", "this message type is no question", place="attribute type", rule="routes")
-        if sender != REGISTER:
+        if not self.may_connect(message_type, sender, asking.to) or not self.may_connect(asking.answer, asking.to, sender):
             rule = "C-2-3-2" if asking.party == "city-cs" else "connections"
             raise InputRefused("not-permitted", f"{sender} may not ask {asking.to}", place="attribute type", rule=rule)
         if asking.party not in parties:
@@ -258,10 +255,9 @@ def build(connections: Mapping[str, Any], routes: Mapping[str, Any]) -> PolicyTa
     allowed: set[Connection] = set()
     for message_type, rows in connections["connections"].items():
         for row in rows:
-            connection = Connection(
-                message_type=message_type, sender=row["from"], receiver=row["to"], via=tuple(row.get("via", ())),
-                decided=row.get("decided", ""),
-            )  # fmt: skip
+            decided = row.get("decision") == "project"
+            via = tuple(row.get("via", ()))
+            connection = Connection(message_type=message_type, sender=row["from"], receiver=row["to"], via=via, decided=decided)
             for system in (connection.sender, connection.receiver, *connection.via):
                 _demand(system in known, f"connection of {message_type} names the unknown system {system}")
             allowed.add(connection)
@@ -330,26 +326,24 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
         _demand(handed_to == receiver or any(handed_to in c.via for c in known), f"inbound {way}: {handed_to} is not on the way")
         _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
         _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
-        answers = tuple(row.get("answers", ()))
-        _demand(all(any(c.message_type == name for c in allowed) for name in answers), f"inbound {way}: it answers an unknown type")
         # which operations of a party name the municipality at the other end is its profile's business
         final = None if handed_to == receiver else receiver
         route = Route(party=handed_to, stream=row["stream"], lane=row["lane"], municipality="optional", consumer=final)
+        answers = tuple(row.get("answers", ()))
+        _demand(all(any(c.message_type == name for c in allowed) for name in answers), f"inbound {way}: it answers an unknown type")
         result.append(Arrival(at=at, sender=sender, route=route, answers=answers))
     return tuple(result)
 
 
 def _asking(message_type: str, row: Mapping[str, Any], allowed: Iterable[Connection]) -> Asking:
-    asking = Asking(message_type=message_type, producer=row["from"], **{key: row[key] for key in row if key != "from"})
-    there = [c for c in allowed if (c.message_type, c.sender, c.receiver) == (message_type, asking.producer, asking.to)]
-    back = [c for c in allowed if (c.message_type, c.sender, c.receiver) == (asking.answer, asking.to, asking.producer)]
-    _demand(bool(there and back), f"dialogue {message_type} to {asking.to} has no connection there and back")
-    _demand(all(c.decided for c in (*there, *back)), f"dialogue {message_type}: asking in another's place must be marked as decided")
-    _demand(
-        any(asking.party in (c.sender, c.receiver, *c.via) for c in there), f"dialogue {message_type}: {asking.party} is not on the way"
-    )
-    _demand(0 < asking.answer_s <= LONGEST_ANSWER_S, f"dialogue {message_type}: answer_s is at most {LONGEST_ANSWER_S:g}")
+    asking = Asking(message_type=message_type, **row)
+    ways = [c for c in allowed if (c.message_type, c.receiver) == (message_type, asking.to)]
+    _demand(bool(ways), f"dialogue {message_type} to {asking.to} has no connection")
+    _demand(any(asking.party in (c.receiver, *c.via) for c in ways), f"dialogue {message_type}: {asking.party} is not on the way")
+    back = {c.receiver for c in allowed if (c.message_type, c.sender) == (asking.answer, asking.to)}
+    _demand(bool(back & {c.sender for c in ways}), f"dialogue {message_type}: {asking.answer} has no connection back")
     _demand(asking.municipality in MUNICIPALITY, f"dialogue {message_type}: municipality must be required or optional")
+    _demand(0 < asking.answer_s <= LONGEST_ANSWER_S, f"dialogue {message_type}: answer_s is at most {LONGEST_ANSWER_S:g}")
     return asking
 
 
@@ -370,9 +364,7 @@ def _forbidden(connections: Iterable[Connection], in_house: frozenset[str]) -> l
         if "city-cs" not in ends:
             continue
         others = (ends - {"city-cs"}) & in_house
-        # what a terminal would ask is carried for the register alone, in the terminal's place (routes.yaml, from)
-        own = {REGISTER} | ({TERMINAL} if c.decided else set())
-        by_register = others <= own or REGISTER in c.via
+        by_register = others <= {"resident-record-system"} or "resident-record-system" in c.via
         if "atena-system" in ends or not by_register:
             found.append(f"{c.message_type} {c.sender} to {c.receiver}")
     return sorted(found)

@@ -242,3 +242,14 @@ def test_accounts_of_our_systems(write, text: str, says: str) -> None:
     said = refused(write(f"parties: {{a: {{adapter: x, {text}}}}}\n"))
     assert says in said
     assert "in-clear" not in said
+
+
+def test_a_leg_is_the_gateway_s_where_its_party_is_configured_and_can_be_left_to_the_city_cs(write) -> None:
+    party = "parties: {prefecture-server: {adapter: prefecture_server, url: 'https://localhost', peer: prefecture-server}}\n"
+    assert load(write(party), environment={}).carried_parties == {"prefecture-server"}
+    assert load(write(f"{party}legs: {{prefecture-server: city-cs}}\n"), environment={}).carried_parties == frozenset()
+    assert load(write("legs: {card-management-system: city-cs}\n"), environment={}).carried_parties == frozenset()
+    assert "legs.card-management-system: card-management-system must be in parties" in refused(
+        write("legs: {card-management-system: gateway}\n")
+    )
+    assert "legs" in refused(write("legs: {city-cs: gateway}\n"))
