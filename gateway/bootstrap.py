@@ -328,7 +328,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.reports import LedgerReports
     from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
-    from gateway.bootstrap_inbound import Inbound
+    from gateway.bootstrap_inbound import Inbound, serve_pull
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
     from gateway.intake.https import HttpsDoor, open_door
@@ -438,6 +438,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 stack.push_async_callback(amqp.stop)
                 monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
         await inbound.open(stack)
+        await serve_pull(config, common, seals, stack)
         service = LedgerAdminService(
             config,
             ledger,

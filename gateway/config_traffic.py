@@ -169,7 +169,7 @@ class Consumer(Section):
 
 
 class Pull(Section):
-    """A system of the city that fetches its messages by REST and acknowledges each (共通機能標準仕様書 2.7: OAuth 2.0 client credentials)."""
+    """A system of the city that fetches its messages by REST and acknowledges each (共通機能標準仕様書 2.7: OAuth 2.0)."""
 
     client: SpecId | None = Field(default=None, description="Its client_id. Default: the name of the account.")
     business_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,40}$")] = Field(
@@ -254,7 +254,7 @@ class Party(Section):
     pull: Pull | None = Field(default=None, description="For a system of the city that fetches its messages by REST, instead of url.")
     files: FileDrop | None = Field(default=None, description="For a system of the city that has its messages as CSV files, instead of url.")
     system: SpecId | None = Field(default=None, description="Whose account this is, where it does not bear the name of the system itself.")
-    works: list[SpecId] = Field(default=[], description="What is handed over to this account (事務), such as transfer-2; each work has one.")
+    works: list[SpecId] = Field(default=[], description="What this account is for (事務), such as transfer-2; each work has one.")
 
     @property
     def in_house(self) -> bool:

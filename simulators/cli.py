@@ -34,6 +34,8 @@ from simulators.demo.command import demo
 from simulators.errors import SimulatorError
 from simulators.harness.chaos_cli import chaos
 from simulators.harness.pairing import PairingPlan, run_pairing
+from simulators.in_house.office import OfficeSettings
+from simulators.in_house.service import serve_office
 from simulators.journal import read_entries
 from simulators.juki_cs.service import JukiCsSettings, serve_city_cs
 from simulators.register.service import RegisterSettings, build
@@ -276,6 +278,16 @@ def judge(
         _fail(SimulatorError("cannot-read", error.strerror or str(error)))
     typer.echo(json.dumps(result.shown(), ensure_ascii=False))
     raise typer.Exit(0 if result.ok and result.complete else 1)
+
+
+@simulate.command("in-house")
+def in_house(config: Annotated[Path, typer.Option(help="Settings (YAML).")]) -> None:
+    """Our own systems (庁内の各システム): any set of accounts, at their queues, folders or the REST listener."""
+    try:
+        settings = read_settings(OfficeSettings, config, {})
+        asyncio.run(serve_office(settings))
+    except (SimulatorError, CertificateError) as error:
+        _fail(error)
 
 
 def run_alone(command: str) -> None:

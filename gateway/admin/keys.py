@@ -41,7 +41,9 @@ _NONE = Destinations()
 class KeyAdmin:
     """See :class:`gateway.admin.service.KeyService`. For one event loop."""
 
-    def __init__(self, ledger: Ledger, keys: KeyStore, custodian: KeyCustodian, policy: PolicyTables, destinations: Destinations = _NONE) -> None:
+    def __init__(
+        self, ledger: Ledger, keys: KeyStore, custodian: KeyCustodian, policy: PolicyTables, destinations: Destinations = _NONE
+    ) -> None:
         self._ledger = ledger
         self._keys = keys
         self._custodian = custodian

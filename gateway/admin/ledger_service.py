@@ -236,6 +236,9 @@ class LedgerAdminService:
         row = found.delivery
         if row.party_key is not None and message.party_key in (None, row.party_key):
             raise CommandRefused("party-key-reused", "the corrected content needs a 依頼管理番号 of its own (R4)", rule="R4")
+        if await self._ledger.read(lambda conn: queries.waited_for(conn, row.id)):
+            # what waits has the former content, or something made of it: only the sender can replace all of them together
+            raise CommandRefused("others-wait", "what waits for this has the former content: the sender corrects it", rule="R3")
         filtered, terms = await self._permitted(found, message)
         sealed = self._sealer.seal(filtered, message_id=row.message_id, message_type=found.message_type, party=row.party)
         correction = commands.Correction(

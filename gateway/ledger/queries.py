@@ -400,6 +400,12 @@ def origin(conn: Connection, message_id: str) -> Origin:
     return Origin(system=row.system, subject=row.subject, work=row.work, basis=row.basis)
 
 
+def waited_for(conn: Connection, delivery_id: str) -> bool:
+    """Whether a delivery that is not final waits for this one."""
+    d = t.delivery.c
+    return conn.execute(select(d.id).where(d.waits_for == delivery_id, d.final_at.is_(None)).limit(1)).first() is not None
+
+
 def message_subject(conn: Connection, message_id: str) -> str | None:
     """Whom a message is about."""
     return conn.execute(select(t.message.c.subject).where(t.message.c.id == message_id)).scalar()

@@ -1,4 +1,4 @@
-"""Which system account has what is handed over for a work (事務): 45 transfers and provisions end at the accounts of business systems (FS1-8a).
+"""Which system account has what is handed over for a work (事務): transfers and provisions end at accounts of business systems (FS1-8a).
 
 A *destination* is a system account: a party of ``config.yaml`` with credentials, channel and breaker of its own, that says whose account it
 is (``system``) and for which works it is (``works``); several works may share one. The policy decides by system and work, so that an

@@ -73,7 +73,7 @@ class Route:
     waits_for: str | None = None
     approval: str | None = None
     """``bulk-output`` or ``release``: it leaves only when a second person has approved (C-1-3-28, C-2-3-14, C-3-3-7)."""
-    only_from: str | None = None
+    sender: str | None = None
     """Only what this system hands in goes this way; None: whoever has the connection."""
     by_work: bool = False
     """One of several ways of the type, chosen by the work (事務) that the message names; it ends at a system account."""
@@ -187,7 +187,7 @@ class PolicyTables:
         return frozenset(sent | {t for t, each in self.dialogues.items() if self.may_connect(t, system, each.to)})
 
     def _may_go(self, message_type: str, sender: str, route: Route) -> bool:
-        if route.producer is not None and sender != REGISTER:
+        if route.sender not in (None, sender) or (route.producer is not None and sender != REGISTER):
             return False
         way = route.way(message_type, sender)
         return self.may_connect(way.message_type, way.producer, way.consumer)
@@ -206,7 +206,7 @@ class PolicyTables:
             raise InputRefused("not-carried", "this is a question: ask it at /v1/dialogues", place="attribute type", rule="routes")
         if not routes:
             raise InputRefused("not-carried", "this gateway has no route for the message type", place="attribute type", rule="routes")
-        routes = tuple(route for route in routes if route.only_from in (None, sender))
+        routes = tuple(route for route in routes if route.sender in (None, sender))
         if not routes:
             raise InputRefused("not-permitted", f"{sender} may not send {message_type}", place="attribute type", rule="connections")
         ours = tuple(route for route in routes if route.party in parties or route.party not in LEGS)
@@ -304,19 +304,14 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Itera
         route = Route(
             party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval"),
             carries=row.get("as"), producer=row.get("from"), consumer=row.get("to"), municipality=row.get("municipality"),
-            only_from=row.get("only_from"), by_work=row.get("by") == "work",
+            sender=row.get("sender"), by_work=row.get("by") == "work",
         )  # fmt: skip
         _demand(row.get("by") in (None, "work"), f"route {message_type} to {route.party}: by is work, or not there")
-        _demand(
-            route.only_from is None
-            or any((c.message_type, c.sender, c.receiver) == (message_type, route.only_from, route.party) for c in allowed),
-            f"route {message_type} from {route.only_from} to {route.party} has no connection",
-        )
         _demand(route.approval in APPROVALS, f"route {message_type} to {route.party}: approval must be bulk-output or release")
         _demand(route.municipality in MUNICIPALITY, f"route {message_type} to {route.party}: municipality must be required or optional")
         _demand(route.lane in LANES, f"route {message_type} to {route.party}: lane must be live or bulk")
         ways = [c for c in allowed if c.message_type == (route.carries or message_type) and c.receiver == route.recipient]
-        ways = [c for c in ways if route.producer in (None, c.sender) and route.party in (c.sender, c.receiver, *c.via)]
+        ways = [c for c in ways if (route.producer or route.sender) in (None, c.sender) and route.party in (c.sender, c.receiver, *c.via)]
         _demand(bool(ways), f"route {message_type} to {route.party} has no connection")
         _demand(
             route.carries is None or _derived(route.carries, message_type), f"route {message_type}: no way to make {route.carries} of it"

@@ -75,13 +75,17 @@ class Books:
 
     def take(self, delivery: str, kind: str, content: bytes, work: str | None = None) -> tuple[str, str | None]:
         """One message: ``accepted``, ``not-yet`` or ``refused`` with a code. Written down before it is said."""
-        if delivery in self.known:
-            self.counts["duplicate"] += 1
-            return "accepted", "duplicate"
         try:
             items = items_of(content)
         except etree.XMLSyntaxError:
             return self._refused(delivery, kind, work, "malformed")
+        return self.take_items(delivery, kind, items, work)
+
+    def take_items(self, delivery: str, kind: str, items: Items, work: str | None = None) -> tuple[str, str | None]:
+        """As :meth:`take`, of one that came as items."""
+        if delivery in self.known:
+            self.counts["duplicate"] += 1
+            return "accepted", "duplicate"
         if items.get("atena_number") in self.not_yet:
             self.counts["not-yet"] += 1
             return "not-yet", "not-bound"

@@ -57,6 +57,8 @@ class Mailbox:
 
     def _taken(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         headers = properties.headers or {}
+        status: str
+        code: str | None
         try:
             content = self._keys.open(body)
         except (JoseError, KeyError, ValueError):

@@ -8,7 +8,7 @@ import pytest
 from tests.in_house.kit import InHouse, set_up
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[InHouse]:
     """The gateway with its broker and ledger as processes; none of our systems runs yet."""
     found = await asyncio.to_thread(set_up, tmp_path_factory.mktemp("in-house"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +15,11 @@ import yaml
 from certs.authority import IN_HOUSE, Profile, TestAuthority
 from certs.tls import client_context
 from message_formats import samples, writing
+from simulators.harness.processes import free_ports
 from simulators.harness.town import REGISTER, Plan, Town
 from simulators.in_house.books import Books
 from simulators.in_house.mailbox import Mailbox
+from simulators.in_house.pull import PullClient
 from simulators.in_house.sender import Sender
 from simulators.journal import read_entries
 from simulators.register.amqp_door import Broker
@@ -48,9 +51,14 @@ QUEUES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
 """Account → adapter, system, works. ``welfare-account`` stands for the departments of two works."""
 
 
+PULL, PULL_WORK = "childcare-account", "transfer-8"
+FILES, FILES_WORK = "health-account", "transfer-10"
+ISSUER = "https://gateway.example.invalid"
+
+
 def message(kind: str, serial: int = 1, **changes: Any) -> bytes:
     """A valid, fictitious message."""
-    return writing.write(kind, {**samples.items(kind, serial), **changes}).to_bytes()
+    return writing.write(kind, {**samples.message(kind, serial).items, **changes}).to_bytes()
 
 
 class InHouse:
@@ -58,6 +66,7 @@ class InHouse:
 
     def __init__(self, town: Town) -> None:
         self.town = town
+        self.pull_port = 0
         self.salt = town.salt_file.read_text()
         self.books: dict[str, Books] = {}
         self.mailboxes: dict[str, Mailbox] = {}
@@ -90,7 +99,7 @@ class InHouse:
             )
             mailbox = self.mailboxes[account] = Mailbox(self.book(account), broker, self.town.folder / f"{account}.jwk")
             mailbox.start()
-            await until(lambda each=mailbox: each.consuming, 30)  # type: ignore[misc]
+            await until(lambda each=mailbox: each.consuming, 30)
 
     async def close(self, *accounts: str) -> None:
         """These systems end (all, if none is named)."""
@@ -105,6 +114,13 @@ class InHouse:
         """What took effect at an account, in order."""
         file = self.town.folder / "systems" / f"{account}.jsonl"
         return [dict(each) for each in read_entries(file) if each["kind"] == "effect"] if file.exists() else []
+
+    def puller(self, account: str = PULL, certificate: str | None = None) -> PullClient:
+        """The account's client."""
+        return PullClient(
+            f"https://127.0.0.1:{self.pull_port}", self.context(certificate or account), client_id=account,
+            secret=(self.town.folder / f"{account}.secret").read_text(), business_id="B08", issuer=ISSUER,
+        )  # fmt: skip
 
     # ---- the gateway
 
@@ -149,13 +165,13 @@ class InHouse:
             *self.town.renkei(*arguments, operator=who), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
         out, err = await asyncio.wait_for(process.communicate(), 60)
-        assert process.returncode == 0, (out, err)
+        assert not err, (out, err)
         return json.loads(out) if out.strip().startswith((b"{", b"[")) else out.decode()
 
     async def apply(self, policy: Path) -> None:
         """A policy is asked for by one person and approved by another."""
         asked = await self.renkei("policy", "apply", str(policy), "--reason", "a test", "--json")
-        await self.renkei("approvals", "approve", asked["request_id"], "--digest", asked["digest"], "--json", who="operator-b")
+        await self.renkei("approvals", "approve", asked["request_id"], "--json", who="operator-b")
 
 
 def set_up(folder: Path, parties: Mapping[str, Any] | None = None, *, plan: Plan | None = None, **sections: Any) -> InHouse:
@@ -174,6 +190,12 @@ def set_up(folder: Path, parties: Mapping[str, Any] | None = None, *, plan: Plan
         make_key(private, public, kid=f"{account}-1")
         queue = {"keys": str(public), "acknowledge_s": town.plan.acknowledge_s}
         found[account] = {"adapter": adapter, "queue": queue, "system": system, "works": list(works), "retry": dict(town.plan.retry)}
+    secret = town.folder / f"{PULL}.secret"
+    secret.write_text(secrets.token_urlsafe(48))
+    pull = {"business_id": "B08", "peer": PULL, "secret_file": str(secret), "acknowledge_s": 30}
+    business = {"adapter": "business_systems", "system": "business-systems", "retry": dict(town.plan.retry)}
+    found[PULL] = {**business, "pull": pull, "works": [PULL_WORK]}
+    found[FILES] = {**business, "files": {"directory": str(town.folder / FILES), "acknowledge_s": 20}, "works": [FILES_WORK]}
     for account, more in (parties or {}).items():
         found[account] = more
     config["parties"] = {name: each for name, each in found.items() if each is not None}
@@ -182,6 +204,10 @@ def set_up(folder: Path, parties: Mapping[str, Any] | None = None, *, plan: Plan
     for operator in config["admin"]["operators"].values():
         operator["roles"] = ["viewer", "operator", "approver", "administrator", "auditor"]
     config["profile"] = "test"
+    [pull_port] = free_ports(1)
+    config["pull"] = {"port": pull_port, "issuer": ISSUER, "token_s": 60}
     config.update(sections)
     town.config.write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
-    return InHouse(town)
+    house = InHouse(town)
+    house.pull_port = pull_port
+    return house

@@ -101,3 +101,18 @@ async def test_everything_else_arrives_where_its_flow_says(register: Register, k
         [noted, *_] = register.journal(party, found[party]["id"])
         assert noted["kind"] in ("taken", "turned-down"), noted
         assert noted.get("code") not in ("check-digit", "digest-differs", "operation-not-offered")
+
+
+@pytest.mark.flow("F2-1")
+@pytest.mark.invariant("I2")
+async def test_calls_of_many_types_at_once_are_of_one_type_each(register: Register) -> None:
+    """Residents and types mixed as they come: each arrives once, at the operation of its type, however they were claimed together."""
+    kinds = ("identity-information-update", "move-in-notice", "family-register-supplement-notice", "individual-number-generation-request")
+    handed_in = []
+    for serial in range(100, 115):
+        for kind in kinds:
+            more = {"municipality": OTHER} if kind in ("move-in-notice", "family-register-supplement-notice") else {}
+            handed_in.append((kind, await register.accepted(kind, message(kind, serial), **more)))
+    for kind, found_id in handed_in:
+        found = await register.until_delivered(found_id, *((CS, PREFECTURE) if kind == kinds[0] else (CS,)))
+        assert register.journal(CS, found[CS]["id"])

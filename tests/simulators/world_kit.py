@@ -90,6 +90,8 @@ class World:
     parties: Mapping[str, tuple[SoapParty, PartyServer, Control]]
     gateway: Gateway
     session: aiohttp.ClientSession
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Of parties that run elsewhere."""
 
     @property
     def cs(self) -> JukiCs:
@@ -119,7 +121,7 @@ class World:
             f"<wsa:MessageID>urn:uuid:{uuid.uuid4()}</wsa:MessageID><wsa:To>{party.profile.address}</wsa:To></soap:Header><soap:Body>"
             f'<j:{operation}Request xmlns:j="{party.profile.namespace}">{body}</j:{operation}Request></soap:Body></soap:Envelope>'
         )
-        port = self.parties[party.name][1].listener.port
+        port = self.ports.get(party.name) or self.parties[party.name][1].listener.port
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{action}"'}
         async with self.session.post(f"https://127.0.0.1:{port}{party.envelopes.path}", data=text.encode(), headers=headers) as answer:
             return _read(answer.status, await answer.read(), party.profile)

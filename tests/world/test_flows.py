@@ -6,6 +6,7 @@ import pytest
 
 from message_formats import samples
 from simulators.city import City
+from simulators.journal import read_entries
 from simulators.world.people import Elsewhere
 from tests.support.broker import until
 from tests.world.kit import OTHER, Whole
@@ -148,3 +149,68 @@ async def test_a_pair_reaches_j_lis(whole: Whole) -> None:
     pair = {"processing_number": "SAMPLENUMBER0000000009", "individual_number": CITY.resident(9).individual_number}
     await whole.delivered(await whole.hand_in("code-acquisition-number-pair", pair), CS)
     assert (await whole.state(CS))["code_pairs"] == 1
+
+
+@pytest.mark.flow("F2-6")
+async def test_reconciliation_with_the_prefecture_and_the_national_server(whole: Whole) -> None:
+    planted = CITY.resident(20).resident_record_code
+    await whole.do(PREFECTURE, do="alter", code=planted, changes={"address": "虚構県架空市別の町９丁目"})
+    record = CITY.initial_record(20)
+    named = {
+        "name": "name_kanji",
+        **{each: each for each in ("birth_date", "sex", "address", "individual_number", "change_reason", "change_date")},
+    }
+    items = {"run_id": "RUN-1", "resident_record_code": planted, **{name: record[item] for name, item in named.items()}}
+    await whole.delivered(await whole.hand_in("reconciliation-identity-data", items), CS, PREFECTURE)
+    entries = read_entries(whole.town.journal_of(PREFECTURE))
+    assert [(each["difference"], each["item"]) for each in entries if each.get("run") == "RUN-1" and "difference" in each] == [
+        ("3", "address")
+    ]
+    entries = read_entries(whole.town.journal_of(CS))
+    assert not [each for each in entries if each.get("run") == "RUN-1" and "difference" in each]
+
+
+@pytest.mark.flow("FR-1")
+async def test_reconciliation_with_the_city_cs_comes_back(whole: Whole) -> None:
+    record = CITY.initial_record(21)
+    named = {
+        "name": "name_kanji",
+        **{each: each for each in ("birth_date", "address", "individual_number", "change_reason", "change_date")},
+    }
+    items = {"run_id": "RUN-2", "cut_off": "20300101000000000", **{name: record[item] for name, item in named.items()}}
+    items |= {"resident_record_code": record["resident_record_code"], "sex": "1" if record["sex"] == "2" else "2"}
+    await whole.delivered(await whole.hand_in("core-cs-reconciliation-data", items), CS)
+    result = await whole.came("core-cs-reconciliation-result", run_id="RUN-2")
+    kinds = {(result[f"differences[{place}]/kind"], result.get(f"differences[{place}]/item")) for place in range(1, 40)}
+    assert kinds == {("3", "sex"), ("2", None)}  # only one of the residents was named: all others are a surplus
+
+
+@pytest.mark.flow("FS2-11")
+async def test_our_resident_asks_for_a_copy_elsewhere(whole: Whole) -> None:
+    answers = whole.town.answers()
+    answers.start()
+    try:
+        await until(lambda: answers.consuming)
+        code = CITY.resident(22).resident_record_code
+        said = await whole.do(CS, do="wide-area", municipality=OTHER, code=code)
+        assert said == {"status": 200, "fault": None, "signed": True, "answered": True, "own": True}
+    finally:
+        await answers.stop()
+
+
+@pytest.mark.invariant("I4")
+@pytest.mark.flow("F2-1")
+async def test_a_party_that_is_away_has_everything_when_it_is_back(whole: Whole) -> None:
+    await whole.simulated(PREFECTURE, "POST", "/_sim/faults", {"kind": "down"})
+    before = (await whole.state(PREFECTURE))["taken"]
+    messages = [
+        await whole.hand_in("identity-information-update", samples.identity_items(serial, request_control_number=f"AWAY{serial}"))
+        for serial in range(700, 705)
+    ]
+    for message in messages:
+        await until(lambda message=message: whole.ends_of(message)[CS][0] == "delivered")
+        assert whole.ends_of(message)[PREFECTURE][0] != "delivered"
+    await whole.simulated(PREFECTURE, "DELETE", "/_sim/faults")
+    for message in messages:
+        await whole.delivered(message, CS, PREFECTURE)
+    assert (await whole.state(PREFECTURE))["taken"] == before + 5
