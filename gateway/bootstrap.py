@@ -36,6 +36,10 @@ from gateway.delivery.party import PartyRunner, Shape
 from gateway.delivery.rows import PartyTraits, RetryPolicy
 from gateway.delivery.worker import Worker, ringer
 from gateway.errors import ConfigurationError, GatewayError, Unavailable
+from gateway.flows.machine import Machine, Spans
+from gateway.flows.model import carried, flows, seconds
+from gateway.flows.tracker import Tracker, Tracking
+from gateway.ids import new_id
 from gateway.keyring import day_keys, key_store, require_keys, sealer
 from gateway.ledger import policies
 from gateway.ledger.ledger import Ledger
@@ -274,6 +278,22 @@ def retention_of(config: Config) -> Keeping:
     )
 
 
+def flow_machine(config: Config) -> Machine:
+    """The declared flows, with the steps that this installation carries and its deadlines."""
+    served = frozenset(config.parties)
+    spans = Spans(
+        within_s=seconds(config.flows.within),
+        settle_s=seconds(config.flows.settle),
+        of={place: seconds(each) for place, each in config.flows.deadlines.items()},
+    )
+    return Machine(flows(), lambda flow: carried(flow, tables(), served), new_id, spans)
+
+
+def tracking_of(config: Config) -> Tracking:
+    """How the flows are followed."""
+    return Tracking(settle_s=seconds(config.flows.settle), keep_s=config.flows.keep_days * 86_400.0)
+
+
 def _end_backup_keys(config: Config, _file: Path) -> None:
     """A backup was disposed of: former backup keys whose every backup is past its time go too, and copies elsewhere with them. Blocks."""
     keys = key_store(config)
@@ -293,6 +313,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     """The doors, the operators' API, metrics, until ``stop`` is set."""
     from gateway.admin.app import create_app
     from gateway.admin.app import serve as serve_admin
+    from gateway.admin.flows import LedgerFlows
     from gateway.admin.identity import Operators, rights_of
     from gateway.admin.keys import KeyAdmin
     from gateway.admin.ledger_accounts import LedgerAccounts
@@ -341,6 +362,10 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         monitoring.watch_retention(keeper)
         await keeper.start()
         stack.push_async_callback(keeper.stop)
+        tracker = Tracker(ledger, flow_machine(config), tracking_of(config), lambda: common.liveness.id)
+        monitoring.watch_flows(tracker)
+        await tracker.start()
+        stack.push_async_callback(tracker.stop)
         made_of: dict[str, Any] = {
             "sealer": seals,
             "rights": common.rights,
@@ -442,6 +467,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             audit=LedgerAuditRecord(ledger, common.parties),
             reports=LedgerReports(ledger, without=tables().ephemeral),
             retention=retention,
+            flows=LedgerFlows(ledger, tracker.machine, flows()),
             witness=common.refusals,
         )
         tls = listener_context(config, admin.certificate)

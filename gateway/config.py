@@ -33,6 +33,7 @@ from gateway.config_machine import (
     Certificates,
     EmbeddedBroker,
     ExternalBroker,
+    Flows,
     Keys,
     Ledger,
     Log,
@@ -78,6 +79,7 @@ __all__ = [
     "EmbeddedBroker",
     "Encryption",
     "ExternalBroker",
+    "Flows",
     "HttpsIntake",
     "Inbound",
     "Intake",
@@ -134,6 +136,7 @@ class Config(Section):
         description="The only places that connections are opened to: parties, an external broker, a ledger. Default: this machine.",
     )
     workers: Workers = Workers()
+    flows: Flows = Flows()
     retention: Retention = Retention()
     backup: Backup = Backup()
     admin: Admin = Admin()

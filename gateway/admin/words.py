@@ -7,6 +7,8 @@ from typing import Literal
 from gateway.admin.service import DeliveryView, Hold, State
 
 Language = Literal["en", "ja"]
+MANUAL = "party-manual"
+"""Reason of what waits because its party's work is done by hand."""
 
 _WHY: dict[State, tuple[str, str]] = {
     State.RECEIVED: ("accepted and on disk", "受け付け、ディスクに記録しました"),
@@ -78,6 +80,14 @@ def what_next(view: DeliveryView, language: Language) -> str:
         return _pick((f"it follows when {view.blocked_by} is finished", f"{view.blocked_by} が終わり次第送ります"), language)
     if view.state is State.WAITING_FOR:
         return _pick((f"it follows when {view.blocked_by} is delivered", f"{view.blocked_by} が配送され次第送ります"), language)
+    if view.reason == MANUAL and view.state is not State.SENDING:
+        return _pick(
+            (
+                "its party is worked by hand: mark it as done (renkei party done), or it is sent when the party is automatic again",
+                "相手先は手作業中です。端末で処理したものは完了（renkei party done）とし、残りは自動に戻した後に送ります",
+            ),
+            language,
+        )
     if view.party_down and view.state is not State.SENDING:
         return _pick(
             (

@@ -42,7 +42,7 @@ def describe(delivery: DeliveryRow, key: KeyRow, party: PartyRow | None, now: fl
     if state is State.AWAITING_REPLY:
         return Status(word="awaiting-reply", reason=None, next="reply", next_at=delivery.call_deadline)
     if party is not None and (party.breaker != "closed" or party.paused_by is not None):
-        reason = "party-paused" if party.paused_by is not None else (party.code or "party-down")
+        reason = "party-manual" if party.manual else "party-paused" if party.paused_by is not None else (party.code or "party-down")
         return Status(word="unknown" if state is State.UNKNOWN else "queued", reason=reason, next="party-back", next_at=party.probe_at)
     if state is State.UNKNOWN:
         return Status(word="unknown", reason=delivery.reason, next="ask-party", next_at=delivery.not_before or key.due_at)

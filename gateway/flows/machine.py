@@ -151,6 +151,11 @@ class Machine:
         found = self._flows.steps_of(came.type, came.sender, came.party)
         return [flow.id for flow, step in found if step.no in self._tracked[flow.id]]
 
+    @property
+    def tracked(self) -> tuple[str, ...]:
+        """The flows of which this installation carries something."""
+        return tuple(flow for flow, steps in self._tracked.items() if steps)
+
     def shared(self) -> frozenset[str]:
         """Flows that are tied to no resident: their open instances are candidates for every message."""
         return frozenset(flow.id for flow in self._flows.all if flow.correlate == "flow")

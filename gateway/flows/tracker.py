@@ -57,7 +57,17 @@ class Tracker:
 
     @property
     def machine(self) -> Machine:
+        """The declared flows at work."""
         return self._machine
+
+    @property
+    def flows(self) -> tuple[str, ...]:
+        """The flows of which something is tracked here."""
+        return self._machine.tracked
+
+    def overdue(self, flow: str) -> int:
+        """Open cases of a flow with an overdue step, as of the last look."""
+        return self.counts.get((flow, "overdue"), 0)
 
     async def start(self) -> None:
         """Look, and go on."""

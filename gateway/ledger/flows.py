@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, delete, func, or_, select, update
@@ -386,9 +386,9 @@ class RebuildFlows:
     """Derive everything anew from the record: the tracker begins at its first block. What persons completed stays as they left it."""
 
     actor: str
+    reason: str
     bulk: bool = True
     size: int = 1
-    _left: int = field(default=0)
 
     def plan(self, unit: Unit) -> None:
         """Nothing is needed."""
@@ -399,7 +399,7 @@ class RebuildFlows:
         unit.conn.execute(delete(t.flow_message).where(t.flow_message.c.instance_id.not_in(kept)))
         unit.conn.execute(delete(t.flow_instance).where(i.completed_by.is_(None)))
         unit.conn.execute(delete(t.meta).where(t.meta.c.name == CURSOR))
-        unit.audit("flows-rebuilt", self.actor)
+        unit.audit("flows-rebuilt", self.actor, reason=self.reason)
 
     def finish(self, unit: Unit) -> None:
         return None
