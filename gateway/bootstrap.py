@@ -36,6 +36,7 @@ from gateway.delivery.party import PartyRunner, Shape
 from gateway.delivery.rows import PartyTraits, RetryPolicy
 from gateway.delivery.worker import Worker, ringer
 from gateway.errors import ConfigurationError, GatewayError, Unavailable
+from gateway.flows.days import DayKeeper
 from gateway.flows.machine import Machine, Spans
 from gateway.flows.model import carried, flows, seconds
 from gateway.flows.tracker import Tracker, Tracking
@@ -366,6 +367,10 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         monitoring.watch_flows(tracker)
         await tracker.start()
         stack.push_async_callback(tracker.stop)
+        keeper_of_days = DayKeeper(ledger)
+        monitoring.checks["days"] = keeper_of_days.check
+        await keeper_of_days.start()
+        stack.push_async_callback(keeper_of_days.stop)
         made_of: dict[str, Any] = {
             "sealer": seals,
             "rights": common.rights,

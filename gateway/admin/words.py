@@ -7,6 +7,7 @@ from typing import Literal
 from gateway.admin.service import DeliveryView, Hold, State
 
 Language = Literal["en", "ja"]
+DAY = "day-of-effect"
 MANUAL = "party-manual"
 """Reason of what waits because its party's work is done by hand."""
 
@@ -54,6 +55,8 @@ _REMEDY: dict[Hold, tuple[str, str]] = {
 
 def why(view: DeliveryView, language: Language) -> str:
     """One plain sentence: why it is where it is, with the stable code."""
+    if view.state is State.WAITING_FOR and view.reason == DAY:
+        return f"{_pick(('its day of effect has not come', '効力発生日を待っています'), language)} ({DAY})"
     pair = _HELD[view.hold] if _waits_for_a_person(view) and view.hold is not None else _WHY[view.state]
     code = view.reason or view.outcome_code
     return f"{_pick(pair, language)} ({code})" if code else _pick(pair, language)
@@ -78,6 +81,8 @@ def what_next(view: DeliveryView, language: Language) -> str:
         return _pick(pair, language)
     if view.state is State.WAITING_BEHIND:
         return _pick((f"it follows when {view.blocked_by} is finished", f"{view.blocked_by} が終わり次第送ります"), language)
+    if view.state is State.WAITING_FOR and view.reason == DAY:
+        return _pick(("it takes its place in the order on that day, and is sent", "その日に順番に加わり、送信します"), language)
     if view.state is State.WAITING_FOR:
         return _pick((f"it follows when {view.blocked_by} is delivered", f"{view.blocked_by} が配送され次第送ります"), language)
     if view.reason == MANUAL and view.state is not State.SENDING:

@@ -248,6 +248,8 @@ class Machine:
         """Write what became of a message. Returns whether anything changed."""
         flow = self._flows.by_id[instance.flow]
         changed = False
+        if instance.completed_by is not None and fate.state is StepState.WAITING:
+            return False  # a person has said what counts
         for no, row in instance.steps.items():
             step = flow.step(no)
             if step.answers is not None or not row.messages or row.messages[-1] != fate.message_id or not step.takes(fate.type, fate.party):

@@ -91,7 +91,13 @@ delivery = Table(
     Column("outcome_code", String(64), nullable=True),
     Column("effective_on", String(10), nullable=True, comment="not before this day in Japan; it has its number from then on (R2)"),
     Index("delivery_place", "key_id", "number"),
-    Index("delivery_day", "effective_on", "id", sqlite_where=text("number = 0"), postgresql_where=text("number = 0")),
+    Index(
+        "delivery_day",
+        "effective_on",
+        "id",
+        sqlite_where=text("number = 0 AND final_at IS NULL"),
+        postgresql_where=text("number = 0 AND final_at IS NULL"),
+    ),
     Index("delivery_unfinished", "party", sqlite_where=text("final_at IS NULL"), postgresql_where=text("final_at IS NULL")),
     Index(
         "delivery_finished", "party", "final_at", sqlite_where=text("final_at IS NOT NULL"), postgresql_where=text("final_at IS NOT NULL")

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from gateway.errors import ConfigurationError, InputRefused
+from message_formats import catalogue
 
 LANES = frozenset({"live", "bulk"})
 APPROVALS = frozenset({None, "bulk-output", "release"})
@@ -43,6 +44,10 @@ class Route:
     waits_for: str | None = None
     approval: str | None = None
     """``bulk-output`` or ``release``: it leaves only when a second person has approved (C-1-3-28, C-2-3-14, C-3-3-7)."""
+    day: str | None = None
+    """The item with the day before which it is not sent, where its sender names none."""
+    newest: bool = False
+    """A later one of the same resident takes the place of one that its receiver has not taken yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +168,17 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: froze
     result: list[Route] = []
     for row in rows:
         route = Route(
-            party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval")
+            party=row["party"],
+            stream=row["stream"],
+            lane=row["lane"],
+            waits_for=row.get("waits_for"),
+            approval=row.get("approval"),
+            day=row.get("day"),
+            newest=bool(row.get("newest", False)),
         )
+        if route.day is not None:
+            known = catalogue.get(message_type).items if message_type in catalogue.names() else ()
+            _demand(any(each.id == route.day for each in known), f"route {message_type} to {route.party}: there is no item {route.day}")
         _demand(route.approval in APPROVALS, f"route {message_type} to {route.party}: approval must be bulk-output or release")
         _demand(route.lane in LANES, f"route {message_type} to {route.party}: lane must be live or bulk")
         _demand(
@@ -191,7 +205,9 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
         _demand(any(at in (c.sender, *c.via) for c in known), f"inbound {way}: that party is not on the way")
         _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
         _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
-        result.append(Arrival(at=at, sender=sender, route=Route(party=receiver, stream=row["stream"], lane=row["lane"])))
+        newest = bool(row.get("newest", False))
+        route = Route(party=receiver, stream=row["stream"], lane=row["lane"], newest=newest)
+        result.append(Arrival(at=at, sender=sender, route=route))
     return tuple(result)
 
 

@@ -12,7 +12,7 @@ from gateway.flows.model import Flow, FlowStep, flows
 
 DAY = 86_400.0
 REGISTER = "resident-record-system"
-W, D, O, R, N = StepState.WAITING, StepState.DONE, StepState.OVERDUE, StepState.REFUSED, StepState.NOT_NEEDED
+W, D, R, N = StepState.WAITING, StepState.DONE, StepState.REFUSED, StepState.NOT_NEEDED
 
 
 def messages_of(flow: Flow) -> list[FlowStep]:
@@ -227,7 +227,8 @@ def test_a_dialogue_is_over_when_it_is_known() -> None:
     came = Came(message_id="d1", type="wide-area-certificate-data", sender="city-cs", party="other-municipality-cs", subject="A", at=5.0)
     answered = cases.machine.exchanged(came.type, came.party, came, D, None)
     refused = cases.machine.exchanged(came.type, came.party, came, R, "dialogue-refused")
-    assert answered is not None and refused is not None
+    assert answered is not None
+    assert refused is not None
     assert (answered.flow, states(answered), answered.state, answered.due_at) == ("FS2-11", {"1": D, "2": D}, "done", None)
     assert (refused.state, refused.closed_at) == ("refused", 5.0)
 

@@ -557,8 +557,8 @@ def upgrade() -> None:
         "delivery",
         ["effective_on", "id"],
         unique=False,
-        sqlite_where=sa.text("number = 0"),
-        postgresql_where=sa.text("number = 0"),
+        sqlite_where=sa.text("number = 0 AND final_at IS NULL"),
+        postgresql_where=sa.text("number = 0 AND final_at IS NULL"),
     )
     op.create_index(
         "delivery_expired",
