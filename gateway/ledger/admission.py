@@ -427,7 +427,7 @@ class AdmissionWork:
         unit.load_deliveries(ids)
         for old in (unit.deliveries[each] for each in ids):
             known = commands.never_sent(old) or (old.number == key.head and commands.outcome_known(key, old, unit.now))
-            if known and not old.state.final and old.replaced_by is None and key.claim_worker is None:
+            if known and not old.state.final and old.replaced_by is None:
                 return old
         return None
 
