@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,7 +11,12 @@ from gateway import cli_text
 from gateway.cli_options import As, ConfigFile, Json, Reason, Yes
 from gateway.cli_support import ExitCode, load_config, local_time, say, short_time, show_json, show_table
 
+if TYPE_CHECKING:
+    from gateway.flows.verify import EdgeProof, FlowProof
+
 flows = typer.Typer(add_completion=False, no_args_is_help=True, help=cli_text.t("command.flows"))
+REPORT = Path(__file__).resolve().parent.parent / "var" / "reports" / "flows.json"
+"""What test runs write: the last outcome of each test that is marked with a flow or an edge case."""
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000)]
 
 
@@ -164,6 +170,57 @@ def steps(flow: Annotated[str | None, typer.Argument(metavar="[FLOW]")] = None, 
     headings = [_say("flow", "フロー"), _say("step", "手順"), _say("from", "送信元"), _say("to", "送信先"), _say("type", "種別"), "", ""]
     show_table(headings, [[*(str(row[n] or "") for n in ("flow", "step", "from", "to", "type", "leg")), "●" if row["carried"] else ""]
                           for row in rows])  # fmt: skip
+
+
+@flows.command(
+    "verify",
+    help=_say(
+        "What is proved of every flow and edge case, by tests that ran; exit code 1 if anything is not.",
+        "全フローと例外ケースの検証状況を、実行済みの試験から表示します。",
+    ),
+)
+def verify(
+    missing: Annotated[bool, typer.Option("--missing", help=_say("Only what is not proved.", "未検証のみ。"))] = False,
+    as_json: Json = False,
+) -> int:
+    """What is proved of every flow and edge case; needs the tests beside the program, and what ``bin/test`` left."""
+    from gateway.cli_controls import marked_tests, outcomes_in
+    from gateway.flows.model import flows as declared
+    from gateway.flows.verify import verify as judged
+    from gateway.policy.routes import tables
+
+    marked = marked_tests("flow", "edge")
+    found, edges = judged(declared(), tables(), marked["flow"], marked["edge"], outcomes_in(REPORT))
+    ok = all(each.ok for each in (*found, *edges))
+    if as_json:
+        show_json({"ok": ok, "flows": [_proved(each) for each in found], "edge_cases": [_edge(each) for each in edges]})
+        return int(ExitCode.OK if ok else ExitCode.FINDINGS)
+    mark = {True: "✓", False: "✗"}
+    rows = [[mark[each.ok], each.flow.id, "", len(each.tests), each.reason or " ".join(each.messages)] for each in found]
+    rows += [[mark[edge.ok], edge.flow.id, edge.edge.id, len(edge.tests), edge.reason or ""] for edge in edges]
+    headings = ["", _say("flow", "フロー"), _say("edge case", "例外ケース"), _say("tests", "試験"), ""]
+    show_table(headings, [row for row in rows if not missing or row[0] != mark[True]])
+    proved = sum(each.ok for each in found), sum(edge.ok for edge in edges)
+    outside = sum(edge.outside for edge in edges)
+    say(
+        _say(
+            f"{proved[0]} of {len(found)} flows, {proved[1]} of {len(edges)} edge cases ({outside} lie outside a gateway)",
+            f"フロー {proved[0]}/{len(found)}、例外ケース {proved[1]}/{len(edges)}（うち対象外 {outside}）",
+        )
+    )
+    return int(ExitCode.OK if ok else ExitCode.FINDINGS)
+
+
+def _proved(each: FlowProof) -> dict[str, Any]:
+    said: dict[str, Any] = {"id": each.flow.id, "ok": each.ok, "messages": list(each.messages), "tests": list(each.tests)}
+    return said | ({"reason": each.reason} if each.reason else {})
+
+
+def _edge(each: EdgeProof) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "flow": each.flow.id, "case": each.edge.id, "text": each.edge.case, "ok": each.ok, "outside": each.outside, "tests": list(each.tests),
+    }  # fmt: skip
+    return said | ({"reason": each.reason} if each.reason else {})
 
 
 def _cases(config: ConfigFile, operator: As, query: dict[str, str]) -> list[dict[str, Any]]:

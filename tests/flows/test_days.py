@@ -145,7 +145,6 @@ async def test_two_processes_release_once(city: City) -> None:
 # ---- newest wins ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.flow("F1-2")
 async def test_a_later_move_in_notice_takes_the_place_of_one_that_the_register_has_not_taken(city: City) -> None:
     register = "resident-record-system"
     notice: dict[str, Any] = {"type": NOTICE, "party": register, "system": "city-cs", "newest": True}
@@ -159,7 +158,6 @@ async def test_a_later_move_in_notice_takes_the_place_of_one_that_the_register_h
     assert (await row(city, other))["state"] == "queued", "of another resident: it waits as before"
 
 
-@pytest.mark.flow("F1-2")
 @pytest.mark.invariant("I1")
 async def test_a_notice_that_is_being_taken_is_not_superseded(city: City) -> None:
     register = "resident-record-system"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import pytest
-
 from gateway.flows.machine import Came, Fate, Instance, Machine, Spans, StepState
 from gateway.flows.model import Flow, FlowStep, flows
 
@@ -61,7 +59,6 @@ UPDATE = ("identity-information-update", "city-cs")
 MOVED_IN = ("move-in-notice", "resident-record-system")
 
 
-@pytest.mark.flow("F1-1")
 def test_the_messages_of_a_resident_change_are_one_case_and_an_answer_follows_its_question() -> None:
     cases = Cases()
     case = cases.take(*CHANGE)
@@ -77,8 +74,6 @@ def test_the_messages_of_a_resident_change_are_one_case_and_an_answer_follows_it
     assert (case.state, case.closed_at, case.due_at) == ("done", DAY + 1, None)
 
 
-@pytest.mark.flow("F1-1")
-@pytest.mark.edge("F1-1", "no-identity-item")
 def test_a_household_change_without_an_identity_item_needs_no_update_of_the_city_cs() -> None:
     cases = Cases()
     case = cases.take(*CHANGE)
@@ -114,9 +109,6 @@ def test_a_message_that_came_a_moment_before_its_case_is_part_of_it() -> None:
     assert states(late.take(*CHANGE, at=2 * DAY))["1-4"] is W
 
 
-@pytest.mark.flow("F3-1")
-@pytest.mark.flow("F1-11")
-@pytest.mark.edge("F1-11", "answer-delayed")
 def test_a_number_that_does_not_come_is_overdue_once_and_the_notice_ends_it() -> None:
     cases = Cases()
     case = cases.take("individual-number-generation-request", "j-lis")
@@ -132,7 +124,6 @@ def test_a_number_that_does_not_come_is_overdue_once_and_the_notice_ends_it() ->
     assert (states(case), case.state) == ({"1-1": D, "1-3": D}, "done")
 
 
-@pytest.mark.flow("F1-2")
 def test_a_move_in_notice_waits_for_what_follows_and_its_case_takes_it_before_a_new_one_begins() -> None:
     cases = Cases()
     case = cases.take(*MOVED_IN, sender="other-municipality-cs")
@@ -146,7 +137,6 @@ def test_a_move_in_notice_waits_for_what_follows_and_its_case_takes_it_before_a_
     assert case.state == "done"
 
 
-@pytest.mark.flow("F1-3")
 def test_a_special_move_out_that_is_open_takes_the_notice_of_the_destination() -> None:
     cases = Cases()
     case = cases.take("move-out-certificate-data", "city-cs")
@@ -155,7 +145,6 @@ def test_a_special_move_out_that_is_open_takes_the_notice_of_the_destination() -
     assert cases.take(*MOVED_IN, sender="other-municipality-cs", at=5 * DAY) is case
 
 
-@pytest.mark.flow("F1-1")
 def test_steps_that_do_not_depend_on_each_other_do_not_hold_each_other() -> None:
     """A refused and an overdue step: the others end, and nothing that follows from them waits."""
     cases = Cases()
@@ -183,7 +172,6 @@ def test_what_was_skipped_is_over_and_stays_refused() -> None:
     assert (case.state, case.closed_at) == ("refused", 1.0)
 
 
-@pytest.mark.flow("F3-3")
 def test_of_several_that_wait_the_case_that_must_have_it_comes_first() -> None:
     cases = Cases()
     change = cases.take(*CHANGE)
@@ -192,7 +180,6 @@ def test_of_several_that_wait_the_case_that_must_have_it_comes_first() -> None:
     assert cases.take(*UPDATE, at=3.0) is change
 
 
-@pytest.mark.flow("F1-10")
 def test_the_sender_may_name_the_flow() -> None:
     cases = Cases()
     case = cases.take(*CHANGE, flow="F1-10")
@@ -204,7 +191,6 @@ def test_the_sender_may_name_the_flow() -> None:
     )
 
 
-@pytest.mark.flow("FR-1")
 def test_a_reconciliation_is_about_no_resident_and_one_is_open_at_a_time() -> None:
     cases = Cases()
     case = cases.take("core-cs-reconciliation-data", "city-cs", who="A")
@@ -212,7 +198,6 @@ def test_a_reconciliation_is_about_no_resident_and_one_is_open_at_a_time() -> No
     assert cases.take("core-cs-reconciliation-result", REGISTER, sender="city-cs", who=None, at=5.0) is case
 
 
-@pytest.mark.flow("FX-1")
 def test_a_step_that_begins_late_does_not_wait_for_what_comes_before_it() -> None:
     cases = Cases()
     case = cases.take("individual-number-notice", REGISTER, sender="j-lis")
@@ -221,7 +206,6 @@ def test_a_step_that_begins_late_does_not_wait_for_what_comes_before_it() -> Non
     assert pool[0] is not pool[1], "each set of codes by itself"
 
 
-@pytest.mark.flow("FS2-11")
 def test_a_dialogue_is_over_when_it_is_known() -> None:
     cases = Cases()
     came = Came(message_id="d1", type="wide-area-certificate-data", sender="city-cs", party="other-municipality-cs", subject="A", at=5.0)

@@ -25,7 +25,7 @@ from tests.audit.kit import Record
 from tests.flows.test_machine import messages_of
 from tests.ledger.kit import TRAITS, prepared, to
 
-pytestmark = [pytest.mark.invariant("I8"), pytest.mark.flow("F1-1")]
+pytestmark = pytest.mark.invariant("I8")
 OK = Delivered(receipt=Receipt(code="00", body=b"<receipt/>"))
 NO = Rejected(code="E09", fields=())
 CHANGE = ("resident-change-notification", "internal-link-system")
