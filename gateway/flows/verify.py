@@ -63,9 +63,8 @@ def _flow(flow: Flow, tables: PolicyTables, tests: tuple[str, ...], outcomes: Ou
     problem = _problem(tests, outcomes)
     missing = [each for each in flow.steps if each.leg == "gateway" and each.type is not None and not is_carried(flow, each, tables)]
     if flow.outside is not None:
-        ok, reason = problem is None or not tests, f"outside: {flow.outside}"
-        if not ok:
-            reason = str(problem)
+        ok = not _failed(tests, outcomes)
+        reason = f"outside: {flow.outside}" if ok else problem or ""
     elif missing:
         ways = ", ".join(f"{each.no} {each.type}" for each in missing)
         ok, reason = False, f"no way here for {ways}" + (f"; {problem}" if problem else "")
@@ -77,7 +76,7 @@ def _flow(flow: Flow, tables: PolicyTables, tests: tuple[str, ...], outcomes: Ou
 def _edge(flow: Flow, edge: EdgeCase, tests: tuple[str, ...], outcomes: Outcomes) -> EdgeProof:
     problem = _problem(tests, outcomes)
     outside = edge.outside
-    if outside is not None and (problem is None or not tests):
+    if outside is not None and not _failed(tests, outcomes):
         return EdgeProof(flow=flow, edge=edge, ok=True, outside=True, tests=tests, reason=f"outside: {outside}")
     return EdgeProof(flow=flow, edge=edge, ok=problem is None, outside=False, tests=tests, reason=problem)
 
@@ -86,10 +85,12 @@ def _problem(tests: Sequence[str], outcomes: Outcomes) -> str | None:
     """Why it is not proved; None: it is."""
     if not tests:
         return "no test is marked with it"
-    ended = {test: outcomes[test]["outcome"] for test in tests if test in outcomes}
-    failed = [test for test, outcome in ended.items() if outcome == "failed"]
-    if failed:
+    if failed := _failed(tests, outcomes):
         return f"failed: {', '.join(failed)}"
-    if "passed" not in ended.values():
+    if all(outcomes[test]["outcome"] != "passed" for test in tests if test in outcomes):
         return f"has not run: {', '.join(tests)}"
     return None
+
+
+def _failed(tests: Sequence[str], outcomes: Outcomes) -> list[str]:
+    return [test for test in tests if test in outcomes and outcomes[test]["outcome"] == "failed"]
