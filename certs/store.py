@@ -234,15 +234,16 @@ def take_list(bundle: Path, authorities: Path, data: bytes) -> int:
     return newer
 
 
-def take_authorities(bundle: Path, data: bytes) -> int:
+def take_authorities(bundle: Path, data: bytes, *, only: bool = False) -> int:
     """Add authorities (PEM or DER) to those of ``bundle``; returns how many were new. Whoever calls this trusts them.
+    ``only``: instead of them, the end of the window in which both count; returns how many count then.
 
-    :raises CertificateError: one of them is no authority.
+    :raises CertificateError: one of them is no authority, or none was given.
     """
     offered, _ = _read_all([data], None)
-    known = load_certificates(bundle) if bundle.exists() else []
+    known = load_certificates(bundle) if bundle.exists() and not only else []
     new = [each for each in offered if each not in known]
-    if not all(_is_authority(each) for each in offered):
+    if not offered or not all(_is_authority(each) for each in offered):
         raise CertificateError("not-an-authority", "one of the certificates is not one of an authority")
     if new:
         write_file(bundle, b"".join(each.public_bytes(Encoding.PEM) for each in (*known, *new)), PUBLIC)

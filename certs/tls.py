@@ -75,6 +75,11 @@ class FollowingContext(ssl.SSLContext):
         fresh = self._follow()
         return super().wrap_socket(*arguments, **options) if fresh is None else fresh.wrap_socket(*arguments, **options)
 
+    def generation(self) -> int:
+        """Rises whenever other files were taken over: a connection that was made before shows what no longer counts."""
+        self._follow()
+        return self.reloads
+
     def look(self) -> None:
         """Look at the files now, for who wants to know of a problem without a connection."""
         self._looked_at = float("-inf")

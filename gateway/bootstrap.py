@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import functools
 import logging
 import os
@@ -23,6 +24,8 @@ from certs.peer import Authority
 from gateway import memory
 from gateway.audit.chainer import Chainer, ChainerOptions
 from gateway.audit.outside import OutsideFile
+from gateway.backup.daily import DailyBackups
+from gateway.backup.looking import place_of
 from gateway.backup.manifest import MANIFEST
 from gateway.backup.manifest import SUFFIX as BACKUP
 from gateway.broker import BrokerEndpoint, Consumer, Publisher, topology
@@ -36,11 +39,6 @@ from gateway.delivery.party import PartyRunner, Shape
 from gateway.delivery.rows import PartyTraits, RetryPolicy
 from gateway.delivery.worker import Worker, ringer
 from gateway.errors import ConfigurationError, GatewayError, Unavailable
-from gateway.flows.days import DayKeeper
-from gateway.flows.machine import Machine, Spans
-from gateway.flows.model import carried, flows, seconds
-from gateway.flows.tracker import Tracker, Tracking
-from gateway.ids import new_id
 from gateway.keyring import day_keys, key_store, require_keys, sealer
 from gateway.ledger import policies
 from gateway.ledger.ledger import Ledger
@@ -279,22 +277,6 @@ def retention_of(config: Config) -> Keeping:
     )
 
 
-def flow_machine(config: Config) -> Machine:
-    """The declared flows, with the steps that this installation carries and its deadlines."""
-    served = frozenset(config.parties)
-    spans = Spans(
-        within_s=seconds(config.flows.within),
-        settle_s=seconds(config.flows.settle),
-        of={place: seconds(each) for place, each in config.flows.deadlines.items()},
-    )
-    return Machine(flows(), lambda flow: carried(flow, tables(), served), new_id, spans)
-
-
-def tracking_of(config: Config) -> Tracking:
-    """How the flows are followed."""
-    return Tracking(settle_s=seconds(config.flows.settle), keep_s=config.flows.keep_days * 86_400.0)
-
-
 def _end_backup_keys(config: Config, _file: Path) -> None:
     """A backup was disposed of: former backup keys whose every backup is past its time go too, and copies elsewhere with them. Blocks."""
     keys = key_store(config)
@@ -324,7 +306,9 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.reports import LedgerReports
     from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
+    from gateway.bootstrap_flows import open_flows
     from gateway.bootstrap_inbound import Inbound
+    from gateway.flows.model import flows
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
     from gateway.intake.https import HttpsDoor, open_door
@@ -363,14 +347,13 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         monitoring.watch_retention(keeper)
         await keeper.start()
         stack.push_async_callback(keeper.stop)
-        tracker = Tracker(ledger, flow_machine(config), tracking_of(config), lambda: common.liveness.id)
-        monitoring.watch_flows(tracker)
-        await tracker.start()
-        stack.push_async_callback(tracker.stop)
-        keeper_of_days = DayKeeper(ledger)
-        monitoring.checks["days"] = keeper_of_days.check
-        await keeper_of_days.start()
-        stack.push_async_callback(keeper_of_days.stop)
+        tracker = await open_flows(config, common, stack)
+        if config.backup.daily_at is not None:
+            backups = DailyBackups(
+                ledger, place_of(config, keeping.policy), dt.time.fromisoformat(config.backup.daily_at), lambda: common.liveness.id
+            )
+            await backups.start()
+            stack.push_async_callback(backups.stop)
         made_of: dict[str, Any] = {
             "sealer": seals,
             "rights": common.rights,

@@ -52,6 +52,7 @@ def create(config: ConfigFile = None, as_json: Json = False) -> None:
     import asyncio
 
     from gateway.backup import create as creating
+    from gateway.backup.daily import record
     from gateway.backup.looking import place_of
 
     settings = load_config(config)
@@ -59,7 +60,7 @@ def create(config: ConfigFile = None, as_json: Json = False) -> None:
     try:
         place = place_of(settings, _policy(settings))
         made = creating.create(ledger.engine.read_here, ledger.engine.dialect, place, _local())
-        asyncio.run(_record(ledger, made))
+        asyncio.run(record(ledger, made))
     finally:
         asyncio.run(ledger.close())
     _show(made, place.directory, as_json=as_json)
@@ -270,13 +271,6 @@ def _ledger(config: Config):  # type: ignore[no-untyped-def]
         engine.close_here()
         raise
     return Ledger(engine)
-
-
-async def _record(ledger, made: Manifest) -> None:  # type: ignore[no-untyped-def]
-    from gateway.ledger.operators import RecordAccess
-
-    detail = {"backup": made.backup, "block": made.block, "file_sha256": made.file_sha256, "rows": sum(made.rows.values())}
-    await ledger.submit(RecordAccess(kind="backup-created", actor=made.created_by, detail=detail))
 
 
 def _forget_broker(config: Config) -> None:

@@ -131,7 +131,10 @@ def import_(
     try:
         if name in ("crl", "ca"):
             count = sum(
-                take_list(authority.crl, authority.ca, each) if name == "crl" else take_authorities(authority.ca, each) for each in answers
+                take_list(authority.crl, authority.ca, each)
+                if name == "crl"
+                else take_authorities(authority.ca, each, only=only and each is answers[0])
+                for each in answers
             )
             show_json({"taken": count}) if as_json else say(t(f"certs.taken.{name}", count=count))
             return

@@ -73,7 +73,7 @@ TEXT: dict[str, tuple[str, str]] = {
         "It is a party's certificate for messages: it counts beside those in the file already.",
         "相手先のメッセージ用証明書として取り込みます。すでにある証明書と併せて有効です。",
     ),
-    "certs.only": ("With --partner: it counts instead of them.", "--partner と併用：これまでの証明書を無効にします。"),
+    "certs.only": ("With --partner or ca: it counts instead of them.", "--partner または ca と併用：これまでの証明書を無効にします。"),
     "certs.taken.partner": ("{count} certificates of {name} count now", "{name} の証明書は現在 {count} 件が有効です"),
     "certs.password_file": ("File with the password of PKCS#12.", "PKCS#12 のパスワードを書いたファイル。"),
     "certs.interval": ("Seconds between looks.", "確認の間隔（秒）。"),

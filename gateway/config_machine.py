@@ -203,11 +203,17 @@ class Flows(Section):
 
 
 class Backup(Section):
-    """What `renkei backup create` makes."""
+    """What `renkei backup create` makes, and the gateway once a day."""
 
     directory: FilePath | None = Field(
         default=None, description="Folder of the backups; put it onto another disk, or carry it there. Default: backups/ below data_dir."
     )
+    daily_at: str | None = Field(
+        default=None,
+        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$",
+        description="Time of day in Japan (HH:MM) at which the gateway makes a backup. Left out: only people and timers make them.",
+    )
+    warn_hours: float = Field(default=26.0, gt=0, description="`renkei check` finds a newest backup that is older.")
 
 
 class Workers(Section):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import secrets
 from pathlib import Path
 from typing import Any
@@ -61,26 +62,33 @@ def _in_place_of(body: etree._Element, content: bytes) -> etree._Element:
 
 
 class Encryption:
-    """Of one party and its one caller. ``key``: ours, to open calls; ``caller``: whose certificate answers are encrypted for."""
+    """Of one party and its one caller. ``key``: ours, to open calls; ``caller``: whose certificate answers are encrypted for.
+
+    Files that change are taken over with the next message; the key that was ours before still opens what was under way.
+    """
 
     def __init__(self, *, key: Path, caller: Path) -> None:
         """:raises BadSettings: a file cannot be used."""
-        try:
-            private = load_pem_private_key(read_private(key), None)
-        except (ValueError, TypeError) as error:
-            raise BadSettings("encryption-key-unusable", f"{key.name} cannot be read") from error
-        public = load_certificates(caller)[0].public_key()
-        if not isinstance(private, rsa.RSAPrivateKey) or not isinstance(public, rsa.RSAPublicKey):
-            raise BadSettings("encryption-key-unusable", "messages are encrypted with RSA keys")
-        if min(private.key_size, public.key_size) < RSA_BITS:
-            raise BadSettings("encryption-key-unusable", f"messages are encrypted with RSA keys of at least {RSA_BITS} bits")
-        self._key, self._caller = private, public
+        self._files = (key, caller)
+        self._stamp = self._stamped()
+        self._keys = [_private(key)]
+        self._caller = _public(caller)
+
+    def _stamped(self) -> tuple[int, ...]:
+        return tuple(each.stat().st_mtime_ns if each.exists() else 0 for each in self._files)
+
+    def _follow(self) -> None:
+        if (stamp := self._stamped()) != self._stamp and 0 not in stamp:
+            key, caller = self._files
+            self._keys = [_private(key), self._keys[0]]
+            self._caller, self._stamp = _public(caller), stamp
 
     def open(self, envelope: etree._Element) -> None:
         """Puts what was encrypted in its place in the Body.
 
         :raises EncryptionRefused: it is not encrypted as agreed, or not for us.
         """
+        self._follow()
         body = envelope[-1]
         data: Any = body[0] if len(body) == 1 else None
         if data is None or data.tag != f"{{{XENC}}}EncryptedData":
@@ -94,17 +102,41 @@ class Encryption:
             raise EncryptionRefused("encryption-not-agreed")
         try:
             wrapped, sealed = (base64.b64decode(each.text or "") for each in data.iter(f"{{{XENC}}}CipherValue"))
-            content_key = self._key.decrypt(wrapped, _OAEP)
+            content_key = self._unwrapped(wrapped)
             [clear] = _in_place_of(body, AESGCM(content_key).decrypt(sealed[:12], sealed[12:], None))
         except (ValueError, binascii.Error, InvalidTag, etree.XMLSyntaxError) as error:
             raise EncryptionRefused("does-not-open") from error
         body.replace(data, clear)
 
+    def _unwrapped(self, wrapped: bytes) -> bytes:
+        for key in self._keys[:-1]:
+            with contextlib.suppress(ValueError):
+                return key.decrypt(wrapped, _OAEP)
+        return self._keys[-1].decrypt(wrapped, _OAEP)
+
     def close_up(self, message: bytes) -> bytes:
         """A message with what is in its Body encrypted for the caller."""
+        self._follow()
         envelope = etree.fromstring(message, _PARSER)
         body = envelope[-1]
         # in the form that stands alone, whatever namespaces are declared around it
         content = etree.tostring(body[0], method="c14n", exclusive=True)
         body.replace(body[0], etree.fromstring(encrypted_data(content, self._caller, "Content"), _PARSER))
         return etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
+
+
+def _private(file: Path) -> rsa.RSAPrivateKey:
+    try:
+        private = load_pem_private_key(read_private(file), None)
+    except (ValueError, TypeError) as error:
+        raise BadSettings("encryption-key-unusable", f"{file.name} cannot be read") from error
+    if not isinstance(private, rsa.RSAPrivateKey) or private.key_size < RSA_BITS:
+        raise BadSettings("encryption-key-unusable", f"messages are encrypted with RSA keys of at least {RSA_BITS} bits")
+    return private
+
+
+def _public(file: Path) -> rsa.RSAPublicKey:
+    public = load_certificates(file)[0].public_key()
+    if not isinstance(public, rsa.RSAPublicKey) or public.key_size < RSA_BITS:
+        raise BadSettings("encryption-key-unusable", f"messages are encrypted with RSA keys of at least {RSA_BITS} bits")
+    return public

@@ -34,7 +34,7 @@ from yarl import URL
 from certs.errors import CertificateError, PeerMismatch
 from certs.path import Purpose
 from certs.peer import Authority, TlsObject, require_peer, shown_fingerprint, why_refused
-from certs.tls import client_context
+from certs.tls import FollowingContext, client_context
 from gateway.contract import CallNotSent, CallUnanswered, HttpAnswer
 from gateway.delivery.causes import alert, causes, code_after, code_before, tls_cause
 from gateway.errors import ConfigurationError
@@ -91,6 +91,8 @@ class _Protocol(ResponseHandler):
     """
 
     used = False
+    generation = 0
+    """Of the files that it was made with (:meth:`certs.tls.FollowingContext.generation`)."""
     lost_by: BaseException | None = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -123,7 +125,7 @@ class _PartyConnector(aiohttp.TCPConnector):
         host = URL(endpoint.url).host or ""
         departure = outgoing.departure(host, address=endpoint.address, interface=endpoint.interface)
         super().__init__(ssl=context, limit=endpoint.connections, keepalive_timeout=endpoint.keep_alive_s, socket_factory=departure)
-        self._endpoint, self._authority, self._refused = endpoint, authority, refused
+        self._endpoint, self._context, self._authority, self._refused = endpoint, context, authority, refused
         self._factory = functools.partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # a subclass will do
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
@@ -134,7 +136,11 @@ class _PartyConnector(aiohttp.TCPConnector):
                 connection.close()
                 raise TypeError("this aiohttp does not use the protocol it was given: the transport must be adapted to it")
             fresh = not protocol.used
-            if transport is None or (not fresh and protocol.should_close):
+            generation = self._context.generation() if isinstance(self._context, FollowingContext) else 0
+            if fresh:
+                protocol.generation = generation
+            # our certificate, or whom we trust, has changed: a connection from before would soon be refused in the midst of a call
+            if transport is None or (not fresh and (protocol.should_close or protocol.generation != generation)):
                 connection.close()
                 if fresh:
                     raise aiohttp.ServerDisconnectedError  # ended right after the handshake, with nothing sent

@@ -80,6 +80,7 @@ async def test_a_backup_has_everything_but_what_must_vanish(town: Town) -> None:
     assert list((town.folder / "scratch").iterdir()) == [], "nothing of the trial stays"
 
 
+@pytest.mark.control("C-1-3-25")
 async def test_nothing_in_the_file_can_be_read_without_its_key(town: Town) -> None:
     await admit(town.safe, 2, OTHER)
     file, _ = await town.backup()

@@ -62,6 +62,11 @@ class Followed(Generic[T]):
                 self.problem = error.safe_detail if isinstance(error, GatewayError) else error.strerror or "unreadable"
         return self.value
 
+    def look(self) -> T:
+        """What the files hold at this moment, for who found that what was loaded does not do."""
+        self._looked_at = float("-inf")
+        return self.current()
+
     def _stamps(self) -> tuple[tuple[int, int, int], ...]:
         return tuple(_stamp(each) for each in self._files)
 
