@@ -151,6 +151,7 @@ async def test_one_process_tracks_and_another_takes_over_when_it_is_gone(city: C
     assert len(await city.cases()) == 2
 
 
+@pytest.mark.edge("FM-1", "not-completed", "no-personal-data")
 async def test_what_is_overdue_is_told_once_and_holds_nothing(city: City) -> None:
     change = await city.submit("m1", CHANGE)
     await city.follow()
@@ -242,3 +243,30 @@ async def test_the_way_of_a_message_writes_nothing_for_flows(city: City) -> None
     assert await city.ledger.read(lambda conn: conn.execute(select(t.flow_instance)).all()) == []
     found = await city.ledger.read(partial(lf.events, blocks=5))
     assert found.came == ()
+
+
+@pytest.mark.edge("F1-1", "no-identity-item")
+async def test_a_household_change_without_an_identity_item_is_done_without_an_update_of_the_city_cs(city: City) -> None:
+    for source_id, way in (("m1", CHANGE), ("m2", CERTIFICATE)):
+        await city.deliver(await city.submit(source_id, way))
+    await city.follow()
+    await city.shift(DAY + 60)
+    await city.follow()
+    [case] = await city.cases()
+    assert (case.state, states(case)["1-3a"], states(case)["1-4"], states(case)["1-4r"]) == ("done", "done", "not-needed", "not-needed")
+    assert await city.entries("flow-overdue") == []
+
+
+@pytest.mark.edge("F1-11", "answer-delayed")
+async def test_a_number_that_is_not_there_in_time_is_seen_and_its_notice_ends_the_case(city: City) -> None:
+    await city.deliver(await city.submit("m1", ("individual-number-generation-request", "j-lis")))
+    await city.follow()
+    await city.shift(8 * DAY)
+    await city.follow()
+    [case] = await city.cases()
+    assert (case.flow, case.state, states(case)) == ("F3-1", "overdue", {"1-1": "done", "1-3": "overdue"})
+    notice = ("individual-number-notice", "resident-record-system")
+    await city.deliver(await city.submit("n1", notice, system="city-cs", producer="j-lis"))
+    await city.follow()
+    [case] = await city.cases()
+    assert (case.state, states(case)["1-3"]) == ("done", "done")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from typing import Any
 
@@ -49,7 +48,9 @@ async def test_a_party_is_worked_by_hand_and_comes_back(ends: Ends, town: Town) 
     """What was entered at the party's terminal is never sent; the rest follows by itself; each update is a case that is done."""
 
     def waiting() -> list[Any]:
-        return ends.rows("SELECT id, message_id FROM delivery WHERE party = 'city-cs' AND final_at IS NULL AND number = 1 ORDER BY id")
+        return ends.rows(
+            "SELECT id, message_id, key_id FROM delivery WHERE party = 'city-cs' AND final_at IS NULL AND number = 1 ORDER BY id"
+        )
 
     view = await renkei(town, "party", "manual", "city-cs", "--reason", "line down", operator="operator-a")
     assert (view["manual"], view["paused_by"]) == (True, "operator-a")
@@ -66,19 +67,17 @@ async def test_a_party_is_worked_by_hand_and_comes_back(ends: Ends, town: Town) 
     effects = lambda: [entry["delivery"] for entry in read_entries(town.journal) if entry["kind"] == "effect"]  # noqa: E731 read anew
     assert effects() == []
     await renkei(town, "party", "automatic", "city-cs", "--reason", "line is back", operator="operator-a")
-    await until(lambda: not ends.rows("SELECT 1 FROM delivery WHERE party = 'city-cs' AND final_at IS NULL") and bool(effects()))
+    # the simulated city CS has no terminal: it misses what was done by hand, and refuses what follows it for that resident
+    others = "SELECT 1 FROM delivery WHERE party = 'city-cs' AND final_at IS NULL AND key_id <> ?"
+    await until(lambda: bool(effects()) and not ends.rows(others, by_hand["key_id"]))
     await register.stop()
     assert by_hand["id"] not in effects()
     [ended] = ends.rows("SELECT state, outcome_code FROM delivery WHERE id = ?", by_hand["id"])
     assert tuple(ended) == ("delivered", "done-by-hand")
-    messages = ends.rows("SELECT id FROM message WHERE type = 'identity-information-update'")
-
-    def followed() -> bool:
-        found = ends.rows("SELECT COUNT(DISTINCT m.message_id) FROM flow_message m JOIN message x ON x.id = m.message_id "
-                          "WHERE x.type = 'identity-information-update'")  # fmt: skip
-        left = ends.rows("SELECT 1 FROM flow_instance WHERE flow = 'F2-1' AND state = 'open'")
-        return found[0][0] == len(messages) and not left
-
-    await until(followed)
-    assert not ends.rows("SELECT 1 FROM flow_instance WHERE flow = 'F2-1' AND state <> 'done'")
-    await asyncio.sleep(0)
+    left = (
+        "SELECT m.id FROM message m JOIN delivery d ON d.message_id = m.id LEFT JOIN flow_message f ON f.message_id = m.id "
+        "LEFT JOIN flow_instance i ON i.id = f.instance_id WHERE m.type = 'identity-information-update' AND d.state = 'delivered' "
+        "AND (i.id IS NULL OR i.flow <> 'F2-1' OR i.state <> 'done')"
+    )
+    await until(lambda: not ends.rows(left))
+    assert [case["state"] for case in cases(ends, by_hand["message_id"])] == ["done"]
