@@ -17,6 +17,9 @@ from gateway.flows.model import Flow, Flows, FlowStep, before
 
 EARLIER = "began-later"
 """Why a step before the one that began an instance is not waited for."""
+REGISTER = "resident-record-system"
+ASKS_FOR = {"integrated-terminal", "city-cs"}
+"""Whose dialogues the gateway offers to the register as well."""
 NOT_COME = "did-not-come"
 """Why a step that depends on the case is not needed."""
 
@@ -270,12 +273,13 @@ class Machine:
         :param message_type: of the answer; ``party`` has it.
         """
         for flow, answer in self._flows.answers.get(message_type, ()):
-            if answer.no in self._tracked[flow.id] and answer.receiver == party and came.flow in (None, flow.id):
+            ends = {party} | (ASKS_FOR if party == REGISTER else set())
+            if answer.no in self._tracked[flow.id] and answer.receiver in ends and came.flow in (None, flow.id):
                 made = Instance(id=self._make_id(), flow=flow.id, subject=came.subject, begun_at=came.at, changed_at=came.at)
                 for no, step in self._tracked[flow.id].items():
-                    if no in (answer.no, answer.answers):
+                    if step.mode == "request-reply":  # all of one exchange
                         made.steps[no] = StepRow(state=state, messages=[came.message_id], at=came.at, code=code)
-                    elif step.optional or not step.begins:
+                    else:
                         made.steps[no] = StepRow(state=StepState.NOT_NEEDED, at=came.at)
                 made.closed_at = came.at
                 return made

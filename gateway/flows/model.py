@@ -147,9 +147,41 @@ def is_carried(flow: Flow, step: FlowStep, tables: PolicyTables, parties: frozen
         return parties is None  # our own; it is no message that an installation tracks
     if step.answers is not None:
         return is_carried(flow, flow.step(step.answers), tables, parties)
-    ways = [route.party for route in tables.routes.get(step.type, ()) if tables.may_connect(step.type, step.sender, route.party)]
-    ways += [each.route.party for each in tables.inbound.get(step.type, ()) if each.sender == step.sender]
-    return any(step.takes(step.type, party) and (parties is None or party in parties) for party in ways)
+    return any(
+        step.takes(step.type, way.party) or step.receiver == way.receiver
+        for way in _ways(tables, step.type)
+        if way.sender in (None, step.sender) and (parties is None or way.party in parties)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """One way of a message type through this gateway."""
+
+    sender: str | None
+    """None: a question that our register asks in the place of a terminal (section 10.0)."""
+    receiver: str
+    party: str
+
+
+def _ways(tables: PolicyTables, message_type: str) -> Iterable[_Way]:
+    """Every way of a type: routes out, arrivals with what they pass, questions. What a table does not have yet has no ways."""
+    for name, routes in tables.routes.items():
+        for route in routes:
+            if (getattr(route, "carries", None) or name) != message_type:
+                continue
+            receiver = getattr(route, "consumer", None) or route.party
+            only = getattr(route, "producer", None) or getattr(route, "sender", None)
+            for each in tables.connections:
+                if (each.message_type, each.receiver) == (message_type, receiver) and only in (None, each.sender):
+                    yield _Way(sender=each.sender, receiver=receiver, party=route.party)
+    for arrival in tables.inbound.get(message_type, ()):
+        receiver = getattr(arrival.route, "consumer", None) or arrival.route.party
+        for sender, to in getattr(arrival, "legs", ((arrival.sender, receiver),)):
+            yield _Way(sender=sender, receiver=to, party=arrival.route.party)
+    asking = getattr(tables, "dialogues", {}).get(message_type)
+    if asking is not None:
+        yield _Way(sender=None, receiver=asking.to, party=asking.party)
 
 
 def seconds(text: str) -> float:

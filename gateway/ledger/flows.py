@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, delete, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, null, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.delivery.rows import Hold, State
@@ -28,6 +28,8 @@ CURSOR: Final = "flows.block"
 """The fact of the ledger that says up to which block of the record the cases are derived."""
 _PART: Final = 400
 """Ids in one statement."""
+_WAY: Final[Any] = t.delivery.columns.get("way", null())
+"""Type, producer and consumer of a delivery that goes as another type than its message."""
 _DIALOGUES: Final = frozenset({"dialogue"})
 
 
@@ -108,14 +110,15 @@ def _came(conn: Connection, ids: Sequence[str], offset_s: float) -> Iterable[Cam
     """Accepted messages in the order of the record, once for each party that they go to."""
     m, d = t.message, t.delivery.c
     found: dict[str, Any] = {}
-    parties: dict[str, list[str]] = {}
+    ways: dict[str, list[tuple[str, str | None]]] = {}
     for part in _parts(ids):
         columns = (m.c.id, m.c.system, m.c.producer, m.c.type, m.c.subject, m.c.flow, m.c.corrects, m.c.resends, m.c.accepted_at)
         found.update((row.id, row) for row in conn.execute(select(*columns).where(m.c.id.in_(part))))
-        for row in conn.execute(select(d.message_id, d.party).where(d.message_id.in_(part)).order_by(d.accepted_at, d.id)):
-            known = parties.setdefault(row.message_id, [])
-            if row.party not in known:
-                known.append(row.party)
+        sent = select(d.message_id, d.party, _WAY.label("way")).where(d.message_id.in_(part)).order_by(d.accepted_at, d.id)
+        for row in conn.execute(sent):
+            known = ways.setdefault(row.message_id, [])
+            if (row.party, row.way) not in known:
+                known.append((row.party, row.way))
     for each in ids:
         message = found.get(each)
         if message is None:
@@ -124,11 +127,17 @@ def _came(conn: Connection, ids: Sequence[str], offset_s: float) -> Iterable[Cam
         if message.corrects is not None:
             of = select(m.c.id).where(m.c.system == message.system, m.c.source_id == message.corrects)
             after = conn.execute(of).scalar()
-        for party in parties.get(each, ()):
+        for party, way in ways.get(each, ()):
+            kind, sender = _as(way, message.type, message.producer or message.system)
             yield Came(
-                message_id=each, type=message.type, sender=message.producer or message.system, party=party, subject=message.subject,
+                message_id=each, type=kind, sender=sender, party=party, subject=message.subject,
                 at=message.accepted_at + offset_s, flow=message.flow, after=after,
             )  # fmt: skip
+
+
+def _as(way: str | None, message_type: str, sender: str) -> tuple[str, str]:
+    """As what a delivery goes, and in whose place: what the ledger kept with it, or the message's own."""
+    return (message_type, sender) if way is None else (way.split(" ")[0], way.split(" ")[1])
 
 
 def _dialogue(conn: Connection, row: Any, offset_s: float) -> tuple[Came, StepState, str | None]:
@@ -148,7 +157,20 @@ def fates(conn: Connection, messages: Collection[str], offset_s: float) -> Itera
     m, d, k = t.message.c, t.delivery.c, t.key_row.c
     for part in _parts(sorted(messages)):
         query = (
-            select(d.message_id, m.type, d.party, d.state, d.reason, d.outcome_code, d.updated_at, d.final_at, k.held, k.head, d.number)
+            select(
+                d.message_id,
+                m.type,
+                _WAY.label("way"),
+                d.party,
+                d.state,
+                d.reason,
+                d.outcome_code,
+                d.updated_at,
+                d.final_at,
+                k.held,
+                k.head,
+                d.number,
+            )
             .join(t.message, m.id == d.message_id)
             .join(t.key_row, k.id == d.key_id)
             .where(d.message_id.in_(part), d.replaced_by.is_(None))
@@ -156,7 +178,7 @@ def fates(conn: Connection, messages: Collection[str], offset_s: float) -> Itera
         for row in conn.execute(query):
             state, code = _state(row)
             at = (row.final_at or row.updated_at) + offset_s
-            yield Fate(message_id=row.message_id, type=row.type, party=row.party, state=state, at=at, code=code)
+            yield Fate(message_id=row.message_id, type=_as(row.way, row.type, "")[0], party=row.party, state=state, at=at, code=code)
 
 
 def _state(row: Any) -> tuple[StepState, str | None]:

@@ -491,7 +491,7 @@ flow_instance = Table(
     Column("reason", String, nullable=True),
     Column("part_of", String(36), nullable=True),
     Index("flow_instance_subject", "subject", "begun_at"),
-    Index("flow_instance_open", "flow", sqlite_where=text("closed_at IS NULL"), postgresql_where=text("closed_at IS NULL")),
+    Index("flow_instance_open", "flow", "state", sqlite_where=text("closed_at IS NULL"), postgresql_where=text("closed_at IS NULL")),
     Index("flow_instance_due", "due_at", sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
     Index("flow_instance_closed", "closed_at", sqlite_where=text("closed_at IS NOT NULL"), postgresql_where=text("closed_at IS NOT NULL")),
     sqlite_with_rowid=False,

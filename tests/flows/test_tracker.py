@@ -43,7 +43,7 @@ class City:
         self.tracker = self.another()
 
     def another(self) -> Tracker:
-        return Tracker(self.ledger, self.machine, Tracking(), lambda: self.record.liveness.id)
+        return Tracker(self.ledger, self.machine, Tracking(count_s=0.0), lambda: self.record.liveness.id)
 
     async def submit(self, source_id: str, way: tuple[str, str], *, who: int = 1, **more: Any) -> str:
         message = prepared(source_id, to(way[1], stream=way[0]), who=who, type=way[0], content=source_id, **more)

@@ -185,7 +185,7 @@ def upgrade() -> None:
     op.create_index(
         "flow_instance_open",
         "flow_instance",
-        ["flow"],
+        ["flow", "state"],
         unique=False,
         sqlite_where=sa.text("closed_at IS NULL"),
         postgresql_where=sa.text("closed_at IS NULL"),
