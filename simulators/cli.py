@@ -9,6 +9,7 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -24,6 +25,15 @@ from simulators.journal import read_entries
 from simulators.juki_cs.service import JukiCsSettings, serve_city_cs
 from simulators.register.service import RegisterSettings, build
 from simulators.settings import read_settings
+from simulators.world.service import (
+    CardManagementSettings,
+    PrefectureSettings,
+    WorldSettings,
+    build_cards,
+    build_prefecture,
+    serve_alone,
+    serve_world,
+)
 
 simulate = typer.Typer(no_args_is_help=True, help="Simulated parties, the simulated register, and the verdict over both.")
 
@@ -79,6 +89,53 @@ def city_cs(
         _fail(error)
     except OSError as error:
         _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
+
+
+Population = Annotated[int | None, typer.Option(help="Residents who are there from the beginning.")]
+Faults = Annotated[Path | None, typer.Option(help="Script of faults (YAML).")]
+
+
+def _serve(coroutine: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(coroutine())
+    except (SimulatorError, CertificateError) as error:
+        _fail(error)
+    except OSError as error:
+        _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
+
+
+@simulate.command("prefecture-server")
+def prefecture_server(
+    *,
+    config: Annotated[Path, typer.Option(help="Settings (YAML); flags win over it.")],
+    port: Annotated[int | None, typer.Option(help="Port of the SOAP endpoint (mutual TLS); 0: any.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Port of the control API and page on loopback; 0: any.")] = None,
+    population: Population = None,
+    faults: Faults = None,
+) -> None:
+    """The prefecture server (都道府県サーバ) by itself."""
+    flags = _without(locals(), "config")
+    _serve(lambda: serve_alone(build_prefecture, read_settings(PrefectureSettings, config, flags)))
+
+
+@simulate.command("card-management")
+def card_management(
+    *,
+    config: Annotated[Path, typer.Option(help="Settings (YAML); flags win over it.")],
+    port: Annotated[int | None, typer.Option(help="Port of the SOAP endpoint (mutual TLS); 0: any.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Port of the control API and page on loopback; 0: any.")] = None,
+    faults: Faults = None,
+) -> None:
+    """The card management system (個人番号カード管理システム) by itself."""
+    flags = _without(locals(), "config")
+    _serve(lambda: serve_alone(build_cards, read_settings(CardManagementSettings, config, flags)))
+
+
+@simulate.command("world")
+def world(*, config: Annotated[Path, typer.Option(help="Settings (YAML) of each party: city_cs, prefecture_server, …")]) -> None:
+    """Everything outside on the Juki-net's side in one process: city CS, J-LIS, municipalities, prefecture server, card management."""
+    _serve(lambda: serve_world(read_settings(WorldSettings, config, {})))
 
 
 @simulate.command("register")

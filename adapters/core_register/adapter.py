@@ -19,6 +19,7 @@ class CoreRegisterAdapter(InHouseAdapter):
         message_types=(
             "card-management-update",
             "core-cs-reconciliation-result",
+            "identity-update-result",
             "individual-number-notice",
             "move-in-notice",
             "move-out-certificate-data",

@@ -168,18 +168,18 @@ def _ways(tables: PolicyTables, message_type: str) -> Iterable[_Way]:
     """Every way of a type: routes out, arrivals with what they pass, questions. What a table does not have yet has no ways."""
     for name, routes in tables.routes.items():
         for route in routes:
-            if (getattr(route, "carries", None) or name) != message_type:
+            if (route.carries or name) != message_type:
                 continue
-            receiver = getattr(route, "consumer", None) or route.party
-            only = getattr(route, "producer", None) or getattr(route, "sender", None)
+            receiver = route.recipient
+            only = route.producer or getattr(route, "sender", None)
             for each in tables.connections:
                 if (each.message_type, each.receiver) == (message_type, receiver) and only in (None, each.sender):
                     yield _Way(sender=each.sender, receiver=receiver, party=route.party)
     for arrival in tables.inbound.get(message_type, ()):
-        receiver = getattr(arrival.route, "consumer", None) or arrival.route.party
+        receiver = arrival.route.recipient
         for sender, to in getattr(arrival, "legs", ((arrival.sender, receiver),)):
             yield _Way(sender=sender, receiver=to, party=arrival.route.party)
-    asking = getattr(tables, "dialogues", {}).get(message_type)
+    asking = tables.dialogues.get(message_type)
     if asking is not None:
         yield _Way(sender=None, receiver=asking.to, party=asking.party)
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, delete, func, null, or_, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.delivery.rows import Hold, State
@@ -28,8 +28,6 @@ CURSOR: Final = "flows.block"
 """The fact of the ledger that says up to which block of the record the cases are derived."""
 _PART: Final = 400
 """Ids in one statement."""
-_WAY: Final[Any] = t.delivery.columns.get("way", null())
-"""Type, producer and consumer of a delivery that goes as another type than its message."""
 _DIALOGUES: Final = frozenset({"dialogue"})
 
 
@@ -114,7 +112,7 @@ def _came(conn: Connection, ids: Sequence[str], offset_s: float) -> Iterable[Cam
     for part in _parts(ids):
         columns = (m.c.id, m.c.system, m.c.producer, m.c.type, m.c.subject, m.c.flow, m.c.corrects, m.c.resends, m.c.accepted_at)
         found.update((row.id, row) for row in conn.execute(select(*columns).where(m.c.id.in_(part))))
-        sent = select(d.message_id, d.party, _WAY.label("way")).where(d.message_id.in_(part)).order_by(d.accepted_at, d.id)
+        sent = select(d.message_id, d.party, d.way).where(d.message_id.in_(part)).order_by(d.accepted_at, d.id)
         for row in conn.execute(sent):
             known = ways.setdefault(row.message_id, [])
             if (row.party, row.way) not in known:
@@ -160,7 +158,7 @@ def fates(conn: Connection, messages: Collection[str], offset_s: float) -> Itera
             select(
                 d.message_id,
                 m.type,
-                _WAY.label("way"),
+                d.way,
                 d.party,
                 d.state,
                 d.reason,

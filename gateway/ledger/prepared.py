@@ -44,6 +44,8 @@ class PreparedDelivery:
     """Not before this day in Japan (ISO); it takes its place in the order on that day (R2)."""
     newest: bool = False
     """It takes the place of an earlier one of its type and resident that the party has not taken yet."""
+    way: str | None = None
+    """Type, producer and consumer, where they are not the message's own and the party (:class:`gateway.policy.routes.Way`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,12 @@ class PreparedMessage:
     """The business flow that the sender named."""
     resends: str | None = None
     """The sender's id of the message that this one sends again."""
+    municipality: str | None = None
+    """At the other end, where a party relays to several."""
+    reference: str | None = None
+    """The application that it belongs to, as the sender names it: on record with the acceptance."""
+    answers: tuple[tuple[str, str], ...] = ()
+    """Party and stream of the requests that it may answer: about a resident of whom nothing went there it is refused."""
     producer: str | None = None
     """Whose message it is, where ``system`` hands on another's (the city CS those of J-LIS, say)."""
 
