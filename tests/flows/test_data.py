@@ -52,7 +52,8 @@ def test_everything_that_the_gateway_carries_belongs_to_a_flow_that_it_begins_or
     waits = {(s.type, s.receiver) for f in flows().all for s in f.steps if s.after or s.answers}
     for name, routes in tables().routes.items():
         for route in routes:
-            found = [s for f in flows().all for s in carried(f, tables()) if s.takes(name, route.party)]
+            kind = route.carries or name
+            found = [s for f in flows().all for s in carried(f, tables()) if s.takes(kind, route.party)]
             assert any((s.type, s.receiver) in begins | waits for s in found), (name, route.party)
 
 

@@ -85,9 +85,8 @@ def test_the_command_says_it_for_all_of_them(monkeypatch: pytest.MonkeyPatch, ca
     said = json.loads(capsys.readouterr().out)
     assert (said["ok"], len(said["flows"]), len(said["edge_cases"])) == (False, 46, 116)
     [update] = [each for each in said["flows"] if each["id"] == "F2-1"]
-    assert update == {
-        "id": "F2-1", "ok": True, "messages": ["identity-information-update", "identity-update-result"], "tests": ["t.py::one"],
-    }  # fmt: skip
+    assert (update["ok"], update["tests"], "reason" in update) == (True, ["t.py::one"], False)
+    assert update["messages"][:2] == ["identity-information-update", "identity-update-result"]
     [edge] = [each for each in said["edge_cases"] if (each["flow"], each["case"]) == ("F2-1", "format")]
     assert edge["ok"] is True
     assert all("reason" in each for each in said["flows"] + said["edge_cases"] if not each["ok"])
