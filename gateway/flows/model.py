@@ -21,6 +21,8 @@ from message_formats import catalogue
 
 GATEWAY = "integration-gateway"
 """Ourselves, in the specification's list of systems."""
+_FOR = {"integrated-terminal": "resident-record-system"}
+"""What a terminal would ask at the city CS, the register may ask through the gateway (architecture, dialogues)."""
 CORRELATE = ("subject", "flow", "message")
 _SPAN = re.compile(r"([0-9]+)([smhd])")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -44,8 +46,9 @@ class FlowStep:
     within_s: float | None = None
 
     def takes(self, message_type: str, party: str) -> bool:
-        """A delivery of this type to this party is this step's."""
-        return self.type == message_type and (party == self.receiver or party in self.via)
+        """A delivery of this type to this party is this step's; beyond the city CS, also one that its sender there hands on."""
+        hands_on = self.leg == "beyond-city-cs" and party == self.sender
+        return self.type == message_type and (party == self.receiver or party in self.via or hands_on)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +153,7 @@ def is_carried(flow: Flow, step: FlowStep, tables: PolicyTables, parties: frozen
     return any(
         step.takes(step.type, way.party) or step.receiver == way.receiver
         for way in _ways(tables, step.type)
-        if way.sender in (None, step.sender) and (parties is None or way.party in parties)
+        if way.sender in (None, step.sender, _FOR.get(step.sender)) and (parties is None or way.party in parties)
     )
 
 
