@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from gateway.errors import ConfigurationError, InputRefused
-from message_formats import derivations
+from message_formats import catalogue, derivations
 from message_formats.errors import FormatError
 
 REGISTER = "resident-record-system"
@@ -77,6 +77,10 @@ class Route:
     """Only what this system hands in goes this way; None: whoever has the connection."""
     by_work: bool = False
     """One of several ways of the type, chosen by the work (事務) that the message names; it ends at a system account."""
+    day: str | None = None
+    """The item with the day before which it is not sent, where its sender names none."""
+    newest: bool = False
+    """A later one of the same resident takes the place of one that its receiver has not taken yet."""
     carries: str | None = None
     """Another message type, which is made from the message for this party (``message_formats/derivations.py``)."""
     producer: str | None = None
@@ -304,9 +308,12 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Itera
         route = Route(
             party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval"),
             carries=row.get("as"), producer=row.get("from"), consumer=row.get("to"), municipality=row.get("municipality"),
-            sender=row.get("sender"), by_work=row.get("by") == "work",
+            day=row.get("day"), newest=bool(row.get("newest", False)), sender=row.get("sender"), by_work=row.get("by") == "work",
         )  # fmt: skip
         _demand(row.get("by") in (None, "work"), f"route {message_type} to {route.party}: by is work, or not there")
+        if route.day is not None:
+            known = catalogue.get(message_type).items if message_type in catalogue.names() else ()
+            _demand(any(each.id == route.day for each in known), f"route {message_type} to {route.party}: there is no item {route.day}")
         _demand(route.approval in APPROVALS, f"route {message_type} to {route.party}: approval must be bulk-output or release")
         _demand(route.municipality in MUNICIPALITY, f"route {message_type} to {route.party}: municipality must be required or optional")
         _demand(route.lane in LANES, f"route {message_type} to {route.party}: lane must be live or bulk")
@@ -341,7 +348,8 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
         handed_to = row.get("by_way_of", receiver)
         final = None if handed_to == receiver else receiver
         # which operations of a party name the municipality at the other end is its profile's business
-        route = Route(party=handed_to, stream=row["stream"], lane=row["lane"], consumer=final, municipality="optional")
+        newest = bool(row.get("newest", False))
+        route = Route(party=handed_to, stream=row["stream"], lane=row["lane"], consumer=final, municipality="optional", newest=newest)
         answers = tuple(row.get("answers", ()))
         _demand(all(any(c.message_type == name for c in allowed) for name in answers), f"inbound {way}: it answers an unknown type")
         arrival = Arrival(at=at, sender=sender, route=route, through=row.get("through"), answers=answers)
