@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 
 from certs.authority import TestAuthority
-from gateway.broker import BrokerEndpoint
+from gateway.broker import BrokerEndpoint, Consumer, topology
 from gateway.contract import CallNotSent, CallUnanswered, Question, QuestionRefused
+from gateway.delivery.questions import Questions
+from gateway.intake.admit import Intake
+from gateway.intake.prepare import Sender
 from gateway.ledger import tables as t
-from message_formats import reading, samples
+from message_formats import reading, samples, writing
 from tests.inbound.asking import BUSINESS, Counter, answer_to, counter, question
-from tests.intake.kit import headers
+from tests.intake.kit import REGISTER, headers, preparer, submission
 from tests.support.broker import until
 
 pytestmark = [pytest.mark.slow]
@@ -219,4 +223,46 @@ async def test_what_is_no_question_or_of_nobody_who_may_ask_is_refused(desk: Cou
     assert (said.status, said.json["code"]) == (403, "not-permitted")
     by_queue = await desk.web.post(question(), headers(ce_type="identity-confirmation-request", **BUSINESS))
     assert by_queue.json["code"] in ("not-carried", "not-permitted")
+    assert desk.party.asked == []
+
+
+@pytest.mark.invariant("I7")
+async def test_a_list_in_which_somebody_is_protected_is_not_released(desk: Counter) -> None:
+    """支援措置 (F2-4): the question names nobody, so the marks of those who are in the answer count."""
+    code = samples.resident_record_code(1)
+    assert (await desk.ask(question("identity-search-request"), "identity-search-request")).status == 200
+    await mark_protected(desk, code)
+    said = await desk.ask(question("identity-search-request"), "identity-search-request")
+    assert (said.status, said.json["code"]) == (403, "protected")
+    assert [each["outcome"] for each in await desk.record()] == ["answered", "answer-refused"]
+
+
+async def mark_protected(desk: Counter, code: str) -> None:
+    """The register says so of a resident, through the door's own way into the ledger."""
+    kind = "resident-protection-mark"
+    items = {**samples.items(kind, 1), "resident_record_code": code, "starts_on": "20200101", "ends_on": None, "state": "2"}
+    sender = Sender(system=REGISTER, peer=REGISTER, types=frozenset({kind}))
+    ready = preparer(desk.web.house.keys, senders={REGISTER: sender})
+    [answer] = await Intake(preparer=ready, ledger=desk.ledger).admit([submission(writing.write(kind, items).to_bytes(), type=kind)])
+    assert answer.refusal is None
+
+
+@pytest.mark.rule("R9")
+async def test_what_another_worker_had_in_hand_is_not_asked_again(desk: Counter, endpoint: BrokerEndpoint) -> None:
+    """A worker that died may have asked: the next says at once that there is no answer, and the party is not asked twice."""
+    questions, consumer = desk.questions, desk.questions._consumer
+    await questions.stop()
+    dying, held = Consumer(endpoint, name="a worker that dies"), []
+    await dying.start()
+    await dying.subscribe(topology.dialogues_queue("city-cs"), prefetch=1, on_delivery=held.append)
+    waiting = asyncio.create_task(desk.ask())
+    await until(lambda: bool(held))
+    after = Questions("city-cs", desk.party, consumer, questions._publisher, questions._keys, questions._own, at_once=1)
+    await after.start()
+    began = time.monotonic()
+    await dying.close(drain_s=0.0)
+    said = await waiting
+    await after.stop()
+    assert (said.status, said.json["code"], said.json["rule"]) == (504, "party-unanswered", "worker-lost")
+    assert time.monotonic() - began < 4.0
     assert desk.party.asked == []

@@ -15,6 +15,7 @@ import pytest
 
 from message_formats import reading, samples, writing
 from simulators.city import City
+from simulators.harness.admin import Admin
 from simulators.harness.town import Plan, Town
 from simulators.world.people import Elsewhere
 from tests.inbound.asking import QUESTIONS
@@ -137,6 +138,15 @@ def fault(town: Town, method: str, what: Mapping[str, Any] | None = None) -> Non
         connection.close()
 
 
+async def release(ends: Ends, code: str) -> None:
+    """Two persons have looked at what was refused with this code, and let it in by the door through which it came."""
+    [kept] = ends.rows("SELECT id FROM quarantine WHERE code = ?", code)
+    async with Admin(ends.town, "operator-a") as first, Admin(ends.town, "operator-b") as second:
+        found = await first.get(f"quarantine/{kept['id']}")
+        asked = await first.post(f"quarantine/{kept['id']}/release", {"seen_digest": found["digest"], "reason": "a terminal had asked"})
+        await second.post(f"requests/{asked['request_id']}/approve", {"seen_digest": found["digest"]})
+
+
 def results(ends: Ends) -> list[dict[str, str]]:
     """What lies at the register of type identity-update-result, by what the gateway's own record says of it."""
     rows = ends.rows(
@@ -160,7 +170,10 @@ async def test_a_special_move_in_is_asked_for_and_its_certificate_comes_by_queue
     assert [(each["outcome"], each["code"]) for each in said["results"]] == [("rejected", "answer-without-request")]
     assert "answer-without-request" in {each.get("code") for each in ends.record("refused")}
     assert len(ends.effects) == since + 1
-    [row] = ends.rows("SELECT producer FROM message WHERE type = 'move-out-certificate-data' AND system = 'city-cs'")
+    await release(ends, "answer-without-request")
+    await until(lambda: len(ends.effects) == since + 2, 30.0)
+    assert ends.rows("SELECT id FROM audit_entry WHERE detail LIKE '%\"waived\":[\"answers-a-request\"]%'")
+    [row, _] = ends.rows("SELECT producer FROM message WHERE type = 'move-out-certificate-data' AND system = 'city-cs'")
     assert row["producer"] == "other-municipality-cs"
 
 

@@ -112,14 +112,15 @@ async def test_certificate_data_of_a_special_move_out_wait_at_the_city_cs(whole:
 @pytest.mark.flow("F1-4")
 @pytest.mark.flow("F2-3")
 async def test_certificate_data_of_a_special_move_in_come_from_the_origin(whole: Whole) -> None:
-    at_terminal, by_register = ELSEWHERE.person(OTHER, 2), ELSEWHERE.person(OTHER, 3)
-    await whole.do(CS, do="municipality", municipality=OTHER)
-    said = await whole.do(CS, do="terminal", dialogue="special-move-in", code=at_terminal.code, municipality=OTHER)
-    assert said == {"match": "1"}
-    assert (await whole.came("move-out-certificate-data", resident_record_code=at_terminal.code))["name"] == at_terminal.name
+    by_register, unasked = ELSEWHERE.person(OTHER, 3), ELSEWHERE.person(OTHER, 2)
     items = {"resident_record_code": by_register.code, "requesting_municipality": samples.municipality_code()}
     await whole.delivered(await whole.hand_in("move-out-certificate-request", items, OTHER), CS)
-    await whole.came("move-out-certificate-data", resident_record_code=by_register.code)
+    data = await whole.came("move-out-certificate-data", resident_record_code=by_register.code)
+    assert data["name"] == by_register.name
+    refused = (await whole.state(CS))["sent_refused"]
+    await whole.do(CS, do="move-out-certificate", municipality=OTHER, index=2)  # about somebody for whom the register asked nothing
+    await whole.until_state_of(CS, sent_refused=refused + 1, to_send=0)
+    assert not [each for kind, each in whole.received if each.get("resident_record_code") == unasked.code]
     card = {"resident_record_code": by_register.code, "card_identifier": "SAMPLE-CARD-00000603", "continuation": "1"}
     await whole.delivered(await whole.hand_in("card-continuation-request", card), CARDS)
     await whole.until_state_of(CARDS, continued=1)

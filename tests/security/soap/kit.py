@@ -32,7 +32,7 @@ from gateway.security.soap.keys import PartyCertificates
 from gateway.security.soap.replay import RecentAnswers, require_first
 from gateway.security.soap.verifier import verify
 from message_formats import samples, schemas, writing
-from simulators.juki_cs import envelope as party_side
+from simulators.soap import envelope as party_side
 from simulators.signatures import Signatures
 
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
