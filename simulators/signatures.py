@@ -312,9 +312,7 @@ class Signatures:
 
     # ---- answers ---------------------------------------------------------------------------------------------------------------
 
-    def sign(
-        self, envelope: etree._Element, *, by: SignerKind = "own", at: dt.datetime | None = None, life_s: float = LIFE_S
-    ) -> bytes:
+    def sign(self, envelope: etree._Element, *, by: SignerKind = "own", at: dt.datetime | None = None, life_s: float = LIFE_S) -> bytes:
         """The answer, signed; changes ``envelope``. ``at``: as if it were then; ``life_s``: from ``Created`` to ``Expires``."""
         identity = self._own.now() if by == "own" or self._other is None else self._other
         header, body = envelope
