@@ -174,7 +174,7 @@ def _ways(tables: PolicyTables, message_type: str) -> Iterable[_Way]:
             if (route.carries or name) != message_type:
                 continue
             receiver = route.recipient
-            only = route.producer or getattr(route, "sender", None)
+            only = route.producer or route.sender
             for each in tables.connections:
                 if (each.message_type, each.receiver) == (message_type, receiver) and only in (None, each.sender):
                     yield _Way(sender=each.sender, receiver=receiver, party=route.party)

@@ -316,6 +316,8 @@ class AdmissionWork:
         row = self._message_row(message, unit.now)
         if message.message_id not in self._claimed:
             unit.add(t.message, row)
+        elif row["resends"] is not None:  # it was inserted before it was known what it sends again
+            unit.conn.execute(t.message.update().where(t.message.c.id == message.message_id).values(resends=row["resends"]))
         receipt = row["receipt"]
         self._new_aliases.difference_update(message.identifiers)
         self._seen[place] = _Seen(message.message_id, message.content_mac, receipt, row["subject"])

@@ -73,14 +73,14 @@ class Route:
     waits_for: str | None = None
     approval: str | None = None
     """``bulk-output`` or ``release``: it leaves only when a second person has approved (C-1-3-28, C-2-3-14, C-3-3-7)."""
-    sender: str | None = None
-    """Only what this system hands in goes this way; None: whoever has the connection."""
-    by_work: bool = False
-    """One of several ways of the type, chosen by the work (事務) that the message names; it ends at a system account."""
     day: str | None = None
     """The item with the day before which it is not sent, where its sender names none."""
     newest: bool = False
     """A later one of the same resident takes the place of one that its receiver has not taken yet."""
+    sender: str | None = None
+    """Only what this system hands in goes this way; None: whoever has the connection."""
+    by_work: bool = False
+    """One of several ways of the type, chosen by the work (事務) that the message names; it ends at a system account."""
     carries: str | None = None
     """Another message type, which is made from the message for this party (``message_formats/derivations.py``)."""
     producer: str | None = None
@@ -306,14 +306,24 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Itera
     result: list[Route] = []
     for row in rows:
         route = Route(
-            party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval"),
-            carries=row.get("as"), producer=row.get("from"), consumer=row.get("to"), municipality=row.get("municipality"),
-            day=row.get("day"), newest=bool(row.get("newest", False)), sender=row.get("sender"), by_work=row.get("by") == "work",
-        )  # fmt: skip
-        _demand(row.get("by") in (None, "work"), f"route {message_type} to {route.party}: by is work, or not there")
+            party=row["party"],
+            stream=row["stream"],
+            lane=row["lane"],
+            waits_for=row.get("waits_for"),
+            approval=row.get("approval"),
+            day=row.get("day"),
+            newest=bool(row.get("newest", False)),
+            carries=row.get("as"),
+            producer=row.get("from"),
+            consumer=row.get("to"),
+            municipality=row.get("municipality"),
+            sender=row.get("sender"),
+            by_work=row.get("by") == "work",
+        )
         if route.day is not None:
             known = catalogue.get(message_type).items if message_type in catalogue.names() else ()
             _demand(any(each.id == route.day for each in known), f"route {message_type} to {route.party}: there is no item {route.day}")
+        _demand(row.get("by") in (None, "work"), f"route {message_type} to {route.party}: by is work, or not there")
         _demand(route.approval in APPROVALS, f"route {message_type} to {route.party}: approval must be bulk-output or release")
         _demand(route.municipality in MUNICIPALITY, f"route {message_type} to {route.party}: municipality must be required or optional")
         _demand(route.lane in LANES, f"route {message_type} to {route.party}: lane must be live or bulk")
