@@ -152,6 +152,8 @@ class TownFiles:
             "control_port": ports.control,
             "token_file": str(self.folder / f"{party}.token"),
             **self.identity(party, network="juki-net-"),
+            "wrong_certificate": str(self.certificates / f"{_another(party)}.pem"),
+            "wrong_key": str(self.certificates / f"{_another(party)}.key"),
             "caller": "CN=gateway-juki-net",
             **(self._signing(party) if plan.signatures else {}),
             **({"gateway_url": f"https://127.0.0.1:{ports.inbound}"} if plan.inbound else {}),
@@ -246,3 +248,8 @@ class TownFiles:
             },
             "metrics": {"port": ports.metrics},
         }
+
+
+def _another(party: str) -> str:
+    """Somebody else of the same authority, whose certificate the fault ``wrong-certificate`` shows."""
+    return "prefecture-server" if party == CITY_CS else CITY_CS
