@@ -162,7 +162,8 @@ class Simulator:
 def running(simulation: Simulation, folder: Path) -> Iterator[Simulator]:
     """The simulator while the block runs, with certificates of its own in ``folder``."""
     authority = ensure(folder / "certs")
-    theirs, wrong = authority.files(simulation.peer), authority.issue(STRANGER, Profile.SERVER)
+    # also for a party that the test authority has no server certificate for: a new one, or a system of ours that is called
+    theirs, wrong = authority.issue(simulation.peer, Profile.PEER), authority.issue(STRANGER, Profile.SERVER)
     signing = authority.issue(f"{simulation.peer}-signing", Profile.SIGNING)
     place = Place(
         folder=folder,

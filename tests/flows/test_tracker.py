@@ -270,20 +270,3 @@ async def test_a_number_that_is_not_there_in_time_is_seen_and_its_notice_ends_th
     await city.follow()
     [case] = await city.cases()
     assert (case.state, states(case)["1-3"]) == ("done", "done")
-
-
-@pytest.mark.edge("F1-4", "origin-silent")
-async def test_a_special_move_in_stays_open_until_its_data_come_and_nothing_of_the_move_in_is_done_before(city: City) -> None:
-    """The origin took the request and says nothing: overdue, open, and no case of a move-in beside it; late data end it."""
-    await city.deliver(await city.submit("m1", ("move-out-certificate-request", "city-cs")))
-    await city.follow()
-    await city.shift(2 * DAY)
-    await city.follow()
-    [case] = await city.cases()
-    assert (case.flow, case.state, states(case)["4-1"]) == ("F1-4", "overdue", "overdue")
-    await city.shift(5 * DAY)
-    data = ("move-out-certificate-data", "resident-record-system")
-    await city.deliver(await city.submit("d1", data, system="city-cs", producer="other-municipality-cs"))
-    await city.follow()
-    [case] = await city.cases()
-    assert (case.state, states(case)["4-1"]) == ("done", "done")

@@ -46,11 +46,11 @@ def ends(town: Town) -> Iterator[Ends]:
     return Ends(town)  # type: ignore[return-value]
 
 
-async def ask(ends: Ends, serial: int = 1, delivery: str | None = None, **more: Any) -> tuple[dict[str, Any], str, str]:
+async def ask(ends: Ends, serial: int = 1, delivery: str | None = None) -> tuple[dict[str, Any], str, str]:
     """The other municipality asks; what it is told, its request id, and the resident."""
     request_id, code = f"req-{uuid.uuid4()}", samples.resident_record_code(serial)
     xml = notice("wide-area-certificate-request", serial, request_id=request_id, resident_record_code=code)
-    return await ends.send(xml, operation=OPERATION, ids=(delivery or str(uuid.uuid4()),), **more), request_id, code
+    return await ends.send(xml, operation=OPERATION, ids=(delivery or str(uuid.uuid4()),)), request_id, code
 
 
 def records(ends: Ends, since: int) -> list[dict[str, Any]]:
@@ -115,17 +115,6 @@ async def test_two_answers_that_are_exchanged_reach_nobody(ends: Ends, answers: 
     }
     assert "content" not in first
     assert "content" not in second
-
-
-@pytest.mark.invariant("I6")
-@pytest.mark.edge("FS2-11", "peer-not-authenticated")
-@pytest.mark.parametrize(("wrong", "fault"), [("signer", "signer-unknown"), ("unsigned", "unsigned")])
-async def test_who_is_not_proven_to_ask_gets_no_copy_and_is_on_record(ends: Ends, answers: Answers, wrong: str, fault: str) -> None:
-    before = len(ends.record("peer-refused")) + len(ends.record("refused"))
-    said, _, code = await ask(ends, 41, wrong=wrong)
-    assert (said["status"], said["fault"], said["results"], "content" in said) == (500, fault, [], False)
-    assert len(ends.record("peer-refused")) + len(ends.record("refused")) > before
-    assert not ends.rows("SELECT id FROM provision WHERE code IS NULL AND outcome = 'provided' AND subject = ?", code)
 
 
 async def test_many_at_once_each_have_their_own(ends: Ends, answers: Answers) -> None:

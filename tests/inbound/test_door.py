@@ -28,6 +28,7 @@ from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
 from gateway.security.soap.messages import open_security
 from gateway.security.soap.replay import RecentAnswers
+from message_formats import profiles
 from simulators.encryption import Encryption
 from simulators.signatures import Signatures
 from simulators.soap.notices import Notice, Notices, Said
@@ -80,7 +81,7 @@ class House:
         )
         context = client_context(tls.certificate, tls.key, self.authority.ca, self.authority.crl)
         made = Notices(
-            profile="juki_cs",
+            profile=profiles.get("juki_cs"),
             url=f"https://127.0.0.1:{self.ports[at]}",
             server_name="localhost",
             context=context,
@@ -229,3 +230,15 @@ async def test_what_is_no_call_is_refused_with_a_code(home: House) -> None:
                 text = await answer.text()
                 assert (answer.status, code in text) == (status, True), (path, text)
     assert (home.ledger.messages, home.ledger.kept) == ([], [])
+
+
+@pytest.mark.invariant("I6")
+@pytest.mark.flow("FS2-11")
+@pytest.mark.edge("FS2-11", "peer-not-authenticated")
+@pytest.mark.parametrize(("wrong", "code"), [("signer", "signer-unknown"), ("unsigned", "unsigned"), ("expired", "timestamp-expired")])
+async def test_who_is_not_proven_to_ask_gets_no_copy_and_is_on_record(home: House, wrong: str, code: str) -> None:
+    question = notice("wide-area-certificate-request", serial=41)
+    said = await home.send(home.notices("city-cs"), question, operation="RequestWideAreaCertificate", wrong=wrong)
+    assert (said.status, said.fault, said.results, said.content) == (500, code, (), b"")
+    assert home.noted.seen[-1][1] == code
+    assert home.ledger.messages == home.ledger.kept == []

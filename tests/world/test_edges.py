@@ -28,7 +28,9 @@ def update(index: int, reason: str, number: int, **changes: str | None) -> Mappi
     return {**CITY.initial_record(index), **own, **changes}
 
 
-MOVED_IN = {name: samples.identity_items(10)[name] for name in ("previous_municipality_code", "previous_address", "previous_address_gaiji_count")}
+MOVED_IN = {
+    name: samples.identity_items(10)[name] for name in ("previous_municipality_code", "previous_address", "previous_address_gaiji_count")
+}
 
 
 async def fault(whole: Whole, party: str, **what: Any) -> None:
@@ -60,7 +62,9 @@ def breaker(whole: Whole, party: str) -> str:
 @pytest.mark.parametrize(
     ("index", "items", "code"),
     [
-        pytest.param(10, update(10, "11", 1, **MOVED_IN), "E101", marks=[pytest.mark.edge(f, "existing-resident") for f in ("F1-1", "F2-1")]),
+        pytest.param(
+            10, update(10, "11", 1, **MOVED_IN), "E101", marks=[pytest.mark.edge(f, "existing-resident") for f in ("F1-1", "F2-1")]
+        ),
         pytest.param(
             11,
             update(11, "21", 1, name_kanji="別人　例子", name_gaiji_count="0", gaiji_flag="0", address="虚構県架空市見本町９丁目９番９号"),
@@ -214,9 +218,7 @@ async def test_a_number_that_is_being_asked_for_is_made_before_the_code_changes(
     former, later = samples.resident_record_code(561), samples.resident_record_code(9_777_561)
     await fault(whole, CS, kind="down")
     asked = await whole.hand_in("individual-number-generation-request", {"resident_record_code": former})
-    changed = await whole.hand_in(
-        "resident-code-change-notice", {"new_resident_record_code": later, "former_resident_record_code": former}
-    )
+    changed = await whole.hand_in("resident-code-change-notice", {"new_resident_record_code": later, "former_resident_record_code": former})
     await well(whole, CS)
     await whole.delivered(changed, CS)
     expected = [delivery(whole, each, CS) for each in (asked, changed)]
