@@ -43,8 +43,8 @@ def simulated(adapter: type[ProfileAdapter], command: Sequence[str], operation: 
         has another mistake, by a rule beyond its schema where it has such rules."""
         if samples.resident_record_code(serial).encode() not in samples.message(kind.name, serial).to_bytes():
             found = invalid_samples.of(kind.name)
-            wrong = next((each for each in found if not each.rule.startswith(("xsd", "catalogue"))), found[0]).data
-            return record(serial, lambda content: wrong)
+            spoilt = next((each for each in found if not each.rule.startswith(("xsd", "catalogue"))), found[0]).data
+            return record(serial, lambda content: spoilt)
         right = samples.resident_record_code(serial)
         wrong = right[:-1] + str((int(right[-1]) + 1) % 10)
         return record(serial, lambda content: content.replace(right.encode(), wrong.encode()))

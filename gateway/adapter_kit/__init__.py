@@ -1,4 +1,4 @@
-"""A new adapter as a package of its own: profile, adapter, simulator, tests. Whoever writes one need not fork Renkei (``renkei adapter``)."""
+"""A new adapter as a package of its own, with profile, simulator and tests: whoever writes one need not fork Renkei."""
 
 from __future__ import annotations
 

@@ -235,10 +235,15 @@ async def test_what_is_no_call_is_refused_with_a_code(home: House) -> None:
 @pytest.mark.invariant("I6")
 @pytest.mark.flow("FS2-11")
 @pytest.mark.edge("FS2-11", "peer-not-authenticated")
-@pytest.mark.parametrize(("wrong", "code"), [("signer", "signer-unknown"), ("unsigned", "unsigned"), ("expired", "timestamp-expired")])
-async def test_who_is_not_proven_to_ask_gets_no_copy_and_is_on_record(home: House, wrong: str, code: str) -> None:
+@pytest.mark.parametrize(
+    ("signed", "wrong", "code"),
+    [("prefecture-server", None, "signer-unknown"), (None, "unsigned", "unsigned"), (None, "expired", "timestamp-expired")],
+)
+async def test_who_is_not_proven_to_ask_gets_no_copy_and_is_on_record(
+    home: House, signed: str | None, wrong: str | None, code: str
+) -> None:
     question = notice("wide-area-certificate-request", serial=41)
-    said = await home.send(home.notices("city-cs"), question, operation="RequestWideAreaCertificate", wrong=wrong)
+    said = await home.send(home.notices("city-cs", signed=signed), question, operation="RequestWideAreaCertificate", wrong=wrong)
     assert (said.status, said.fault, said.results, said.content) == (500, code, (), b"")
     assert home.noted.seen[-1][1] == code
     assert home.ledger.messages == home.ledger.kept == []
