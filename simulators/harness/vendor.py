@@ -169,7 +169,8 @@ class VendorTown:
         status, answer = self._call("GET", f"/v1/messages/{message_id}")
         if status != 200:
             raise DoorSaid(status, answer)
-        return answer
+        found: dict[str, Any] = answer
+        return found
 
     def until(self, condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
         """Wait until something is so.

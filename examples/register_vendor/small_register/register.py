@@ -1,4 +1,4 @@
-"""Residents in memory, an outbox, and the way to the gateway: what is in the outbox goes out in order until the gateway has given a receipt."""
+"""Residents in memory, and an outbox: what is in it goes to the gateway in order, until there is a receipt for it."""
 
 from __future__ import annotations
 
