@@ -240,7 +240,10 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
         for party in common.parties.values():
             adapter = party.adapter(host_of(config, party, stack, party_signatures(config, party), common=common))
             caller = Caller(adapter, seals, common.liveness, common.rights, calls=party.limits.calls, call_s=party.limits.call_s)
-            shape = Shape(calls=party.limits.calls, records_per_call=party.limits.records_per_call, share=config.workers.share)
+            limits = party.limits
+            shape = Shape(
+                calls=limits.calls, records_per_call=limits.records_per_call, share=config.workers.share, records_of=limits.records_of
+            )
             runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics))
 
         async def recreate(queue: str) -> None:
