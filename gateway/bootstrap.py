@@ -48,6 +48,7 @@ from gateway.monitoring import Monitoring, process_index
 from gateway.operations import logs
 from gateway.operations.metrics import FactsReader, Metrics
 from gateway.plugins import BoundParty, bind_parties
+from gateway.policy.destinations import Destinations
 from gateway.policy.rights import Rights
 from gateway.policy.routes import tables
 from gateway.ready import mark_ready
@@ -126,6 +127,11 @@ def topology_of(config: Config) -> topology.Topology:
         parties=list(config.parties),
         consumers=[name for name, party in config.parties.items() if party.queue is not None],
     )
+
+
+def destinations_of(config: Config) -> Destinations:
+    """Which account has what is handed over for a work."""
+    return Destinations({work: name for name, party in config.parties.items() for work in party.works})
 
 
 @contextlib.asynccontextmanager
@@ -308,7 +314,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.reports import LedgerReports
     from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
-    from gateway.bootstrap_inbound import Inbound
+    from gateway.bootstrap_inbound import Inbound, serve_pull
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
     from gateway.intake.https import HttpsDoor, open_door
@@ -360,6 +366,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             "mac": ContentMac.following(common.keys),
             "refresh_keys": common.keys.refresh,
             "message_bytes": limits.message_bytes,
+            "destinations": destinations_of(config),
         }
         preparer = Preparer(senders=senders, parties=frozenset(config.parties), policy=tables(), **made_of)
         intake = Intake(preparer=preparer, ledger=ledger)
@@ -415,6 +422,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
         inbound = Inbound(config, common, pressure, made_of)
         await inbound.open(stack)
+        await serve_pull(config, common, seals, stack)
         service = LedgerAdminService(
             config,
             ledger,
@@ -449,7 +457,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             service,
             desk,
             Operators.of(config, accounts, common.authority),
-            keys=KeyAdmin(ledger, common.keys, custodian, tables()),
+            keys=KeyAdmin(ledger, common.keys, custodian, tables(), destinations_of(config)),
             policy=policy,
             audit=LedgerAuditRecord(ledger, common.parties),
             reports=LedgerReports(ledger, without=tables().ephemeral),

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from gateway.contract import AdapterHost
-from gateway.delivery.in_house import NoHttp, QueueLine
+from gateway.config import read_secret
+from gateway.contract import AdapterHost, QueueCaller
+from gateway.delivery.in_house import NoHttp, PullLine, QueueLine
 from gateway.errors import ConfigurationError
 from gateway.inbound.acknowledgements import Acknowledgements
 from gateway.inbound.dialogues import Ask, Dialogues
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.intake.pressure import Pressure
     from gateway.plugins import BoundParty
     from gateway.security.refusals import Witness
+    from gateway.security.sealing import Sealer
     from gateway.security.soap.messages import MessageSecurity
 
 
@@ -48,11 +50,21 @@ def host_of(
 
     :raises ConfigurationError: a key or certificate cannot be used.
     """
-    if party.config.queue is not None:
-        return AdapterHost(settings=party.settings, http=NoHttp(), queue=queue_line(party, common))
+    if party.config.in_house:
+        return AdapterHost(settings=party.settings, http=NoHttp(), queue=line_of(party, common))
     http = party_http(config, party, common.refusals)
     stack.push_async_callback(http.close)
     return AdapterHost(settings=party.settings, http=http, signatures=signatures)
+
+
+def line_of(party: BoundParty, common: Base) -> QueueCaller:
+    """The way to one of our systems, whichever it has.
+
+    :raises ConfigurationError: a key or folder cannot be used.
+    """
+    if party.config.pull is not None:
+        return PullLine(acknowledge_s=party.config.pull.acknowledge_s)
+    return queue_line(party, common)
 
 
 def queue_line(party: BoundParty, common: Base) -> QueueLine:
@@ -143,6 +155,52 @@ class Inbound:
             return await (self.intake.admit_again if submission.door == DOOR else others)(submission)
 
         return again
+
+
+async def serve_pull(config: Config, common: Base, seals: Sealer, stack: contextlib.AsyncExitStack) -> None:
+    """The listener of systems that fetch, where there are any.
+
+    :raises ConfigurationError: it cannot be made as configured.
+    """
+    from gateway.pull.door import Peer, PullDoor, open_pull
+    from gateway.pull.shop import Shop
+    from gateway.pull.tokens import Client, Tokens
+
+    accounts = {name: party for name, party in common.parties.items() if party.config.pull is not None}
+    if not accounts:
+        return
+    clients, peers = [], {}
+    for name, party in accounts.items():
+        wanted = party.config.pull
+        assert wanted is not None
+        manifest = party.adapter.manifest
+        clients.append(
+            Client(
+                account=name,
+                client_id=wanted.client or name,
+                business_id=wanted.business_id,
+                secret=read_secret(wanted.secret, wanted.secret_file) or "",
+                types=frozenset(manifest.message_types),
+            )
+        )
+        peers[name] = Peer(name=wanted.peer, pins=frozenset(wanted.pins), system=manifest.party)
+    settings = config.pull
+    tokens = Tokens(
+        clients,
+        audiences=frozenset({settings.issuer, f"{settings.issuer}/oauth/token"}),
+        remember=common.ledger.remember_message,
+        token_s=settings.token_s,
+    )
+    shop = Shop(ledger=common.ledger, sealer=seals, rights=common.rights, tables=tables())
+    door = PullDoor(issuer=settings.issuer, tokens=tokens, shop=shop, peers=peers, authority=common.authority, witness=common.refusals)
+    tls = listener_context(config, settings.certificate)
+    try:
+        runner = await open_pull(door, host=settings.host, port=settings.port, tls=tls, authority=common.authority, witness=common.refusals)
+    except OSError as error:
+        raise ConfigurationError(
+            "pull-address", f"pull: {settings.host} port {settings.port} is not to be had: {error.strerror}"
+        ) from error
+    stack.push_async_callback(runner.cleanup)
 
 
 async def _open(door: InboundDoor, host: str, port: int, tls: Any, authority: Any, witness: Witness) -> Any:

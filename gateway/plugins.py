@@ -87,14 +87,18 @@ def bind_parties(
             problems.append(f"{config.where('parties', name, 'adapter')}: {error.safe_detail}")
             continue
         manifest = adapter.manifest
-        if manifest.party != name:
-            where = config.where("parties", name, "adapter")
-            problems.append(f'{where}: "{party.adapter}" is the adapter of the party "{manifest.party}", not of "{name}"')
+        if manifest.party != (party.system or name):
+            where = config.where("parties", name, "system" if party.system else "adapter")
+            problems.append(f'{where}: "{party.adapter}" is the adapter of the party "{manifest.party}", not of "{party.system or name}"')
             continue
         if party.signatures is not None and not manifest.signatures:
             problems.append(f'{config.where("parties", name, "signatures")}: the adapter "{party.adapter}" does not sign messages')
-        if manifest.queue != (party.queue is not None):
-            wanted = "has its messages by queue: give queue, not url" if manifest.queue else "needs url and peer, and has no queue"
+        if manifest.queue != party.in_house:
+            wanted = (
+                "is of a system of the city: give queue, pull or files, not url"
+                if manifest.queue
+                else "needs url and peer, and has no queue"
+            )
             problems.append(f'{config.where("parties", name)}: the adapter "{party.adapter}" {wanted}')
             continue
         settings, wrong = _settings(config, name, manifest, os.environ if environment is None else environment)

@@ -49,6 +49,8 @@ class InHouseAdapter(Adapter):
             "cloudEvents:type": envelope.message_type,
             "cloudEvents:message": envelope.message_id,
         }
+        if envelope.work is not None:
+            headers["cloudEvents:work"] = envelope.work
         try:
             await self._queue.send(envelope.content, delivery_id=envelope.delivery_id, correlation=correlation, headers=headers)
         except CallNotSent as error:

@@ -42,6 +42,7 @@ from gateway.ledger import commands, counts, policies, queries
 from gateway.ledger.ledger import Ledger
 from gateway.plugins import BoundParty
 from gateway.policy.rights import Rights, Terms
+from gateway.policy.routes import tables
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
@@ -247,7 +248,10 @@ class LedgerAdminService:
         standing = await self._rights.refresh()
         origin = await self._ledger.read(lambda conn: queries.origin(conn, found.delivery.message_id))
         marks = await self._ledger.read(lambda conn: policies.marks_of(conn, origin.subject, standing.on))
-        grant = standing.grant(found.message_type, origin.system, found.delivery.party, work=origin.work, basis=origin.basis, marks=marks)
+        party = found.delivery.party
+        system = self._parties[party].adapter.manifest.party if party in self._parties else party
+        consumer = tables().consumer(found.message_type, origin.system, system)
+        grant = standing.grant(found.message_type, origin.system, consumer, work=origin.work, basis=origin.basis, marks=marks)
         filtered = grant.plan.apply(message)
         return filtered.content, grant.terms(filtered.items)
 

@@ -18,6 +18,7 @@ from gateway.ledger.clock import boot_time
 from gateway.ledger.outcomes import Learned, receipt_of
 from gateway.ledger.refusals import RefusedClaim
 from gateway.policy.rights import PolicyRefused, Rights, Standing, Terms
+from gateway.policy.routes import tables
 from gateway.security.sealing import Sealer
 from message_formats import reading
 
@@ -44,6 +45,7 @@ class Caller:
         self, adapter: Adapter, sealer: Sealer, liveness: Liveness, rights: Rights, *, calls: int, call_s: float, query_s: float = 10.0
     ) -> None:
         self.adapter = adapter
+        self._tables = tables()
         self._rights = rights
         self._sealer = sealer
         self._liveness = liveness
@@ -104,7 +106,8 @@ class Caller:
 
         :raises PolicyRefused: it may not go at all any more.
         """
-        grant = standing.grant(claim.message_type, claim.system, claim.party, work=claim.work, basis=claim.basis, marks=claim.marks)
+        consumer = self._tables.consumer(claim.message_type, claim.system, self.adapter.manifest.party)
+        grant = standing.grant(claim.message_type, claim.system, consumer, work=claim.work, basis=claim.basis, marks=claim.marks)
         if grant.permit.whole:
             return envelope
         filtered = grant.plan.apply(reading.read(envelope.content, expected=claim.message_type))
@@ -163,6 +166,7 @@ class Caller:
             attempt=claim.attempt,
             resent=claim.resent,
             content=content,
+            work=claim.work,
         )
 
     async def _deliver(self, envelopes: list[Envelope]) -> Sequence[Outcome]:

@@ -43,6 +43,17 @@ class Route:
     waits_for: str | None = None
     approval: str | None = None
     """``bulk-output`` or ``release``: it leaves only when a second person has approved (C-1-3-28, C-2-3-14, C-3-3-7)."""
+    sender: str | None = None
+    """Only what this system hands in goes this way; None: whoever has the connection."""
+    by_work: bool = False
+    """One of several ways of the type, chosen by the work (事務) that the message names; it ends at a system account."""
+    receiver: str | None = None
+    """Whose it is in the end, where ``party`` hands it on or is an account of that system; None: the party's own."""
+
+    @property
+    def consumer(self) -> str:
+        """The system that the policy decides about."""
+        return self.receiver or self.party
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +96,14 @@ class PolicyTables:
         """The message types that ``system`` may hand in and that this release routes."""
         return frozenset(t for t, routes in self.routes.items() if any(self.may_connect(t, system, r.party) for r in routes))
 
+    def consumer(self, message_type: str, producer: str, system: str) -> str:
+        """Whose a message is that goes to ``system``: its own, or of whom it hands it on to."""
+        if not self.may_connect(message_type, producer, system):
+            for arrival in self.inbound.get(message_type, ()):
+                if arrival.sender == producer and arrival.route.party == system:
+                    return arrival.route.consumer
+        return system
+
     def routes_for(self, message_type: str, sender: str, parties: frozenset[str]) -> tuple[Route, ...]:
         """The deliveries of one message from ``sender``, in the order in which they get their places.
 
@@ -96,6 +115,9 @@ class PolicyTables:
         routes = self.routes.get(message_type)
         if not routes:
             raise InputRefused("not-carried", "this gateway has no route for the message type", place="attribute type", rule="routes")
+        routes = tuple(route for route in routes if route.sender in (None, sender))
+        if not routes:
+            raise InputRefused("not-permitted", f"{sender} may not send {message_type}", place="attribute type", rule="connections")
         for route in routes:
             if (message_type, sender, route.party) not in self._allowed:
                 raise InputRefused(
@@ -104,7 +126,7 @@ class PolicyTables:
                     place="attribute type",
                     rule="C-2-3-2" if route.party == "city-cs" else "connections",
                 )
-            if route.party not in parties:
+            if route.party not in parties and not route.by_work:
                 raise InputRefused(
                     "not-carried",
                     f"the party {route.party} of this message type is not configured here",
@@ -163,7 +185,18 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: froze
     result: list[Route] = []
     for row in rows:
         route = Route(
-            party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval")
+            party=row["party"],
+            stream=row["stream"],
+            lane=row["lane"],
+            waits_for=row.get("waits_for"),
+            approval=row.get("approval"),
+            sender=row.get("from"),
+            by_work=row.get("by") == "work",
+        )
+        _demand(row.get("by") in (None, "work"), f"route {message_type} to {route.party}: by is work, or not there")
+        _demand(
+            route.sender is None or (message_type, route.sender, route.party) in allowed,
+            f"route {message_type} from {route.sender} to {route.party} has no connection",
         )
         _demand(route.approval in APPROVALS, f"route {message_type} to {route.party}: approval must be bulk-output or release")
         _demand(route.lane in LANES, f"route {message_type} to {route.party}: lane must be live or bulk")
@@ -189,9 +222,13 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
         known = [c for c in allowed if (c.message_type, c.sender, c.receiver) == (message_type, sender, receiver)]
         _demand(bool(known), f"inbound {way} has no connection")
         _demand(any(at in (c.sender, *c.via) for c in known), f"inbound {way}: that party is not on the way")
+        handed_to = row.get("by_way_of", receiver)
+        _demand(handed_to == receiver or any(handed_to in c.via for c in known), f"inbound {way}: {handed_to} is not on the way")
         _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
         _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
-        result.append(Arrival(at=at, sender=sender, route=Route(party=receiver, stream=row["stream"], lane=row["lane"])))
+        final = None if handed_to == receiver else receiver
+        route = Route(party=handed_to, stream=row["stream"], lane=row["lane"], receiver=final)
+        result.append(Arrival(at=at, sender=sender, route=route))
     return tuple(result)
 
 
