@@ -39,8 +39,10 @@ TOWN: dict[Network, dict[str, Profile]] = {
     IN_HOUSE: {name: profile for name, profile in NAMES.items() if name not in _JUKI_NET},
     JUKI_NET: {**_JUKI_NET, "gateway-juki-net": Profile.PEER},
     LGWAN: {
-        "intermediate-server": Profile.SERVER,
-        "gateway-lgwan": Profile.CLIENT,
+        "intermediate-server": Profile.PEER,
+        "intermediate-server-signing": Profile.SIGNING,
+        "intermediate-server-encryption": Profile.ENCRYPTION,
+        "gateway-lgwan": Profile.PEER,
         "gateway-lgwan-signing": Profile.SIGNING,
         "gateway-lgwan-encryption": Profile.ENCRYPTION,
     },
