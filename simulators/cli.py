@@ -20,6 +20,7 @@ from simulators import verdict
 from simulators.demo.command import demo
 from simulators.errors import SimulatorError
 from simulators.harness.chaos_cli import chaos
+from simulators.intermediate.service import IntermediateSettings, serve_intermediate
 from simulators.journal import read_entries
 from simulators.juki_cs.service import JukiCsSettings, serve_city_cs
 from simulators.register.service import RegisterSettings, build
@@ -75,6 +76,28 @@ def city_cs(
         settings = read_settings(JukiCsSettings, config, flags)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve_city_cs(settings))
+    except (SimulatorError, CertificateError) as error:
+        _fail(error)
+    except OSError as error:
+        _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
+
+
+@simulate.command("intermediate-server")
+def intermediate_server(
+    *,
+    config: Annotated[Path, typer.Option(help="Settings (YAML); flags win over it.")],
+    port: Annotated[int | None, typer.Option(help="Port of the SOAP endpoint (mutual TLS); 0: any.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Port of the control API and page on loopback; 0: any.")] = None,
+    journal: Annotated[Path | None, typer.Option(help="The journal (JSON Lines); the state is rebuilt from it.")] = None,
+    faults: Annotated[Path | None, typer.Option(help="Script of faults (YAML).")] = None,
+    ready_file: Annotated[Path | None, typer.Option(help="Written (JSON: pid, port, control_port) when it serves.")] = None,
+) -> None:
+    """The intermediate server (中間サーバー) and the information provision network behind it."""
+    flags = _without(locals(), "config")
+    try:
+        settings = read_settings(IntermediateSettings, config, flags)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve_intermediate(settings))
     except (SimulatorError, CertificateError) as error:
         _fail(error)
     except OSError as error:

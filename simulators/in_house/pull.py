@@ -44,9 +44,7 @@ class PullClient:
         connector = aiohttp.TCPConnector(ssl=self._context)
         async with (
             aiohttp.ClientSession(connector=connector, trust_env=False) as session,
-            session.request(
-                method, self._url + path, data=form, json=json, headers=headers, server_hostname=self._server_name
-            ) as answer,
+            session.request(method, self._url + path, data=form, json=json, headers=headers, server_hostname=self._server_name) as answer,
         ):
             return answer.status, await answer.json()
 

@@ -267,8 +267,7 @@ def _records(content: etree._Element, operation: Operation, body: bytes) -> tupl
 def read_record(
     element: etree._Element, delivery_id: str, operation: Operation, data: bytes, digest: str | None, municipality: str | None
 ) -> Record:
-    """One record by every rule of its type. ``data``: its bytes as they came, of which ``digest`` speaks.
-    """
+    """One record by every rule of its type. ``data``: its bytes as they came, of which ``digest`` speaks."""
     items: dict[str, str] = {}
     wrong = None
     try:
