@@ -23,6 +23,7 @@ from gateway.admin.desk import Desk
 from gateway.admin.desk_api import DeskApi
 from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
+from gateway.admin.network import NetworkApi, NetworkService
 from gateway.admin.policy_api import PolicyApi, PolicyService
 from gateway.admin.problems import problem
 from gateway.admin.reports_api import ReportApi, ReportService
@@ -50,6 +51,7 @@ def create_app(
     policy: PolicyService | None = None,
     audit: AuditRecord | None = None,
     reports: ReportService | None = None,
+    network: NetworkService | None = None,
     retention: RetentionService | None = None,
     witness: Witness | None = None,
 ) -> web.Application:
@@ -61,6 +63,7 @@ def create_app(
         **PolicyApi(policy, desk).handlers(),
         **AuditRoutes(audit).handlers(),
         **ReportApi(reports).handlers(),
+        **NetworkApi(network).handlers(),
         **RetentionApi(retention).handlers(),
     }
     app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)

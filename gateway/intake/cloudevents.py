@@ -53,6 +53,8 @@ class EventAttributes:
     work: str | None = None
     """What it is handed over for (事務), by its id in the policy."""
     legalbasis: str | None = None
+    lane: str | None = None
+    """``bulk``: behind everything that is live, whatever the type's own lane; there is no way up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ _RULES: dict[str, _Rule] = {
     "corrects": _Rule(_ID.pattern, "the id of the message that this one replaces", "corrects", True),
     "work": _Rule(re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}"), "the id of a work of the policy, such as transfer-9", "work"),
     "legalbasis": _Rule(_CITATION, "an article, as the policy cites it", "legalbasis"),
+    "lane": _Rule(re.compile(r"bulk"), "bulk, or not there", "lane"),
     "traceparent": _Rule(re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"), "a traceparent of W3C Trace Context", None),
     "tracestate": _Rule(re.compile(r"[\x20-\x7e]{0,256}"), "a tracestate of W3C Trace Context", None, True),
 }

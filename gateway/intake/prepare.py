@@ -163,7 +163,7 @@ class Preparer:
                 PreparedDelivery(
                     party=route.party,
                     stream=route.stream,
-                    lane=route.lane,
+                    lane=attributes.lane or route.lane,
                     party_key=message.party_key,
                     content_digest=mac.of(content),
                     sealed=self.sealer.seal(content, message_id=message_id, message_type=kind.name, party=route.party),

@@ -18,7 +18,7 @@ RUNNING: Final = "RUNNING"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """The last notice of a party. ``at``: when it was accepted (business time)."""
+    """The last notice of a party. ``at``: when it was accepted (time of the ledger)."""
 
     status: str
     at: float

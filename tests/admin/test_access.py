@@ -29,7 +29,7 @@ _ROLES: dict[str, set[str]] = {
     "withdraw": {"operator", "administrator", "auditor"},
     "operators": {"operator", "administrator", "auditor"}, "review_operator": {"administrator"},
     "release_operator": {"operator", "administrator"}, "ask_rights": {"operator", "administrator"},
-    "search": {"operator", "auditor"}, "keys": {"viewer", "auditor"}, "rotate_key": {"operator", "administrator"},
+    "search": {"operator", "auditor"}, "network": {"viewer", "auditor"}, "keys": {"viewer", "auditor"}, "rotate_key": {"operator", "administrator"},
     "policy": {*Role}, "policy_versions": {*Role}, "policy_change": {*Role},
     "ask_policy": {"administrator"}, "provisions": {"operator", "auditor"},
     "refusals": {"viewer", "operator", "auditor"}, "check_day": {"operator", "auditor"}, "statistics": {"operator", "auditor"},
