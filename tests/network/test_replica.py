@@ -132,7 +132,7 @@ async def test_a_format_refusal_of_the_server_is_shown_to_operators_and_to_the_s
     from simulators.faults import FaultSpec
 
     await line.known(5)
-    fault = line.server.faults.put(FaultSpec(kind="reject", code="format-error", count=1))
+    fault = line.server.faults.put(FaultSpec(kind="refuse", code="format-error", times=1))
     receipt = await line.send(LINK, "provision-replica-update", replica(5, "見本　誤"))
     row = await line.house.until_held(receipt["id"], SERVER)
     assert row["held"] == "rejected"
@@ -191,14 +191,14 @@ async def test_a_full_reload_is_bulk_and_what_is_live_goes_first(line: Line) -> 
     serials = range(100, 160)
     await asyncio.gather(*[line.delivered(LINK, "atena-linkage-update", linkage(each), ATENA) for each in (*serials, 7)])
     await line.delivered(ATENA, "atena-number-registration", registration(7))
-    await line.house.renkei("pause", SERVER, "--reason", "a test", "--yes", "--json")
+    await line.house.renkei("pause", SERVER, "--reason", "a test", "--json")
     bulk = [(await line.send(ATENA, "atena-number-registration", registration(each), lane="bulk"))["id"] for each in serials]
     live = (await line.send(LINK, "provision-replica-update", replica(7)))["id"]
     rows = line.house.rows("SELECT lane, count(*) AS n FROM delivery WHERE state = 'queued' AND party = ? GROUP BY lane", SERVER)
     assert {row["lane"]: row["n"] for row in rows} == {"bulk": 60, "live": 1}
     refused = await line.send(LINK, "provision-replica-update", replica(7), lane="live")
     assert refused["code"] == "invalid-attribute"
-    await line.house.renkei("resume", SERVER, "--reason", "a test", "--yes", "--json")
+    await line.house.renkei("resume", SERVER, "--reason", "a test", "--json")
     await line.house.until_state(live, SERVER, "delivered")
     for each in bulk:
         await line.house.until_state(each, SERVER, "delivered")
