@@ -290,6 +290,12 @@ subject_alias = Table(
         sqlite_where=text("kind = 'individual-number'"),
         postgresql_where=text("kind = 'individual-number'"),
     ),
+    Index(
+        "subject_alias_acquisition",
+        "subject",
+        sqlite_where=text("kind = 'processing-number'"),
+        postgresql_where=text("kind = 'processing-number'"),
+    ),
     sqlite_with_rowid=False,
 )
 

@@ -457,6 +457,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("blind", "kind"),
         sqlite_with_rowid=False,
     )
+    op.create_index(
+        "subject_alias_acquisition",
+        "subject_alias",
+        ["subject"],
+        unique=False,
+        sqlite_where=sa.text("kind = 'processing-number'"),
+        postgresql_where=sa.text("kind = 'processing-number'"),
+    )
     op.create_index("subject_alias_generation", "subject_alias", ["hmac_key_id"], unique=False)
     op.create_index(
         "subject_alias_number",
