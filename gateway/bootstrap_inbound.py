@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway.config import read_secret
 from gateway.contract import AdapterHost, QueueCaller
+from gateway.delivery.files import FileLine, layouts_for
 from gateway.delivery.in_house import NoHttp, PullLine, QueueLine
+from gateway.delivery.questions import Questions
+from gateway.delivery.transport import LONGEST_CALL_S
 from gateway.errors import ConfigurationError
 from gateway.inbound.acknowledgements import Acknowledgements
+from gateway.inbound.answers import Answers
+from gateway.inbound.asking import Asking, PartyAsk
 from gateway.inbound.dialogues import Ask, Dialogues
 from gateway.inbound.door import InboundDoor, open_inbound, profile_of
+from gateway.inbound.file_receipts import FileReceipts
 from gateway.inbound.prepare import DOOR, InboundPreparer
 from gateway.inbound.responder import Responder
 from gateway.intake.admit import Answer, Intake
-from gateway.intake.prepare import Submission
+from gateway.intake.prepare import Preparer, Submission
+from gateway.ledger.offers import RecordHandedOver
 from gateway.ledger.replays import LedgerReplays
 from gateway.policy.routes import tables
 from gateway.security.jwe import JweKeys
-from gateway.security.jwe_out import ConsumerKey
+from gateway.security.jwe_out import ConsumerKey, Own
 from gateway.trust import authority_of, listener_context, party_http
 
 if TYPE_CHECKING:
@@ -33,9 +41,36 @@ if TYPE_CHECKING:
     from gateway.security.soap.messages import MessageSecurity
 
 
+DIALOGUE_S = 20.0
+"""How long a party is waited for where the table of dialogues does not say."""
+
+
 def consumers_of(config: Config) -> list[str]:
     """Our systems that have messages by queue."""
     return [name for name, party in config.parties.items() if party.queue is not None]
+
+
+def asked_of(parties: Mapping[str, BoundParty]) -> list[str]:
+    """Parties that our systems may ask something: those whose adapters carry questions."""
+    return [name for name, party in parties.items() if party.adapter.manifest.questions]
+
+
+async def answer_questions(config: Config, common: Base, stack: contextlib.AsyncExitStack) -> None:
+    """Ask what our systems ask, in a worker: by adapters, and on connections, of their own (I4).
+
+    :raises ConfigurationError: a key or certificate cannot be used.
+    """
+    from gateway.message_trust import party_signatures
+
+    keys = JweKeys(common.keys)
+    for name in asked_of(common.parties):
+        party, at_once = common.parties[name], common.parties[name].config.limits.questions
+        # connections: also for those whose late answers are still waited for
+        wide = dataclasses.replace(party, limits=dataclasses.replace(party.limits, calls=2 * at_once, call_s=LONGEST_CALL_S))
+        adapter = wide.adapter(host_of(config, wide, stack, party_signatures(config, party), common=common))
+        questions = Questions(name, adapter, common.consumer, common.publisher, keys, Own(keys), at_once=at_once)
+        await questions.start()
+        stack.push_async_callback(questions.stop)
 
 
 def host_of(
@@ -64,6 +99,17 @@ def line_of(party: BoundParty, common: Base) -> QueueCaller:
     """
     if party.config.pull is not None:
         return PullLine(acknowledge_s=party.config.pull.acknowledge_s)
+    drop = party.config.files
+    if drop is not None:
+
+        async def record(handed: Sequence[tuple[str, str]], detail: Mapping[str, str | int]) -> None:
+            operation = RecordHandedOver(
+                kind="file-written", actor="gateway", party=party.party, deliveries=handed, detail=dict(detail), size=len(handed)
+            )
+            await common.ledger.submit(operation)
+
+        by_type = layouts_for(party.adapter.manifest.message_types, drop.layout)
+        return FileLine(party.party, drop.directory, by_type, record, acknowledge_s=drop.acknowledge_s)
     return queue_line(party, common)
 
 
@@ -84,7 +130,17 @@ class Inbound:
         """``preparer``: what the preparer of every door is made of (:class:`gateway.intake.prepare.Preparer`)."""
         self._config, self._common, self._pressure = config, common, pressure
         self._blind = preparer["blind"]
-        self.intake = Intake(preparer=InboundPreparer(parties=frozenset(config.parties), policy=tables(), **preparer), ledger=common.ledger)
+        self._answers = Answers(
+            rights=common.rights,
+            blind=self._blind,
+            opener=JweKeys(common.keys),
+            ledger=common.ledger,
+            message_bytes=config.intake.limits.message_bytes,
+        )
+        asks = {name: system.types for name, system in config.intake.systems.items()}
+        self.intake = Intake(
+            preparer=InboundPreparer(parties=frozenset(config.parties), policy=tables(), asks=asks, **preparer), ledger=common.ledger
+        )
 
     async def open(self, stack: contextlib.AsyncExitStack) -> None:
         """Listen, take acknowledgements, and ask our systems what the parties ask.
@@ -93,6 +149,7 @@ class Inbound:
         """
         common = self._common
         ask: dict[str, Ask] = {}
+        answers = self._answers
         for system in consumers_of(self._config):
             wanted = self._config.parties[system].queue
             assert wanted is not None
@@ -102,23 +159,37 @@ class Inbound:
             await dialogues.start()
             stack.push_async_callback(dialogues.stop)
             ask[system] = dialogues.ask
-        self._responder = Responder(
-            policy=tables(),
-            parties=frozenset(self._config.parties),
-            rights=common.rights,
-            blind=self._blind,
-            opener=JweKeys(common.keys),
-            ledger=common.ledger,
-            ask=ask,
-            message_bytes=self._config.intake.limits.message_bytes,
-        )
+        self._responder = Responder(policy=tables(), parties=frozenset(self._config.parties), answers=answers, ask=ask)
         for system in consumers_of(self._config):
             acknowledgements = Acknowledgements(system, self._common.ledger, self._common.consumer)
             await acknowledgements.start()
             stack.push_async_callback(acknowledgements.stop)
         for name, party in self._common.parties.items():
+            if (drop := party.config.files) is not None:
+                receipts = FileReceipts(name, drop.directory, common.ledger, acknowledge_s=drop.acknowledge_s)
+                await receipts.start()
+                stack.push_async_callback(receipts.stop)
             if party.config.inbound is not None:
                 stack.push_async_callback((await self._listen(name, party)).cleanup)
+
+    async def asking(self, stack: contextlib.AsyncExitStack, preparer: Preparer) -> Asking:
+        """How our systems ask the parties."""
+        common = self._common
+        ask: dict[str, PartyAsk] = {}
+        own = Own(JweKeys(common.keys))
+        for name in asked_of(common.parties):
+            questions = Dialogues(name, common.endpoint, common.publisher, common.consumer, own, common.ledger, answer_s=DIALOGUE_S)
+            await questions.start()
+            stack.push_async_callback(questions.stop)
+            ask[name] = questions.ask
+        return Asking(
+            policy=tables(),
+            parties=frozenset(self._config.parties),
+            preparer=preparer,
+            answers=self._answers,
+            ask=ask,
+            incomplete=self._config.intake.dialogues.incomplete,
+        )
 
     async def _listen(self, name: str, party: BoundParty) -> Any:
         from gateway.message_trust import party_signatures
@@ -183,7 +254,7 @@ async def serve_pull(config: Config, common: Base, seals: Sealer, stack: context
                 types=frozenset(manifest.message_types),
             )
         )
-        peers[name] = Peer(name=wanted.peer, pins=frozenset(wanted.pins), system=manifest.party)
+        peers[name] = Peer(name=wanted.peer, pins=frozenset(wanted.pins))
     settings = config.pull
     tokens = Tokens(
         clients,
@@ -191,7 +262,7 @@ async def serve_pull(config: Config, common: Base, seals: Sealer, stack: context
         remember=common.ledger.remember_message,
         token_s=settings.token_s,
     )
-    shop = Shop(ledger=common.ledger, sealer=seals, rights=common.rights, tables=tables())
+    shop = Shop(ledger=common.ledger, sealer=seals, rights=common.rights)
     door = PullDoor(issuer=settings.issuer, tokens=tokens, shop=shop, peers=peers, authority=common.authority, witness=common.refusals)
     tls = listener_context(config, settings.certificate)
     try:

@@ -54,6 +54,15 @@ class IntakeLimits(Section):
     disk_reserve_bytes: int = Field(default=268_435_456, ge=0, description="Kept free for the outcomes of calls under way.")
 
 
+class DialoguesIntake(Section):
+    """POST /v1/dialogues: questions of the city's own systems to a party while somebody waits."""
+
+    incomplete: Literal["refuse", "flag"] = Field(
+        default="refuse",
+        description="A question without operator, terminal or reference is refused, or put on record as lacking it (C-2-3-8).",
+    )
+
+
 class System(Section):
     """One sending system of the city, by its id in the specification."""
 
@@ -82,6 +91,7 @@ class Intake(Section):
     https: HttpsIntake = HttpsIntake()
     amqp: AmqpIntake = AmqpIntake()
     limits: IntakeLimits = IntakeLimits()
+    dialogues: DialoguesIntake = DialoguesIntake()
     systems: dict[SpecId, System] = {}
     network: NetworkMatching = NetworkMatching()
 
@@ -92,6 +102,9 @@ class PartyLimits(Section):
     calls: int | None = Field(default=None, ge=1, le=1000, description="Calls at once.")
     records_per_call: int | None = Field(default=None, ge=1, le=10_000)
     call_s: Annotated[float, Field(gt=0, le=120)] | None = Field(default=None, description="A longer call is given up; at most 120 (R5).")
+    questions: int = Field(
+        default=4, ge=1, le=100, description="Questions at once, while people wait: besides calls, on connections of their own."
+    )
 
 
 class Retry(Section):
@@ -236,9 +249,7 @@ class Party(Section):
     pull: Pull | None = Field(default=None, description="For a system of the city that fetches its messages by REST, instead of url.")
     files: FileDrop | None = Field(default=None, description="For a system of the city that has its messages as CSV files, instead of url.")
     system: SpecId | None = Field(default=None, description="Whose account this is, where it does not bear the name of the system itself.")
-    works: list[SpecId] = Field(
-        default=[], description="What this account is for (事務), such as transfer-2; each work has one."
-    )
+    works: list[SpecId] = Field(default=[], description="What this account is for (事務), such as transfer-2; each work has one.")
 
     @property
     def in_house(self) -> bool:

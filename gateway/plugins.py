@@ -127,9 +127,10 @@ def _load(point: EntryPoint) -> AdapterPlugin:
 def _limits(party: Party, manifest: Manifest) -> Limits:
     """The configuration may ask for less than the adapter's manifest or more calls, never for more records than the party takes."""
     asked, own = party.limits, manifest.limits
+    files = party.files  # one file at a time, with what is due for it
     return Limits(
-        calls=asked.calls or own.calls,
-        records_per_call=min(asked.records_per_call or own.records_per_call, own.records_per_call),
+        calls=asked.calls or (own.calls if files is None else 1),
+        records_per_call=files.records if files else min(asked.records_per_call or own.records_per_call, own.records_per_call),
         records_of=own.records_of,
         call_s=asked.call_s or own.call_s,
         rate_per_s=own.rate_per_s,

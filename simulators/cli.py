@@ -9,6 +9,7 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -20,11 +21,23 @@ from simulators import verdict
 from simulators.demo.command import demo
 from simulators.errors import SimulatorError
 from simulators.harness.chaos_cli import chaos
-from simulators.intermediate.service import IntermediateSettings, serve_intermediate
+from simulators.in_house.office import OfficeSettings
+from simulators.in_house.service import serve_office
+from simulators.intermediate.service import IntermediateSettings
+from simulators.intermediate.service import build as build_intermediate
 from simulators.journal import read_entries
 from simulators.juki_cs.service import JukiCsSettings, serve_city_cs
 from simulators.register.service import RegisterSettings, build
 from simulators.settings import read_settings
+from simulators.world.service import (
+    CardManagementSettings,
+    PrefectureSettings,
+    WorldSettings,
+    build_cards,
+    build_prefecture,
+    serve_alone,
+    serve_world,
+)
 
 simulate = typer.Typer(no_args_is_help=True, help="Simulated parties, the simulated register, and the verdict over both.")
 
@@ -82,26 +95,64 @@ def city_cs(
         _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
 
 
+Population = Annotated[int | None, typer.Option(help="Residents who are there from the beginning.")]
+Faults = Annotated[Path | None, typer.Option(help="Script of faults (YAML).")]
+
+
+def _serve(coroutine: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(coroutine())
+    except (SimulatorError, CertificateError) as error:
+        _fail(error)
+    except OSError as error:
+        _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
+
+
+@simulate.command("prefecture-server")
+def prefecture_server(
+    *,
+    config: Annotated[Path, typer.Option(help="Settings (YAML); flags win over it.")],
+    port: Annotated[int | None, typer.Option(help="Port of the SOAP endpoint (mutual TLS); 0: any.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Port of the control API and page on loopback; 0: any.")] = None,
+    population: Population = None,
+    faults: Faults = None,
+) -> None:
+    """The prefecture server (都道府県サーバ) by itself."""
+    flags = _without(locals(), "config")
+    _serve(lambda: serve_alone(build_prefecture, read_settings(PrefectureSettings, config, flags)))
+
+
+@simulate.command("card-management")
+def card_management(
+    *,
+    config: Annotated[Path, typer.Option(help="Settings (YAML); flags win over it.")],
+    port: Annotated[int | None, typer.Option(help="Port of the SOAP endpoint (mutual TLS); 0: any.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Port of the control API and page on loopback; 0: any.")] = None,
+    faults: Faults = None,
+) -> None:
+    """The card management system (個人番号カード管理システム) by itself."""
+    flags = _without(locals(), "config")
+    _serve(lambda: serve_alone(build_cards, read_settings(CardManagementSettings, config, flags)))
+
+
 @simulate.command("intermediate-server")
 def intermediate_server(
     *,
     config: Annotated[Path, typer.Option(help="Settings (YAML); flags win over it.")],
     port: Annotated[int | None, typer.Option(help="Port of the SOAP endpoint (mutual TLS); 0: any.")] = None,
     control_port: Annotated[int | None, typer.Option(help="Port of the control API and page on loopback; 0: any.")] = None,
-    journal: Annotated[Path | None, typer.Option(help="The journal (JSON Lines); the state is rebuilt from it.")] = None,
-    faults: Annotated[Path | None, typer.Option(help="Script of faults (YAML).")] = None,
-    ready_file: Annotated[Path | None, typer.Option(help="Written (JSON: pid, port, control_port) when it serves.")] = None,
+    faults: Faults = None,
 ) -> None:
     """The intermediate server (中間サーバー) and the information provision network behind it."""
     flags = _without(locals(), "config")
-    try:
-        settings = read_settings(IntermediateSettings, config, flags)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve_intermediate(settings))
-    except (SimulatorError, CertificateError) as error:
-        _fail(error)
-    except OSError as error:
-        _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
+    _serve(lambda: serve_alone(build_intermediate, read_settings(IntermediateSettings, config, flags)))
+
+
+@simulate.command("world")
+def world(*, config: Annotated[Path, typer.Option(help="Settings (YAML) of each party: city_cs, prefecture_server, …")]) -> None:
+    """Everything outside on the Juki-net's side in one process: city CS, J-LIS, municipalities, prefecture server, card management."""
+    _serve(lambda: serve_world(read_settings(WorldSettings, config, {})))
 
 
 @simulate.command("register")
@@ -163,6 +214,16 @@ def judge(
         _fail(SimulatorError("cannot-read", error.strerror or str(error)))
     typer.echo(json.dumps(result.shown(), ensure_ascii=False))
     raise typer.Exit(0 if result.ok and result.complete else 1)
+
+
+@simulate.command("in-house")
+def in_house(config: Annotated[Path, typer.Option(help="Settings (YAML).")]) -> None:
+    """Our own systems (庁内の各システム): any set of accounts, at their queues, folders or the REST listener."""
+    try:
+        settings = read_settings(OfficeSettings, config, {})
+        asyncio.run(serve_office(settings))
+    except (SimulatorError, CertificateError) as error:
+        _fail(error)
 
 
 def run_alone(command: str) -> None:

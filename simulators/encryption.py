@@ -102,8 +102,7 @@ class Encryption:
             raise EncryptionRefused("encryption-not-agreed")
         try:
             wrapped, sealed = (base64.b64decode(each.text or "") for each in data.iter(f"{{{XENC}}}CipherValue"))
-            content_key = self._unwrapped(wrapped)
-            content = AESGCM(content_key).decrypt(sealed[:12], sealed[12:], None)
+            content = AESGCM(self._unwrapped(wrapped)).decrypt(sealed[:12], sealed[12:], None)
             [clear] = _in_place_of(body, content)
         except (ValueError, binascii.Error, InvalidTag, etree.XMLSyntaxError) as error:
             raise EncryptionRefused("does-not-open") from error

@@ -23,6 +23,7 @@ class CoreRegisterAdapter(InHouseAdapter):
             "copy-reconciliation-result",
             "core-cs-reconciliation-result",
             "family-register-supplement-internal",
+            "identity-update-result",
             "individual-number-notice",
             "move-in-notice",
             "move-out-certificate-data",

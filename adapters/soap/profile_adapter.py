@@ -158,9 +158,12 @@ class ProfileAdapter(Adapter):
             raise CallNotSent(f"not-sent-{error.code}") from error
         answer = await self.host.http.post(self._path, await way.request(message_id, [record], self.host.signatures), way.headers)
         content, _ = await self._content(way, answer, message_id)
-        if isinstance(content, RejectedCall):
-            raise QuestionRefused(content.code)
-        if isinstance(content, (PartyDown, RetryLater)):
+        if isinstance(content, SoapFault):
+            client = content.code == "Client"
+            content = outcomes.of_fault(content, self._namespace, self._check)
+            if client and isinstance(content, (RejectedCall, PartyDown)):
+                raise QuestionRefused(content.code)
+        if isinstance(content, (PartyDown, RetryLater, RejectedCall)):
             raise CallNotSent(content.code)
         if not isinstance(content, etree._Element):
             raise CallUnanswered(content.code)
@@ -184,6 +187,8 @@ class ProfileAdapter(Adapter):
 
     async def _read(self, way: Way, answer: HttpAnswer, message_id: str, envelopes: Sequence[Envelope]) -> Sequence[Outcome]:
         content, evidence = await self._content(way, answer, message_id)
+        if isinstance(content, SoapFault):
+            content = outcomes.of_fault(content, self._namespace, self._check)
         if not isinstance(content, etree._Element):
             return [content] * len(envelopes)
         results = self._results(content)
@@ -198,8 +203,8 @@ class ProfileAdapter(Adapter):
         except FormatError:
             return None
 
-    async def _content(self, way: Way, answer: HttpAnswer, message_id: str) -> tuple[etree._Element | outcomes.Decided, bytes]:
-        """The response element that answers this very call, with the evidence for it; or the outcome that something else decides."""
+    async def _content(self, way: Way, answer: HttpAnswer, message_id: str) -> tuple[etree._Element | SoapFault | outcomes.Decided, bytes]:
+        """The response element or fault that answers this very call, with the evidence for it; or what something else decides."""
         decided = outcomes.of_status(answer.status, answer.headers, datetime.now(UTC))
         if decided is not None:
             return decided, b""
@@ -211,7 +216,7 @@ class ProfileAdapter(Adapter):
         except MessageRefused as error:
             return Unknown(code=f"answer-{error.code}"), b""
         if isinstance(content, SoapFault):
-            return outcomes.of_fault(content, self._namespace, self._check), b""
+            return content, b""
         if answer.status != 200 or content.tag != way.answer_tag:
             return Unknown(code="answer-other-element"), b""
         return content, evidence
@@ -223,7 +228,7 @@ class ProfileAdapter(Adapter):
         """
         if self.host.signatures is None:
             return answer.body, answer.body
-        evidence = self.host.signatures.opened(answer.body)
+        evidence = await self.host.signatures.open(answer.body)
         return evidence, (await self.host.signatures.verify(evidence)).envelope
 
 

@@ -24,6 +24,7 @@ from gateway.ledger.claims import Claimed
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Learned, OutcomeResult
 from gateway.ledger.unit import StaleKey
+from gateway.policy.rights import StalePolicy
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -301,6 +302,10 @@ class PartyRunner:
             try:
                 return await self._ledger.write_outcomes(registration, self.party, learned, self.traits, go_on=go_on)
             except StaleKey:
+                learned = self._caller.seal_again(learned)
+                raise
+            except StalePolicy:
+                await self._caller.decide_again()
                 learned = self._caller.seal_again(learned)
                 raise
 

@@ -30,6 +30,8 @@ class Offer:
     message_id: str
     message_type: str
     producer: str
+    way: str | None
+    """From whom to whom in the sense of the policy, where that is not the message's own (:func:`gateway.policy.routes.way_of`)."""
     work: str | None
     basis: str | None
     marks: Flags
@@ -49,7 +51,7 @@ def offers(conn: Connection, party: str, message_type: str, standing: Standing, 
     d, m, p, k, pr = t.delivery.c, t.message.c, t.payload.c, t.data_key.c, t.provision.c
     query = (
         select(
-            d.id, d.correlation, d.attempts, d.message_id, d.accepted_at, m.type, m.work, m.basis, m.subject,
+            d.id, d.correlation, d.attempts, d.message_id, d.accepted_at, d.way, m.type, m.work, m.basis, m.subject,
             func.coalesce(m.producer, m.system).label("producer"), p.sealed, k.wrapped, k.kek_id, t.provision_terms.c.text,
         )
         .select_from(
@@ -66,7 +68,7 @@ def offers(conn: Connection, party: str, message_type: str, standing: Standing, 
     return [
         Offer(
             delivery_id=row.id, correlation=row.correlation, attempt=row.attempts, message_id=row.message_id, message_type=row.type,
-            producer=row.producer, work=row.work, basis=row.basis, marks=marks_of(conn, row.subject, standing.on),
+            producer=row.producer, way=row.way, work=row.work, basis=row.basis, marks=marks_of(conn, row.subject, standing.on),
             accepted_at=row.accepted_at, terms=row.text, sealed=row.sealed, wrapped=row.wrapped, kek_id=row.kek_id,
         )
         for row in conn.execute(query)

@@ -41,6 +41,8 @@ class PreparedDelivery:
     """What the policy permitted; None leaves no record of provision."""
     approval: str | None = None
     """``release`` or ``bulk-output``: it leaves only when a second person has approved."""
+    way: str | None = None
+    """Type, producer and consumer, where they are not the message's own and the party (:class:`gateway.policy.routes.Way`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,12 @@ class PreparedMessage:
     """What it is among the steps towards the intermediate server (:mod:`gateway.acquisition`)."""
     status: str | None = None
     """What a party says of its operation (FM-1): a symbol of the code table."""
+    municipality: str | None = None
+    """At the other end, where a party relays to several."""
+    reference: str | None = None
+    """The application that it belongs to, as the sender names it: on record with the acceptance."""
+    answers: tuple[tuple[str, str], ...] = ()
+    """Party and stream of the requests that it may answer: about a resident of whom nothing went there it is refused."""
     producer: str | None = None
     """Whose message it is, where ``system`` hands on another's (the city CS those of J-LIS, say)."""
 

@@ -34,7 +34,7 @@ class Destinations:
         account = self.accounts.get(work or "", found.party)
         stream = work if work in self.accounts else found.stream
         rest = tuple(route for route in routes if not route.by_work)
-        return (*rest, replace(found, party=account, receiver=found.party, stream=stream or found.stream))
+        return (*rest, replace(found, party=account, consumer=found.party, stream=stream or found.stream))
 
     def require(self, route: Route, work: str | None) -> None:
         """The work that chose this way has an account here. Asked after the policy has permitted it.

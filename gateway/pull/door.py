@@ -47,8 +47,6 @@ class Peer:
 
     name: str
     pins: frozenset[str]
-    system: str
-    """Spec id of the system whose account it is."""
 
 
 class _Refused(Exception):
@@ -103,7 +101,7 @@ class PullDoor:
 
     # ---- who it is
 
-    def _require_peer(self, request: web.Request, account: str) -> Peer:
+    def _require_peer(self, request: web.Request, account: str) -> None:
         peer = self._peers[account]
         transport = request.transport
         tls = transport.get_extra_info("ssl_object") if transport is not None else None
@@ -111,7 +109,6 @@ class PullDoor:
             require_peer(tls, peer.name, self._authority, Purpose.CLIENT, pins=peer.pins)
         except PeerMismatch as error:
             raise ClientRefused("invalid_client", error.code) from error
-        return peer
 
     async def _client(self, request: web.Request) -> tuple[Client, Mapping[str, str]]:
         if request.content_type != "application/x-www-form-urlencoded":
@@ -126,16 +123,16 @@ class PullDoor:
         self._require_peer(request, named.account)
         return await self._tokens.authenticate(form), form
 
-    def _bearer(self, request: web.Request, operation: str) -> tuple[Token, Peer, str]:
+    def _bearer(self, request: web.Request, operation: str) -> tuple[Token, str]:
         kind, _, text = request.headers.get("Authorization", "").partition(" ")
         token = self._tokens.introspect(text) if kind.lower() == "bearer" else None
         if token is None:
             raise _Refused(401, "token-invalid", **{"WWW-Authenticate": 'Bearer error="invalid_token"'})
-        peer = self._require_peer(request, token.client.account)
+        self._require_peer(request, token.client.account)
         name = request.match_info["type"]
         if scope(token.client.business_id, name, operation) not in token.scopes:
             raise _Refused(403, "scope-insufficient", **{"WWW-Authenticate": 'Bearer error="insufficient_scope"'})
-        return token, peer, name
+        return token, name
 
     # ---- OAuth
 
@@ -174,17 +171,17 @@ class PullDoor:
     # ---- resources
 
     async def _fetch(self, request: web.Request) -> web.Response:
-        token, peer, name = self._bearer(request, "read")
+        token, name = self._bearer(request, "read")
         given = request.query.get("limit", str(USUAL))
         if not (given.isascii() and given.isdigit() and 1 <= int(given) <= MOST):
             raise _Refused(400, "limit-invalid")
-        items = await self._shop.fetch(token.client.account, peer.system, name, int(given))
+        items = await self._shop.fetch(token.client.account, name, int(given))
         return web.json_response(
             {"items": items}, headers=_PRIVATE, dumps=lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         )
 
     async def _acknowledge(self, request: web.Request) -> web.Response:
-        token, _, _ = self._bearer(request, "acknowledge")
+        token, _ = self._bearer(request, "acknowledge")
         account = token.client.account
         said = await _read(request)
         read = [read_acknowledgement(json.dumps(each).encode()) for each in said]

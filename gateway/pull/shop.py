@@ -20,7 +20,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.offers import Offer, RecordHandedOver, offers, own_deliveries
 from gateway.policy.items import Filtered
 from gateway.policy.rights import PolicyRefused, Rights, Standing
-from gateway.policy.routes import PolicyTables
+from gateway.policy.routes import way_of
 from gateway.security.sealing import Sealer
 from message_formats import reading
 from message_formats.message import Message
@@ -38,10 +38,9 @@ class Shop:
     ledger: Ledger
     sealer: Sealer
     rights: Rights
-    tables: PolicyTables
 
-    async def fetch(self, account: str, system: str, message_type: str, limit: int) -> list[dict[str, Any]]:
-        """What waits for ``account`` of ``system``; on record before it is returned (I8).
+    async def fetch(self, account: str, message_type: str, limit: int) -> list[dict[str, Any]]:
+        """What waits for ``account``; on record before it is returned (I8).
 
         :raises LedgerUnavailable: nothing was handed over.
         """
@@ -58,7 +57,7 @@ class Shop:
                 log.error("unseal-failed", code=error.code, party=account, message_id=offer.message_id)
                 continue
             message = reading.read(content, expected=message_type)
-            filtered = self._filtered(standing, offer, system, message)
+            filtered = self._filtered(standing, offer, account, message)
             if filtered is None:
                 await self.ledger.record_reply(account, offer.correlation, "retry-later", CHANGED, "gateway")
                 continue
@@ -72,11 +71,11 @@ class Shop:
         """Those that are deliveries to this account."""
         return await self.ledger.read(lambda conn: own_deliveries(conn, account, delivery_ids))
 
-    def _filtered(self, standing: Standing, offer: Offer, system: str, message: Message) -> Filtered | None:
+    def _filtered(self, standing: Standing, offer: Offer, account: str, message: Message) -> Filtered | None:
         """None: not what it was offered as."""
-        consumer = self.tables.consumer(offer.message_type, offer.producer, system)
+        way = way_of(offer.way, offer.message_type, offer.producer, account)
         try:
-            grant = standing.grant(offer.message_type, offer.producer, consumer, work=offer.work, basis=offer.basis, marks=offer.marks)
+            grant = standing.grant(way.message_type, way.producer, way.consumer, work=offer.work, basis=offer.basis, marks=offer.marks)
         except PolicyRefused:
             return None
         filtered = grant.plan.apply(message)

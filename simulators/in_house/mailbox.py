@@ -37,10 +37,6 @@ class Mailbox:
         """Stop; what is not acknowledged comes again."""
         await self._link.stop()
 
-    def cut(self) -> None:
-        """Cut the connection, as the death of the process would."""
-        self._link.cut()
-
     def _lost(self) -> None:
         self.consuming = False
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""A system that fetches: a token for its assertion (``client_secret_jwt``), what waits as JSON, an acknowledgement for each after it is written."""
+"""A system that fetches: a token for its assertion (``client_secret_jwt``), what waits as JSON, an acknowledgement for each."""
 
 from __future__ import annotations
 

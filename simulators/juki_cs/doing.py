@@ -62,7 +62,7 @@ class Doing:
             raise BadFault("do-invalid", f"{what}: {error.code}") from error
 
     def _send(self, *what: Outgoing, **more: Any) -> Values:
-        """Journalled, and on its way."""
+        """Journalled, with ``more`` as a line before, and on its way."""
         facts = [more] if more else []
         self._cs.note(*facts, *[self._cs.outbox.entry(each) for each in what])
         return {"deliveries": [each.delivery_id for each in what]}
@@ -100,12 +100,16 @@ class Doing:
         return self._send(outgoing("SendMoveInNotice", "move-in-notice", items, municipality=items["new_municipality"]))
 
     async def _certificate_request(self, values: Values) -> Values:
-        """Our resident moves there with a card: it asks for the certificate data (特例転出)."""
+        """Our resident moved there with a card (特例転出): it asks for the certificate data, and the city CS answers with what our register
+        handed over, or that it has none yet. ``gateway``: the request goes on to our gateway besides."""
         municipality = self._named(values)
-        items = {"resident_record_code": values["code"], "requesting_municipality": municipality}
-        request = outgoing("RequestMoveOutCertificate", "move-out-certificate-request", items, municipality=municipality)
         reference = self._cs.references.of(str(values["code"]))
-        return self._send(request, kind="municipality-asks", municipality=municipality, resident=reference)
+        provided = self._cs.has_certificate(reference, municipality)
+        self._cs.note({"kind": "municipality-asked", "municipality": municipality, "resident": reference, "provided": provided})
+        if values.get("gateway"):
+            items = {"resident_record_code": values["code"], "requesting_municipality": municipality}
+            self._send(outgoing("RequestMoveOutCertificate", "move-out-certificate-request", items, municipality=municipality))
+        return {"provided": provided}
 
     async def _certificate(self, values: Values) -> Values:
         """Certificate data of its resident, unasked or of somebody else: as a fault."""

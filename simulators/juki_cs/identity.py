@@ -75,12 +75,18 @@ class Identity:
         return found
 
     def anywhere(self, code: str) -> dict[str, str] | None:
-        """Somebody in the whole country, as the national server has him."""
+        """Somebody in the whole country, as the national server has him: with the number that J-LIS gave, be it known here or not."""
         found = self.of(code)
-        if found is not None:
-            return found
-        person = self._cs.elsewhere.find(self._cs.authority.current(code))
-        return None if person is None else person.identity
+        if found is None:
+            person = self._cs.elsewhere.find(self._cs.authority.current(code))
+            found = person.identity if person is not None else None
+        if found is not None and (number := self._cs.authority.number(found["resident_record_code"])) is not None:
+            found["individual_number"] = number
+        return found
+
+    def national(self, code: str) -> dict[str, str] | None:
+        """Our resident, as the national server has him."""
+        return self.anywhere(code) if self.of(code) is not None else None
 
     # ---- by the four items -----------------------------------------------------------------------------------------------------
 
@@ -133,13 +139,12 @@ class Identity:
         return _written("identity-confirmation-result", answer)
 
     async def search(self, record: Record) -> str:
-        """本人確認情報検索: the name with the address or the birth date; a list without Individual Numbers.
+        """本人確認情報検索: a list without Individual Numbers. Less than the name with the address or the birth date is refused
+        before, by the rule ``search-two-items``.
 
-        :raises QuestionRefused: less was given, or more than a hundred fit.
+        :raises QuestionRefused: more than a hundred fit.
         """
         asked = _four(record.items)
-        if sum(item in asked for item in ("name", "address", "birth_date")) < 2 or "name" not in asked:
-            raise QuestionRefused("search-too-wide")
         found = await self.everywhere(asked)
         if len(found) > MOST:
             raise QuestionRefused("too-many-matches")

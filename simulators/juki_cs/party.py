@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from certs.peer import Authority
@@ -56,15 +56,14 @@ class JukiCs(SoapParty):
         notices: Notices | None = None,
         delay_s: float = 0.2,
         quiet_s: float = 2.0,
-        tells_prefecture: bool = False,
-        relays_cards: bool = True,
+        carries: Collection[str] = (),
     ) -> None:
         """``delay_s``: how long J-LIS and other municipalities take to answer; ``quiet_s``: after which a reconciliation has its result;
-        ``tells_prefecture``: whether the city CS notifies the prefecture server itself, instead of the gateway; ``relays_cards``: whether
-        there is a card management system to which destination information is passed on. The rest is explained at :class:`SoapParty`."""
+        ``carries``: parties whose leg is left to the city CS: it notifies the prefecture server, and passes destination information on to
+        the card management system, instead of the gateway. The rest is explained at :class:`SoapParty`."""
         super().__init__(salt=salt, caller=caller, authority=authority, seed=seed, security=security, notices=notices)
         self.city = city
-        self.tells_prefecture, self.relays_cards = tells_prefecture, relays_cards
+        self.carries = frozenset(carries)
         self.residents = Residents(
             references=self.references,
             vault=self.vault,
@@ -74,15 +73,17 @@ class JukiCs(SoapParty):
         )
         self.elsewhere = Elsewhere(city.seed if city is not None else city_seed)
         self.municipalities = Municipalities()
+        self._certificates: dict[str, str | None] = {}
+        """Move-out certificate data kept for whoever asks, by reference; for one municipality only, if it is named."""
         self.authority = NumberAuthority(self.elsewhere.serials, self._number_known)
         self.identity = Identity(self, city)
         self.relays = Relays(self, delay_s=delay_s)
         self.doing = Doing(self)
         self.reconcilers = tuple(
-            Reconciler(self, operation=operation, report=report, kind=kind, held=self.identity.of, everybody=self._codes, quiet_s=quiet_s)
-            for operation, report, kind in (
-                ("ReconcileWithCore", "ReportCoreReconciliation", "core-cs-reconciliation-result"),
-                ("ReconcileIdentityInformation", "ReportReconciliation", "reconciliation-result"),
+            Reconciler(self, operation=operation, report=report, kind=kind, held=held, everybody=self._codes, quiet_s=quiet_s)
+            for operation, report, kind, held in (
+                ("ReconcileWithCore", "ReportCoreReconciliation", "core-cs-reconciliation-result", self.identity.of),
+                ("ReconcileIdentityInformation", "ReportReconciliation", "reconciliation-result", self.identity.national),
             )
         )
 
@@ -102,6 +103,10 @@ class JukiCs(SoapParty):
         for code in self.identity.updated_codes():
             yield code
 
+    def has_certificate(self, reference: str, municipality: str) -> bool:
+        """Whether move-out certificate data of that person may be given to that municipality."""
+        return reference in self._certificates and self._certificates[reference] in (None, municipality)
+
     # ---- what it knows ---------------------------------------------------------------------------------------------------------
 
     def recover(self, entry: Entry) -> None:
@@ -119,6 +124,8 @@ class JukiCs(SoapParty):
     def learn(self, operation: str, items: Mapping[str, str], entry: Entry) -> None:
         if items:
             self.authority.learn(operation, items)
+        if operation == "SendMoveOutCertificate":
+            self._certificates[entry["resident"]] = entry.get("municipality")
         if "municipality" in entry:
             self.elsewhere.municipality(entry["municipality"])
             self.municipalities.learn(operation, entry)
@@ -131,6 +138,7 @@ class JukiCs(SoapParty):
         self.identity.forget()
         self.authority.forget()
         self.municipalities.forget()
+        self._certificates.clear()
         for each in self.reconcilers:
             each.forget()
 
@@ -141,6 +149,7 @@ class JukiCs(SoapParty):
             "residents": self.residents.changed,
             "remembered": self.residents.remembered,
             **self.authority.state(),
+            "certificates_kept": len(self._certificates),
             "open_runs": sum(each.open for each in self.reconcilers),
             "municipalities": self.municipalities.shown(),
         }
@@ -155,7 +164,7 @@ class JukiCs(SoapParty):
     async def carried_out(self, call: Call, subjects: Sequence[Subject], received: Received) -> list[Result]:
         if call.operation.name != updates.OPERATION:
             return await super().carried_out(call, subjects, received)
-        tell = self._notices_to_prefecture if self.tells_prefecture else None
+        tell = self._notices_to_prefecture if PREFECTURE in self.carries else None
         results, counts, further = updates.apply(call, subjects, self.residents, self.journal, self.faults, tell)
         self.counters.update(counts)
         for entry in further:

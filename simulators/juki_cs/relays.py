@@ -15,7 +15,6 @@ from simulators.soap.envelope import Record
 from simulators.soap.outbox import Outgoing
 from simulators.soap.party import Decision, QuestionRefused, outgoing
 from simulators.world.authority import ADDED
-from simulators.world.municipalities import ASKED
 from simulators.world.people import Person
 
 if TYPE_CHECKING:
@@ -75,12 +74,10 @@ class Relays:
         return Decision(follows=(answer,))
 
     def _certificate(self, record: Record) -> Decision:
-        """Only to the municipality that asked for it (住基法第24条の2)."""
-        if (code := self._unreachable(record)) is not None:
+        """特例転出: kept until the destination asks for it (住基法第24条の2); ``municipality``: the only one that may."""
+        if record.municipality is not None and (code := self._unreachable(record)) is not None:
             return Decision(code=code)
-        reference = self._cs.references.of(record.items["resident_record_code"])
-        asked = self._cs.municipalities.has(record.municipality or "", ASKED, reference)
-        return Decision(code=None if asked else "not-requested")
+        return Decision(code=None if record.items["further_items/special_move_out"] == "1" else "not-special")
 
     async def wide_area(self, record: Record) -> str:
         """広域交付: the municipality makes the copy of its own resident.
@@ -143,7 +140,7 @@ class Relays:
     def _destination(self, record: Record) -> Decision:
         """Passed on as it is; the city CS keeps none of it (it is erased one business day after the link)."""
         on = Outgoing(operation="SendDestinationInformation", delivery_id=record.delivery_id, xml=record.xml, to=CARDS)
-        return Decision(follows=(on,) if self._cs.relays_cards else (), kept=False)
+        return Decision(follows=(on,) if CARDS in self._cs.carries else (), kept=False)
 
 
 def certificate_items(person: Person, destination: str) -> dict[str, str | None]:

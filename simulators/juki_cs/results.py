@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-from message_formats import catalogue
 from simulators.soap.envelope import Result
-
-_RESULT = catalogue.get("identity-update-result").schema
 
 
 def result(delivery_id: str, control_number: str, *, error_code: str | None = None, duplicate: bool = False) -> Result:
     """The ``identity-update-result`` of one record."""
     outcome = "rejected" if error_code else "accepted"
-    error = f"<error_code>{escape(error_code)}</error_code>" if error_code else ""
+    error = f"<r:error_code>{escape(error_code)}</r:error_code>" if error_code else ""
     content = (
-        f'<IdentityUpdateResult xmlns="{_RESULT}"><request_control_number>{escape(control_number)}</request_control_number>'
-        f"<outcome>{outcome}</outcome>{error}</IdentityUpdateResult>"
+        f"<r:IdentityUpdateResult><r:request_control_number>{escape(control_number)}</r:request_control_number>"
+        f"<r:outcome>{outcome}</r:outcome>{error}</r:IdentityUpdateResult>"
     )
     return Result(delivery_id=delivery_id, duplicate=duplicate, content=content)

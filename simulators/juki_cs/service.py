@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 from pydantic import Field
 
@@ -29,12 +30,12 @@ class JukiCsSettings(SoapSettings):
     """How long J-LIS and other municipalities take to answer."""
     quiet_s: float = Field(default=2.0, gt=0)
     """A reconciliation is over when nothing of it came for so long."""
-    tells_prefecture: bool = False
-    """The city CS notifies the prefecture server (the gateway is configured to leave that leg to it); only within a world."""
+    carries: tuple[Literal["prefecture-server", "card-management-system"], ...] = ()
+    """Parties whose leg is left to the city CS (the gateway has ``legs.<party>: city-cs``): it tells them itself. Only within a world."""
 
 
-def build(settings: JukiCsSettings, *, relays_cards: bool = False) -> JukiCs:
-    """The party, not yet on the network. ``relays_cards``: there is a card management system beside it."""
+def build(settings: JukiCsSettings) -> JukiCs:
+    """The party, not yet on the network."""
     return JukiCs(
         **settings.parts("juki_cs"),
         city=City(settings.city_seed, settings.population) if settings.population else None,
@@ -43,8 +44,7 @@ def build(settings: JukiCsSettings, *, relays_cards: bool = False) -> JukiCs:
         order_checked=settings.order_checked,
         delay_s=settings.delay_s,
         quiet_s=settings.quiet_s,
-        tells_prefecture=settings.tells_prefecture,
-        relays_cards=relays_cards,
+        carries=settings.carries,
     )
 
 

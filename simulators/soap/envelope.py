@@ -83,7 +83,7 @@ class Result:
     """The answer to one record.
 
     :ivar code: why the record was refused; None: it was accepted.
-    :ivar content: the element of the answer, where the operation has one.
+    :ivar content: the element of the answer, where the operation has one; ``r`` is the namespace of its type.
     """
 
     delivery_id: str
@@ -105,6 +105,7 @@ class Envelopes:
         self._request = {each.name: f"{{{profile.namespace}}}{each.name}Request" for each in profile.operations}
         self._quick = {name: len(catalogue.get(profile.operation(name).type).schema) + 2 for name in quick}
         self._fault_action = profile.fault_action
+        self._openings = {each.name: _opening(profile, each) for each in profile.operations}
 
     # ---- calls -----------------------------------------------------------------------------------------------------------------
 
@@ -157,7 +158,7 @@ class Envelopes:
         :raises message_formats.errors.FormatError: the simulator itself is wrong.
         """
         action = self.profile.action(operation.name, "Response")
-        opening = f'<j:{operation.name}Response xmlns:j="{self.profile.namespace}">'
+        opening = self._openings[operation.name]
         write = _receipt if operation.answer is None else _answered
         text = "".join([_head(action, to), opening, *[write(result) for result in results], f"</j:{operation.name}Response>", _TAIL])
         body = text.encode()
@@ -278,6 +279,11 @@ def read_record(
     if digest is not None and hashlib.sha256(data).hexdigest() != digest:
         wrong = wrong or "digest-differs"
     return Record(delivery_id=delivery_id, items=items, municipality=municipality, wrong=wrong, xml=data.decode())
+
+
+def _opening(profile: Profile, operation: Operation) -> str:
+    answer = "" if operation.answer is None else f' xmlns:r="{catalogue.get(operation.answer).schema}"'
+    return f'<j:{operation.name}Response xmlns:j="{profile.namespace}"{answer}>'
 
 
 _XML = f'<?xml version="1.0" encoding="UTF-8"?><soap:Envelope xmlns:soap="{SOAP}" xmlns:wsa="{WSA}"><soap:Header><wsa:Action>'

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,11 +43,8 @@ class Outgoing:
 
 @dataclass(slots=True, kw_only=True)
 class _Waiting:
-    operation: str
-    to: str
     seq: int
     due: float
-    municipality: str | None
     tries: int = 0
 
 
@@ -60,7 +58,8 @@ class Outbox:
     def __init__(self, party: SoapParty) -> None:
         self._party = party
         self.neighbours: dict[str, Neighbour] = {}
-        self._waiting: dict[str, _Waiting] = {}
+        self._lanes: dict[tuple[str, str], dict[str, _Waiting]] = {}
+        """What waits, by receiver and operation, in order."""
         self._refused = 0
         self._task: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
@@ -81,23 +80,22 @@ class Outbox:
 
     def recover(self, entry: Entry) -> None:
         """Take over a line of the journal."""
+        lane = self._lanes.setdefault((entry["to"], entry["operation"]), {})
         if entry["kind"] == "arrived":
-            self._waiting.pop(entry["delivery"], None)
+            lane.pop(entry["delivery"], None)
             self._refused += entry["outcome"] != "accepted"
             return
-        self._waiting[entry["delivery"]] = _Waiting(
-            operation=entry["operation"], to=entry["to"], seq=entry["seq"], due=entry["due"], municipality=entry.get("municipality")
-        )
+        lane[entry["delivery"]] = _Waiting(seq=entry["seq"], due=entry["due"])
         self._bell.set()
 
     def forget(self) -> None:
         """Nothing is to be sent any more."""
-        self._waiting.clear()
+        self._lanes.clear()
         self._refused = 0
 
     def state(self) -> dict[str, Any]:
         """Counts."""
-        return {"to_send": len(self._waiting), "sent_refused": self._refused}
+        return {"to_send": sum(map(len, self._lanes.values())), "sent_refused": self._refused}
 
     # ---- sending ---------------------------------------------------------------------------------------------------------------
 
@@ -115,51 +113,58 @@ class Outbox:
     async def _work(self) -> None:
         while True:
             self._bell.clear()
-            now = time.time()
-            wake = now + LONGEST_S
-            behind: set[tuple[str, str]] = set()  # a kind of which an earlier one did not get through
-            for delivery, each in list(self._waiting.items()):
-                lane = (each.to, each.operation)
-                if lane in behind or (each.to == GATEWAY and self._party.notices is None):
-                    continue
-                if each.due > now:
-                    wake = min(wake, each.due)
-                elif not await self._try(delivery, each):
-                    each.tries += 1
-                    each.due = time.time() + min(FIRST_S * 2**each.tries, LONGEST_S)
-                    wake = min(wake, each.due)
-                if delivery in self._waiting:
-                    behind.add(lane)
+            wake = time.time() + LONGEST_S
+            for lane in list(self._lanes):
+                if lane[0] != GATEWAY or self._party.notices is not None:
+                    wake = min(wake, await self._go(*lane))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._bell.wait(), max(0.01, wake - time.time()))
 
-    async def _try(self, delivery: str, each: _Waiting) -> bool:
-        """Whether the other side has said what it makes of it."""
-        if self._party.journal.count < each.seq:
-            return False  # put aside meanwhile
-        entry = self._party.journal.entries(each.seq - 1, 1)[0]
-        record = Notice(
-            delivery_id=delivery, xml=self._party.vault.unseal(entry["sealed"], delivery), municipality=entry.get("municipality")
-        )
+    async def _go(self, to: str, operation: str) -> float:
+        """Send what is due of one kind, in order; returns when to look again. What did not get through keeps what is behind it waiting, and
+        goes alone from then on."""
+        while waiting := self._lanes.get((to, operation)):
+            now = time.time()
+            leader = next(iter(waiting.values()))
+            if leader.due > now:
+                return leader.due
+            most = 1 if leader.tries or to != GATEWAY else self._party.profile.operation(operation).records
+            group = {delivery: each for delivery, each in itertools.islice(waiting.items(), most) if each is leader or each.due <= now}
+            if not await self._try(to, operation, group):
+                for each in group.values():
+                    each.tries += 1
+                leader.due = time.time() + min(FIRST_S * 2**leader.tries, LONGEST_S)
+                return leader.due
+        return time.time() + LONGEST_S
+
+    async def _try(self, to: str, operation: str, group: Mapping[str, _Waiting]) -> bool:
+        """Whether the other side has said what it makes of each."""
+        party = self._party
+        records = []
+        for delivery, each in group.items():
+            if party.journal.count < each.seq:
+                return False  # put aside meanwhile
+            entry = party.journal.entries(each.seq - 1, 1)[0]
+            xml = party.vault.unseal(entry["sealed"], delivery)
+            records.append(Notice(delivery_id=delivery, xml=xml, municipality=entry.get("municipality")))
         try:
-            said = self._neighbour(each, record) if each.to != GATEWAY else await self._gateway(each, record)
+            said = await self._gateway(operation, records) if to == GATEWAY else self._neighbour(to, operation, records[0])
         except (BadFault, ConnectionError):
             return False
-        if said is None:
-            return False
-        if delivery in self._waiting:
-            self._party.note({"kind": "arrived", "operation": each.operation, "delivery": delivery, "to": each.to, **said})
-        return True
+        for delivery in [each for each in said if each in self._lanes.get((to, operation), {})]:
+            party.note({"kind": "arrived", "operation": operation, "delivery": delivery, "to": to, **said[delivery]})
+        return set(said) >= set(group)
 
-    def _neighbour(self, each: _Waiting, record: Notice) -> Mapping[str, Any]:
-        neighbour = self.neighbours.get(each.to)
+    def _neighbour(self, to: str, operation: str, record: Notice) -> Mapping[str, Mapping[str, Any]]:
+        neighbour = self.neighbours.get(to)
         if neighbour is None:
-            raise ConnectionError(each.to)
-        code = neighbour(each.operation, record, self._party.name)
-        return {"outcome": "accepted" if code is None else "rejected", "code": code}
+            raise ConnectionError(to)
+        code = neighbour(operation, record, self._party.name)
+        return {record.delivery_id: {"outcome": "accepted" if code is None else "rejected", "code": code}}
 
-    async def _gateway(self, each: _Waiting, record: Notice) -> Mapping[str, Any] | None:
-        said = await self._party.send(each.operation, [record])
-        if not said.signed or not said.results:
-            return None  # no receipt that could be believed, or a fault: nothing was taken
-        return {"outcome": said.results[0]["outcome"], "code": said.results[0]["code"]}
+    async def _gateway(self, operation: str, records: Sequence[Notice]) -> Mapping[str, Mapping[str, Any]]:
+        """What the gateway said of each. A fault, or what is not proven to be its answer, says nothing: nothing was taken."""
+        said = await self._party.send(operation, records)
+        if not said.signed:
+            return {}
+        return {found["delivery"]: {"outcome": found["outcome"], "code": found["code"]} for found in said.results}

@@ -10,11 +10,11 @@ from simulators.journal import Entry
 
 RECEIVED = {
     "SendMoveInNotice": "move_in_notices",
-    "SendMoveOutCertificate": "move_out_certificates",
     "RequestMoveOutCertificate": "move_out_requests",
     "SendFamilyRegisterSupplement": "supplements",
 }
-ASKED = "certificates_asked"
+CERTIFICATES = "move_out_certificates"
+NOT_AVAILABLE = "move_out_certificates_not_available"
 
 
 class Municipalities:
@@ -32,9 +32,10 @@ class Municipalities:
             self._held[entry["municipality"]][kind].append(entry["resident"])
 
     def recover(self, entry: Entry) -> None:
-        """Take over what it asked for, and whether it answers."""
-        if entry["kind"] == "municipality-asks":
-            self._held[entry["municipality"]][ASKED].append(entry["resident"])
+        """Take over what it asked for and was given, and whether it answers."""
+        if entry["kind"] == "municipality-asked":
+            kind = CERTIFICATES if entry["provided"] else NOT_AVAILABLE
+            self._held[entry["municipality"]][kind].append(entry["resident"])
         elif entry["kind"] == "municipality-mode":
             (self.silent.add if entry["silent"] else self.silent.discard)(entry["municipality"])
 

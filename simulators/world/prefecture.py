@@ -106,13 +106,11 @@ class Prefecture(SoapParty):
     # ---- questions -------------------------------------------------------------------------------------------------------------
 
     async def search(self, record: Record) -> str:
-        """本人確認情報検索 among the residents of the prefecture: the name with the address or the birth date.
+        """本人確認情報検索 among the residents of the prefecture: the rule ``search-two-items`` is kept before.
 
-        :raises QuestionRefused: less was given, or more than a hundred fit.
+        :raises QuestionRefused: more than a hundred fit.
         """
         asked = {item: record.items[item] for item in FOUR if item in record.items}
-        if sum(item in asked for item in ("name", "address", "birth_date")) < 2 or "name" not in asked:
-            raise QuestionRefused("search-too-wide")
         await self._names.made()
         known = dict.fromkeys((*self._names.codes(asked["name"]), *sorted(self._codes.get(plain(asked["name"]), ()))))
         found = [dict(each) for each in map(self.held, known) if each is not None and fits(asked, each)]

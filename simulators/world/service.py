@@ -77,7 +77,7 @@ def build_world(settings: WorldSettings) -> dict[str, tuple[SoapParty, SoapSetti
     """
     made: dict[str, tuple[SoapParty, SoapSettings]] = {}
     if settings.city_cs is not None:
-        made["city-cs"] = (build_city_cs(settings.city_cs, relays_cards=settings.card_management_system is not None), settings.city_cs)
+        made["city-cs"] = (build_city_cs(settings.city_cs), settings.city_cs)
     if settings.prefecture_server is not None:
         made["prefecture-server"] = (build_prefecture(settings.prefecture_server), settings.prefecture_server)
     if settings.card_management_system is not None:

@@ -230,7 +230,7 @@ async def test_what_is_no_answer_to_the_question(make: Answers, error: type[Exce
 
 @pytest.mark.parametrize(
     ("whose", "code", "error"),
-    [("Client", "schema-invalid", QuestionRefused), ("Client", "action-unknown", CallNotSent), ("Server", "busy", CallNotSent),
+    [("Client", "schema-invalid", QuestionRefused), ("Client", "search-too-wide", QuestionRefused), ("Server", "busy", CallNotSent),
      ("Server", "internal", CallUnanswered)],
 )  # fmt: skip
 async def test_a_fault_answers_a_question(whose: str, code: str, error: type[Exception]) -> None:

@@ -159,18 +159,20 @@ class InHouse:
         )
         return {**dict(row), "terms": json.loads(row["text"]) if row["text"] else None}
 
-    async def renkei(self, *arguments: str, who: str = "operator-a") -> Any:
-        """A command; its JSON."""
+    async def renkei(self, *arguments: str, who: str = "operator-a", well: str | None = None) -> Any:
+        """A command; its JSON. ``well``: the code of an error that is none here."""
         process = await asyncio.create_subprocess_exec(
             *self.town.renkei(*arguments, operator=who), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
         out, err = await asyncio.wait_for(process.communicate(), 60)
-        assert not err, (out, err)
+        assert not err or (well is not None and well.encode() in err), (out, err)
         return json.loads(out) if out.strip().startswith((b"{", b"[")) else out.decode()
 
     async def apply(self, policy: Path) -> None:
         """A policy is asked for by one person and approved by another."""
-        asked = await self.renkei("policy", "apply", str(policy), "--reason", "a test", "--json")
+        asked = await self.renkei("policy", "apply", str(policy), "--reason", "a test", "--json", well="policy-same")
+        if asked.get("ok") is False:
+            return  # it counts already
         await self.renkei("approvals", "approve", asked["request_id"], "--json", who="operator-b")
 
 
@@ -195,6 +197,7 @@ def set_up(folder: Path, parties: Mapping[str, Any] | None = None, *, plan: Plan
     pull = {"business_id": "B08", "peer": PULL, "secret_file": str(secret), "acknowledge_s": 30}
     business = {"adapter": "business_systems", "system": "business-systems", "retry": dict(town.plan.retry)}
     found[PULL] = {**business, "pull": pull, "works": [PULL_WORK]}
+    found[FILES] = {**business, "files": {"directory": str(town.folder / FILES), "acknowledge_s": 20}, "works": [FILES_WORK]}
     for account, more in (parties or {}).items():
         found[account] = more
     config["parties"] = {name: each for name, each in found.items() if each is not None}

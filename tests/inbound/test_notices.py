@@ -9,10 +9,13 @@ import uuid
 import pytest
 
 from message_formats import samples
+from simulators.journal import read_entries
+from simulators.world.people import Elsewhere
 from tests.inbound.kit import Ends, notice, publish
 from tests.support.broker import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+OTHER = samples.municipality_code(samples.OTHER_MUNICIPALITY_BASE)
 
 
 @pytest.mark.flow("F1-2")
@@ -99,12 +102,27 @@ async def test_a_type_that_may_not_come_from_this_party_is_refused_and_recorded(
     outgoing = await ends.send(notice("identity-information-update"), operation="UpdateIdentityInformation")
     assert outgoing["fault"] == "operation-not-offered"
     delivery = str(uuid.uuid4())
-    xml = notice("family-register-supplement-internal")
-    [result] = (await ends.send(xml, operation="RelayFamilyRegisterSupplement", ids=(delivery,)))["results"]
+    xml = notice("family-register-supplement-notice")
+    [result] = (await ends.send(xml, operation="SendFamilyRegisterSupplement", ids=(delivery,)))["results"]
     assert (result["outcome"], result["code"]) == ("rejected", "not-permitted")
     [record] = ends.rows("SELECT outcome, system, type FROM provision WHERE code = 'not-permitted'")
-    assert tuple(record) == ("refused", "city-cs", "family-register-supplement-internal")
+    assert tuple(record) == ("refused", "city-cs", "family-register-supplement-notice")
     assert (await ends.send(notice(serial=6), action="NotifyIndividualNumber"))["fault"] == "operation-differs"
+
+
+@pytest.mark.flow("FS2-12")
+@pytest.mark.control("C-2-3-2")
+async def test_supplement_entries_for_the_family_register_go_to_the_register_first(ends: Ends) -> None:
+    """The city CS speaks to the register only: it has them, and hands them on to the family register system as a message of its own."""
+    delivery = str(uuid.uuid4())
+    xml = notice("family-register-supplement-internal")
+    [result] = (await ends.send(xml, operation="RelayFamilyRegisterSupplement", ids=(delivery,)))["results"]
+    assert result["outcome"] == "accepted", result
+    row = await ends.until_state(delivery, "delivered")
+    assert (row["system"], row["producer"], row["party"]) == ("city-cs", None, "resident-record-system")
+    assert row["id"] in ends.effects
+    [provided] = ends.rows("SELECT outcome FROM provision WHERE id = ?", row["id"])
+    assert provided["outcome"] == "provided"
 
 
 @pytest.mark.invariant("I10")
@@ -142,6 +160,15 @@ async def test_a_notice_before_the_move_out_is_committed_is_held_and_tried_again
     await ends.until_state(behind, "delivered")
     assert ends.effects[-2:] == [row["id"], ends.delivery(behind)["id"]]
     assert ends.replies(row["id"]) == {"retry-later", "delivered"}
+
+
+@pytest.mark.flow("F1-2")
+async def test_the_municipality_that_a_notice_came_from_stays_with_it(ends: Ends) -> None:
+    delivery = str(uuid.uuid4())
+    record = {"delivery": delivery, "xml": notice(serial=31), "municipality": "131016"}
+    await ends.send(records=[record])
+    row = await ends.until_state(delivery, "delivered")
+    assert [found["municipality"] for found in ends.rows("SELECT municipality FROM message WHERE id = ?", row["message_id"])] == ["131016"]
 
 
 @pytest.mark.flow("F1-2")
@@ -244,3 +271,19 @@ async def test_an_acknowledgement_that_makes_no_sense_or_is_somebody_elses_ends_
     ends.unknown.clear()
     await ends.until_state(delivery, "delivered")
     assert ends.effects.count(row["id"]) == 1
+
+
+@pytest.mark.flow("F1-4")
+@pytest.mark.flow("F2-3")
+async def test_a_special_move_in_that_began_at_a_terminal_brings_its_data_to_the_register(ends: Ends) -> None:
+    person, other = Elsewhere(3).person(OTHER, 4), {"municipality": OTHER}
+    await asyncio.to_thread(ends._emit, {"do": "municipality", **other})
+    said = await asyncio.to_thread(ends._emit, {"do": "terminal", "dialogue": "special-move-in", "code": person.code, **other})
+    assert said == {"match": "1"}
+
+    def came() -> list[str]:
+        sent = [each for each in read_entries(ends.town.journal) if each["kind"] == "outgoing" and each.get("municipality") == OTHER]
+        return [each["delivery"] for each in sent if ends.delivery(each["delivery"]) is not None]
+
+    await until(lambda: bool(came()))
+    await ends.until_state(came()[0], "delivered")
