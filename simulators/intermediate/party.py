@@ -53,7 +53,8 @@ class IntermediateServer(SoapParty):
     # ---- records ---------------------------------------------------------------------------------------------------------------
 
     def _register(self, record: Record) -> Decision:
-        return TAKEN
+        """A number of nothing but zeros is nobody's."""
+        return TAKEN if record.items["integrated_atena_number"].strip("0") else Decision(code="atena-number-invalid")
 
     def _update(self, record: Record) -> Decision:
         """形式チェック is the schema's, before this; a replica belongs to a number that was registered first (FS6-4)."""
