@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.network.kit import Line, running
+from tests.support.postgres import ledger_url, postgres_server, postgres_url
+
+__all__ = ["ledger_url", "line", "postgres_server", "postgres_url"]
 
 
 @pytest.fixture(scope="package")

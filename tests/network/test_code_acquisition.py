@@ -76,6 +76,7 @@ async def test_a_code_is_requested_only_for_who_is_linked(line: Line) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(3000)
 @pytest.mark.flow("F6-1")
-async def test_ten_thousand_residents(tmp_path: Path) -> None:
-    async with running(tmp_path, population=10_000) as line:
-        await acquire(line, 10_000, rounds=40, wait_s=20.0)
+@pytest.mark.parametrize("count", [1_000, 10_000])
+async def test_ten_thousand_residents(tmp_path: Path, count: int) -> None:
+    async with running(tmp_path, population=count) as line:
+        await acquire(line, count, rounds=40, wait_s=20.0)
