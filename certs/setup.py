@@ -20,6 +20,9 @@ NAMES: dict[str, Profile] = {
     "gateway": Profile.PEER,
     "broker": Profile.PEER,
     "resident-record-system": Profile.CLIENT,
+    "certificate-issuance-system": Profile.CLIENT,
+    "family-register-system": Profile.CLIENT,
+    "tax-system": Profile.CLIENT,
     "city-cs": Profile.PEER,
     "operator-a": Profile.CLIENT,
     "operator-b": Profile.CLIENT,
@@ -44,6 +47,8 @@ TOWN: dict[Network, dict[str, Profile]] = {
     LGWAN: {
         **_LGWAN,
         "intermediate-server-encryption": Profile.ENCRYPTION,
+        "certificate-centre": Profile.PEER,
+        "certificate-centre-signing": Profile.SIGNING,
         "gateway-lgwan": Profile.PEER,
         "gateway-lgwan-signing": Profile.SIGNING,
         "gateway-lgwan-encryption": Profile.ENCRYPTION,

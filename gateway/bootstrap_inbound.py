@@ -20,6 +20,7 @@ from gateway.inbound.asking import Asking, PartyAsk
 from gateway.inbound.dialogues import Ask, Dialogues
 from gateway.inbound.door import InboundDoor, open_inbound, profile_of
 from gateway.inbound.file_receipts import FileReceipts
+from gateway.inbound.gate import Gate
 from gateway.inbound.prepare import DOOR, InboundPreparer
 from gateway.inbound.responder import Responder
 from gateway.intake.admit import Answer, Intake
@@ -27,6 +28,7 @@ from gateway.intake.prepare import Preparer, Submission
 from gateway.ledger.offers import RecordHandedOver
 from gateway.ledger.replays import LedgerReplays
 from gateway.policy.routes import tables
+from gateway.retention.calendar import BusinessCalendar
 from gateway.security.jwe import JweKeys
 from gateway.security.jwe_out import ConsumerKey, Own
 from gateway.trust import authority_of, listener_context, party_http
@@ -154,12 +156,17 @@ class Inbound:
             wanted = self._config.parties[system].queue
             assert wanted is not None
             key = ConsumerKey(wanted.keys)
-            answer_s = wanted.answer_s
-            dialogues = Dialogues(system, common.endpoint, common.publisher, common.consumer, key, common.ledger, answer_s=answer_s)
+            dialogues = Dialogues(
+                system, common.endpoint, common.publisher, common.consumer, key, common.ledger,
+                answer_s=wanted.answer_s, most_open=wanted.most_questions,
+            )  # fmt: skip
             await dialogues.start()
             stack.push_async_callback(dialogues.stop)
             ask[system] = dialogues.ask
-        self._responder = Responder(policy=tables(), parties=frozenset(self._config.parties), answers=answers, ask=ask)
+        calendar = BusinessCalendar.of_file(self._config.retention.holidays)
+        listeners = {name: party.inbound for name, party in self._config.parties.items() if party.inbound is not None}
+        gates = {name: Gate(wanted, calendar) for name, wanted in listeners.items()}
+        self._responder = Responder(policy=tables(), parties=frozenset(self._config.parties), answers=answers, ask=ask, gates=gates)
         for system in consumers_of(self._config):
             acknowledgements = Acknowledgements(system, self._common.ledger, self._common.consumer)
             await acknowledgements.start()

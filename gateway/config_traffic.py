@@ -138,6 +138,19 @@ class Signatures(Section):
     skew_s: Annotated[float, Field(ge=0, le=300)] = Field(default=60.0, description="How far the clocks may be apart.")
 
 
+TIME_OF_DAY = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
+DAY = r"^([0-9]{4}-)?(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
+
+
+class ServiceHours(Section):
+    """When questions of a party are answered, Japanese time. Write times in quotes: "06:30"."""
+
+    kinds: list[str] = Field(default=[], description="Codes of kinds of certificates that have hours of their own; none: all others.")
+    opens: Annotated[str, StringConstraints(pattern=TIME_OF_DAY)]
+    closes: Annotated[str, StringConstraints(pattern=TIME_OF_DAY)] = Field(description="From then on nothing is answered.")
+    business_days: bool = Field(default=False, description="Only on business days (retention.holidays adds the city's own).")
+
+
 class Inbound(Section):
     """The listener at which this party calls us: its messages are taken there, signed by it, and receipts signed by us go back."""
 
@@ -149,6 +162,11 @@ class Inbound(Section):
         default=None, description="Our logical address, which each message must name (wsa:To). Default: as in the profile's WSDL."
     )
     body_bytes: int = Field(default=4_194_304, ge=1024, le=67_108_864, description="The longest call taken.")
+    hours: list[ServiceHours] = Field(default=[], description="When its questions are answered; without an entry: always.")
+    closed: list[Annotated[str, StringConstraints(pattern=DAY)]] = Field(
+        default=[], description='Days without service, "MM-DD" or "YYYY-MM-DD", in quotes.'
+    )
+    most_questions: int = Field(default=200, ge=1, le=10_000, description="Open questions at once; the next one is refused at once.")
 
 
 class Consumer(Section):
@@ -161,6 +179,7 @@ class Consumer(Section):
     answer_s: Annotated[float, Field(ge=0.1, le=110)] = Field(
         default=20.0, description="How long a question is left with it while a person waits; a later answer is dropped."
     )
+    most_questions: int = Field(default=200, ge=1, le=900, description="Questions that are left with it at once, from each process.")
 
 
 class Pull(Section):

@@ -246,7 +246,7 @@ class Preparer:
             filtered = grant.plan.apply(message)
             if filtered.removed and grant.permit.permission.excess == "refuse":
                 refusal = Refuse(code="item-not-permitted", rule="C-1-5-4", names=filtered.removed)
-                raise PolicyRefused(refusal, party=route.party, version=standing.policy.version)
+                raise PolicyRefused(refusal, party=route.recipient, version=standing.policy.version)
         except PolicyRefused as refused:
             refused.identifiers = identifiers
             raise

@@ -112,6 +112,20 @@ class Arrival:
     route: Route
     answers: tuple[str, ...] = ()
     """Types of requests that it answers: it comes for nobody about whom there was none."""
+    through: str | None = None
+    """One of our systems whose place the gateway takes."""
+
+    @property
+    def legs(self) -> tuple[tuple[str, str], ...]:
+        """The ways of the specification that the message goes, as (from, to); an answer goes them back."""
+        if self.through is None:
+            return ((self.sender, self.route.recipient),)
+        return (self.sender, self.through), (self.through, self.route.recipient)
+
+    @property
+    def legs_back(self) -> tuple[tuple[str, str], ...]:
+        """The ways of an answer."""
+        return tuple((to, of) for of, to in reversed(self.legs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +245,11 @@ class PolicyTables:
             raise InputRefused("not-carried", detail, place="attribute type", rule="parties")
         return asking
 
+    def streams(self, party: str) -> tuple[str, ...]:
+        """The streams in which a party has messages."""
+        named = [r for routes in self.routes.values() for r in routes] + [a.route for all_of in self.inbound.values() for a in all_of]
+        return tuple(sorted({r.stream for r in named if r.party == party}))
+
     def arrival(self, message_type: str, at: str, parties: frozenset[str]) -> Arrival:
         """How a message of that type comes in at the listener of ``at``.
 
@@ -321,19 +340,20 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
     for row in rows:
         at, sender, receiver = row["at"], row["from"], row["party"]
         way = f"{message_type} from {sender} to {receiver} at {at}"
-        known = [c for c in allowed if (c.message_type, c.sender, c.receiver) == (message_type, sender, receiver)]
-        _demand(bool(known), f"inbound {way} has no connection")
-        _demand(any(at in (c.sender, *c.via) for c in known), f"inbound {way}: that party is not on the way")
         handed_to = row.get("by_way_of", receiver)
+        final = None if handed_to == receiver else receiver
+        # which operations of a party name the municipality at the other end is its profile's business
+        route = Route(party=handed_to, stream=row["stream"], lane=row["lane"], consumer=final, municipality="optional")
+        answers = tuple(row.get("answers", ()))
+        _demand(all(any(c.message_type == name for c in allowed) for name in answers), f"inbound {way}: it answers an unknown type")
+        arrival = Arrival(at=at, sender=sender, route=route, through=row.get("through"), answers=answers)
+        known = [c for c in allowed if c.message_type == message_type and (c.sender, c.receiver) in arrival.legs]
+        _demand(len({(c.sender, c.receiver) for c in known}) == len(arrival.legs), f"inbound {way} has no connection")
+        _demand(any(at in (c.sender, *c.via) for c in known if c.sender == sender), f"inbound {way}: that party is not on the way")
         _demand(handed_to == receiver or any(handed_to in c.via for c in known), f"inbound {way}: {handed_to} is not on the way")
         _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
         _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
-        # which operations of a party name the municipality at the other end is its profile's business
-        final = None if handed_to == receiver else receiver
-        route = Route(party=handed_to, stream=row["stream"], lane=row["lane"], municipality="optional", consumer=final)
-        answers = tuple(row.get("answers", ()))
-        _demand(all(any(c.message_type == name for c in allowed) for name in answers), f"inbound {way}: it answers an unknown type")
-        result.append(Arrival(at=at, sender=sender, route=route, answers=answers))
+        result.append(arrival)
     return tuple(result)
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from gateway import preflight
+from gateway.config import load
+from gateway.plugins import bind_parties
 from gateway.policy.loading import packaged, packaged_text, with_sample_approvals
 from message_formats import samples
 from simulators.in_house.folder import Folder
@@ -391,3 +394,12 @@ async def test_a_receipt_that_makes_no_sense_or_is_about_others_ends_nothing(per
     assert permitted.deliveries(receipt["id"])[FILES]["state"] == "awaiting-reply"
     folder.acknowledge("good", f"delivery,correlation,status,code\r\n{good}")
     await permitted.until_state(receipt["id"], FILES, "delivered")
+
+
+async def test_check_looks_at_each_channel(systems: InHouse) -> None:
+    (systems.town.folder / FILES).mkdir(exist_ok=True)  # as the operator does before the first start
+    config = load(systems.town.config)
+    parties = bind_parties(config)
+    for account in (PULL, FILES, "welfare-account"):
+        [finding] = await preflight._consumer(config, parties[account])
+        assert finding.ok, finding
