@@ -164,7 +164,7 @@ def intermediate_server(
 
 @simulate.command("world")
 def world(*, config: Annotated[Path, typer.Option(help="Settings (YAML) of each party: city_cs, prefecture_server, …")]) -> None:
-    """Everything outside on the Juki-net's side in one process: city CS, J-LIS, municipalities, prefecture server, card management."""
+    """Everything outside in one process: city CS, J-LIS, municipalities, prefecture server, card management, intermediate server."""
     _serve(lambda: serve_world(read_settings(WorldSettings, config, {})))
 
 

@@ -15,10 +15,11 @@ from simulators.intermediate.inquiries import Inquiries
 from simulators.intermediate.network import OURS, Network
 from simulators.intermediate.replica import PROCESSING, Holdings
 from simulators.journal import Entry
+from simulators.soap.deciding import TAKEN, Decision, outgoing
 from simulators.soap.envelope import Record
 from simulators.soap.notices import Notice
 from simulators.soap.outbox import Outgoing
-from simulators.soap.party import TAKEN, Decision, SoapParty, outgoing
+from simulators.soap.party import SoapParty
 
 REGISTER, UPDATE, REQUEST = "RegisterAtenaNumber", "UpdateReplica", "RequestCode"
 NOTIFY, EXPORT, CHECK_LIST, STATUS = "NotifyProcessingNumber", "ExportReplica", "SendReplicaCheckList", "NotifyOperatingStatus"
