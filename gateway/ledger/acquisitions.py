@@ -61,9 +61,7 @@ class AcquisitionWork:
                 wanted.add(person)
                 if message.step.kind is Kind.ANSWER:
                     persons.add(person)
-        if blinds:
-            for _, blind, found in sql.rows(unit.conn, sql.ALIASES, PROCESSING, ids=sorted(blinds)):
-                self._by_number[bytes(blind)] = found
+        self._load_numbers(unit, blinds)
         if self._by_number:
             ids = sorted(set(self._by_number.values()))
             persons.update(unit.conn.execute(select(_A.c.person).where(_A.c.id.in_(ids))).scalars())
@@ -74,6 +72,15 @@ class AcquisitionWork:
                     id=row.id, person=row.person, state=State(row.state), asked_at=row.asked_at, due_at=row.due_at, bound=row.bound,
                     numbered=row.numbered,
                 )  # fmt: skip
+
+        if unit.postgresql:
+            # what another process gave a number to, before this one had the lock on the person's acquisitions
+            self._load_numbers(unit, blinds - self._by_number.keys())
+
+    def _load_numbers(self, unit: Unit, blinds: Collection[bytes]) -> None:
+        if blinds:
+            for _, blind, found in sql.rows(unit.conn, sql.ALIASES, PROCESSING, ids=sorted(blinds)):
+                self._by_number[bytes(blind)] = found
 
     def _load_links(self, conn: Connection, subjects: Collection[str]) -> None:
         for some in _parts(subjects):

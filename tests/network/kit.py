@@ -40,6 +40,11 @@ def replica(serial: int, head: str = "見本　例太") -> bytes:
     return writing.write("provision-replica-update", items).to_bytes()
 
 
+def deletion(serial: int) -> bytes:
+    """A replica without items: it is to be deleted."""
+    return writing.write("provision-replica-update", {"integrated_atena_number": number(serial)}).to_bytes()
+
+
 def request(serial: int) -> bytes:
     return writing.write("code-acquisition-request", {"integrated_atena_number": number(serial)}).to_bytes()
 

@@ -9,7 +9,7 @@ import pytest
 
 from message_formats import samples
 from simulators.harness.town import REGISTER
-from tests.network.kit import ATENA, LINK, SERVER, Line, linkage, number, registration, replica
+from tests.network.kit import ATENA, LINK, SERVER, Line, deletion, linkage, number, registration, replica
 from tests.support.broker import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -71,6 +71,18 @@ async def test_nobody_else_creates_or_changes_a_replica(line: Line) -> None:
         refused = await line.send(system, "provision-replica-update", replica(1))
         assert refused["code"] == "not-permitted", refused
     assert (await line.send(LINK, "atena-number-registration", registration(1)))["code"] == "not-permitted"
+
+
+@pytest.mark.control("C-M-6-19")
+@pytest.mark.control("C-M-6-12")
+@pytest.mark.flow("FS6-4")
+async def test_a_replica_is_deleted_by_an_update_without_items_and_the_check_list_says_so(line: Line) -> None:
+    await line.known(9)
+    await line.server.do("check-list", {})
+    await line.delivered(LINK, "provision-replica-update", deletion(9))
+    assert line.server.holdings.people[number(9)].replica is None
+    [change] = line.server.holdings.changes
+    assert (change.number, change.kind) == (number(9), "3")
 
 
 @pytest.mark.control("C-M-6-1")
