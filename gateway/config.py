@@ -33,6 +33,7 @@ from gateway.config_machine import (
     Certificates,
     EmbeddedBroker,
     ExternalBroker,
+    Flows,
     Keys,
     Ledger,
     Log,
@@ -83,6 +84,7 @@ __all__ = [
     "Encryption",
     "ExternalBroker",
     "FileDrop",
+    "Flows",
     "HttpsIntake",
     "Inbound",
     "Intake",
@@ -147,6 +149,7 @@ class Config(Section):
         description="The only places that connections are opened to: parties, an external broker, a ledger. Default: this machine.",
     )
     workers: Workers = Workers()
+    flows: Flows = Flows()
     retention: Retention = Retention()
     backup: Backup = Backup()
     admin: Admin = Admin()

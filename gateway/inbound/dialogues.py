@@ -42,8 +42,8 @@ MOST_OPEN: Final = 200
 """Questions to one system at once, unless the configuration says otherwise; above it whoever asks is told to come again."""
 MOST_BACK: Final = 4
 """What a system may ask back within one question."""
-ASKED_S: Final = 0.25
-"""Who consumes is asked no more often than this."""
+BUSY, ASKED_S = 20, 0.25
+"""With so many questions open, who consumes is asked no more often than this."""
 _TYPE, _ID = re.compile(r"[a-z0-9-]{1,64}"), re.compile(r"[A-Za-z0-9._-]{1,64}")
 REMEMBERED: Final = 10_000
 """Correlations of questions that had no answer in time, so that a late answer can be named."""
@@ -217,7 +217,7 @@ class Dialogues:
             raise NoAnswer(error.code, f"{self._system} cannot be asked now") from error
 
     async def _require_responder(self) -> None:
-        if time.monotonic() < self._consumed_until:
+        if len(self._open) > BUSY and time.monotonic() < self._consumed_until:
             return
         if not (await self._consumer.depth(topology.dialogues_queue(self._system))).consumers:
             raise NoAnswer("no-responder", f"nobody answers for {self._system} now")

@@ -41,6 +41,10 @@ class PreparedDelivery:
     """What the policy permitted; None leaves no record of provision."""
     approval: str | None = None
     """``release`` or ``bulk-output``: it leaves only when a second person has approved."""
+    effective_on: str | None = None
+    """Not before this day in Japan (ISO); it takes its place in the order on that day (R2)."""
+    newest: bool = False
+    """It takes the place of an earlier one of its type and resident that the party has not taken yet."""
     way: str | None = None
     """Type, producer and consumer, where they are not the message's own and the party (:class:`gateway.policy.routes.Way`)."""
 
@@ -80,6 +84,10 @@ class PreparedMessage:
     """What it is among the steps towards the intermediate server (:mod:`gateway.acquisition`)."""
     status: str | None = None
     """What a party says of its operation (FM-1): a symbol of the code table."""
+    flow: str | None = None
+    """The business flow that the sender named."""
+    resends: str | None = None
+    """The sender's id of the message that this one sends again."""
     municipality: str | None = None
     """At the other end, where a party relays to several."""
     reference: str | None = None

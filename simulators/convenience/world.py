@@ -70,7 +70,12 @@ class Holder:
         group = "resident_record_copy_data"
         domicile = f"{HERE}例示町{self.number}番地" if self.here else f"虚構県別天市例示町{self.number}番地"
         made |= {f"{group}/name": self.name, f"{group}/birth_date": self.birth, f"{group}/domicile": domicile}
-        made |= {f"{group}/register_head": self.name, f"{group}/certificate_stop": "1" if stop else "0", "atena_number": self.atena}
+        made |= {
+            f"{group}/register_head": self.name,
+            f"{group}/head_name": self.name,
+            f"{group}/certificate_stop": "1" if stop else "0",
+            "atena_number": self.atena,
+        }
         made |= {"seal_certificate_data/name": self.name, "seal_certificate_data/birth_date": self.birth}
         if address is not None:
             made[f"{group}/address"] = address

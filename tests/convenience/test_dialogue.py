@@ -141,7 +141,6 @@ async def test_a_second_answer_is_recorded_and_goes_nowhere(ends: Ends) -> None:
 
 async def test_nobody_there_is_said_at_once(ends: Ends) -> None:
     await ends.issuing.stop()
-    await asyncio.sleep(0.3)  # who consumes is asked no more often than four times a second
     began = time.monotonic()
     end = await ends.ask(Holder(9))
     assert (end.kind, end.code) == ("refused", "no-responder")

@@ -16,10 +16,9 @@ _BUG = os.environ.get("RENKEI_PLANTED_PAIRING")
 
 def _nothing_is_compared(module):
     """The answer is not held against its question."""
-    if hasattr(module, "_same"):
-        module._same = lambda question, answer: None
-    if hasattr(module, "confirm"):
-        module.confirm = lambda conn, known: None
+    name = "require_same" if module.__name__.endswith("answers") else "confirm"
+    assert callable(getattr(module, name))  # a bug that plants nothing convicts nothing
+    setattr(module, name, lambda *both: None)
 
 
 def _by_second(module):
@@ -53,11 +52,11 @@ def _by_kiosk(module):
     module.Responder.respond = kept
 
 
-_CHECKS = {"gateway.inbound.responder": (_nothing_is_compared,), "gateway.ledger.currency": (_nothing_is_compared,)}
+_CHECKS = {"gateway.inbound.answers": (_nothing_is_compared,), "gateway.ledger.currency": (_nothing_is_compared,)}
 BUGS = {
     "second": {**_CHECKS, "gateway.inbound.dialogues": (_by_second,)},
     "latest": {**_CHECKS, "gateway.inbound.dialogues": (_by_latest,)},
-    "kiosk": {**_CHECKS, "gateway.inbound.responder": (_nothing_is_compared, _by_kiosk)},
+    "kiosk": {**_CHECKS, "gateway.inbound.responder": (_by_kiosk,)},
     # one of the checks alone is not looked at, and an issuing system that answers wrongly does the rest
     "not-compared": _CHECKS,
 }
