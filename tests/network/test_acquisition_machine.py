@@ -48,6 +48,7 @@ def test_the_way_to_its_end() -> None:
     assert (row.state, row.state.open) == (State.HANDED_ON, False)
 
 
+@pytest.mark.edge("F6-1", "processing-number-twice")
 def test_what_comes_twice_is_ignored_and_what_nobody_asked_for_is_refused() -> None:
     row = answered(asked())
     assert code(machine.answer(row, [row], "n", now=2.0, limit_s=LIMIT)) == "processing-number-again"

@@ -47,6 +47,7 @@ async def acquire(line: Line, count: int, *, rounds: int = 12, wait_s: float = 6
     return hands
 
 
+@pytest.mark.edge("F6-1", "code-never-arrives")
 @pytest.mark.flow("F6-1")
 @pytest.mark.control("C-M-6-17")
 async def test_each_code_is_at_the_right_person_and_none_is_lost(line: Line) -> None:
@@ -67,6 +68,7 @@ async def test_a_pair_for_nobody_or_with_another_ones_number_is_refused(line: Li
     assert kept
 
 
+@pytest.mark.edge("F6-1", "no-number-yet")
 @pytest.mark.flow("F6-1")
 async def test_a_code_is_requested_only_for_who_is_linked(line: Line) -> None:
     refused = await line.send(ATENA, "code-acquisition-request", request(777_777))

@@ -15,6 +15,7 @@ from tests.support.broker import until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
+@pytest.mark.edge("FR-2", "mismatch")
 @pytest.mark.flow("FS6-4")
 @pytest.mark.flow("FR-2")
 @pytest.mark.control("C-M-6-7")
@@ -33,6 +34,7 @@ async def test_a_number_and_its_replica_reach_the_intermediate_server(line: Line
     assert tuple(provided) == ("provided", REGISTER, SERVER)
 
 
+@pytest.mark.edge("FS6-4", "not-matched")
 @pytest.mark.flow("FS6-4")
 @pytest.mark.control("C-M-6-13")
 async def test_a_replica_before_its_number_or_of_somebody_who_is_not_linked_never_leaves(line: Line) -> None:
@@ -62,6 +64,7 @@ async def test_numbers_that_do_not_agree_are_refused(line: Line) -> None:
     assert (await line.send(LINK, "provision-replica-update", replica(33)))["code"] == "not-linked"
 
 
+@pytest.mark.edge("FS6-4", "other-system")
 @pytest.mark.control("C-M-6-2")
 @pytest.mark.control("C-M-6-19")
 @pytest.mark.flow("FS6-4")
@@ -85,6 +88,7 @@ async def test_a_replica_is_deleted_by_an_update_without_items_and_the_check_lis
     assert (change.number, change.kind) == (number(9), "3")
 
 
+@pytest.mark.edge("F6-2", "own-inquiry")
 @pytest.mark.control("C-M-6-1")
 @pytest.mark.flow("F6-2")
 @pytest.mark.parametrize("kind", ["provision-request", "information-inquiry", "provision-response"])
@@ -99,6 +103,7 @@ async def test_this_business_cannot_inquire(line: Line, kind: str) -> None:
     assert IntermediateServerAdapter.manifest.questions == ()
 
 
+@pytest.mark.edge("FS6-4", "individual-number")
 @pytest.mark.control("C-M-6-17")
 @pytest.mark.control("C-M-6-24")
 @pytest.mark.flow("FS6-4")
@@ -120,6 +125,7 @@ async def test_no_individual_number_goes_to_the_network_in_any_disguise(line: Li
     assert disguised not in json.dumps(dict(refused), ensure_ascii=False)
 
 
+@pytest.mark.edge("FS6-4", "format")
 @pytest.mark.control("C-M-6-17")
 @pytest.mark.control("C-M-6-24")
 @pytest.mark.control("C-M-6-15")
@@ -139,6 +145,7 @@ async def test_what_is_not_in_the_closed_schema_is_refused_before_the_line(line:
     assert len(line.taken("UpdateReplica")) == before
 
 
+@pytest.mark.edge("FS6-4", "format")
 @pytest.mark.control("C-M-6-15")
 async def test_a_format_refusal_of_the_server_is_shown_to_operators_and_to_the_sender(line: Line) -> None:
     from simulators.faults import FaultSpec

@@ -227,6 +227,7 @@ async def test_ten_thousand_residents(ledger_url: str, tmp_path: Path) -> None:
     print(f"10,000 codes, {world.asked} requests, {dict(world.said)}, {time.process_time() - began:.0f} s of CPU")
 
 
+@pytest.mark.edge("F6-1", "code-beside-number")
 @pytest.mark.slow
 @pytest.mark.invariant("I5")
 @pytest.mark.flow("F6-1")
