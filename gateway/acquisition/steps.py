@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.policy.rules import REGISTER
 from gateway.security.blind import BlindIndex
-from message_formats.identifiers import IntegratedAtenaNumber, ProcessingNumber
+from message_formats.identifiers import IndividualNumber, IntegratedAtenaNumber, ProcessingNumber
 from message_formats.message import Message
 
 ATENA: Final = "atena-system"
@@ -77,6 +77,16 @@ def integrated_of(message: Message) -> Iterable[str]:
             number = message.items.get(key.removesuffix("system") + "number")
             if number is not None:
                 yield number
+
+
+def disguised(message: Message, kind: Kind, matching: Matching) -> bool:
+    """Whether the integrated atena number may be an Individual Number: a linkage says so itself, and without linkages every number of
+    twelve digits whose check digit fits is suspected (with them nothing goes that no linkage has bound)."""
+    if kind is Kind.LINK:
+        individual = message.items.get("individual_number") or " "
+        return any(individual in each for each in integrated_of(message))
+    number = message.items.get("integrated_atena_number")
+    return not matching.linkage and number is not None and len(number) == 12 and IndividualNumber.check(number)
 
 
 def identifiers_of(message: Message, kind: Kind | None) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from lxml import etree
 
-from gateway.acquisition.steps import Kind, Matching, identifiers_of, is_step, step_of
+from gateway.acquisition.steps import Kind, Matching, disguised, identifiers_of, is_step, step_of
 from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
@@ -154,7 +154,7 @@ class Preparer:
         blind, mac = self._blind(), self._mac()
         producer = self.producer_of(submission)
         step = is_step(message, producer)
-        indexes = [(name, *blind.both(name, value)) for name, value in self._identifiers(message, step)]
+        indexes = [(name, *blind.both(name, value)) for name, value in self._identifiers(message, step, submission.waived)]
         former = tuple((name, index) for name, _, index in indexes if index is not None)
         identifiers = tuple((name, index) for name, index, _ in indexes)
         standing = self.rights.standing
@@ -213,9 +213,12 @@ class Preparer:
             status=codes.table("operating_status").codes[message.items["status"] or ""].symbol if kind.name == STATUS_TYPE else None,
         )
 
-    def _identifiers(self, message: Message, step: Kind | None) -> Sequence[tuple[str, str]]:
+    def _identifiers(self, message: Message, step: Kind | None, waived: frozenset[str]) -> Sequence[tuple[str, str]]:
         if step is None:
             return message.identifiers
+        if GUARD not in waived and disguised(message, step, self._matching):
+            detail = "an integrated atena number that passes for an Individual Number; kept in quarantine until a person has looked at it"
+            raise InputRefused("number-suspected", detail, place=f"/{catalogue.root_name(message.type_name)}", rule=GUARD)
         try:
             return identifiers_of(message, step)
         except ValueError as error:

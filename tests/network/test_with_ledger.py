@@ -287,3 +287,26 @@ async def test_without_linkage_what_was_seen_is_held_against_each_other(ledger_u
         assert await said((ATENA, PAIR, pair("PB", mine)), (REGISTER, PAIR, pair("PA", mine))) == ["accepted", "accepted"], "and ignored"
     finally:
         await here.ledger.close()
+
+
+@pytest.mark.control("C-M-6-17")
+@pytest.mark.flow("FS6-4")
+@pytest.mark.edge("FS6-4", "individual-number")
+@pytest.mark.parametrize("linked", [True, False])
+async def test_an_individual_number_does_not_pass_as_integrated_atena_number(tmp_path: Path, linked: bool) -> None:
+    """Neither by a linkage that calls it one, in zeros or not, nor where there are no linkages."""
+    keys, individual = KeyStore(tmp_path / "keys").ensure(), samples.individual_number(1)
+    here = await Process.open(f"sqlite:///{tmp_path}/ledger.db", keys, Matching(linkage=linked))
+    try:
+        for disguise in (individual, f"0{individual}", f"99{individual}00"):
+            lie = linkage(1, **{"business_identifier[1]/number": disguise})
+            [given] = await here.hand_in((LINK, "atena-linkage-update", lie))
+            assert code(given) == "number-suspected", disguise
+        for kind in ("atena-number-registration", "code-acquisition-request"):
+            content = writing.write(kind, {"integrated_atena_number": individual}).to_bytes()
+            [given] = await here.hand_in((ATENA, kind, content))
+            assert code(given) == ("not-linked" if linked else "number-suspected")
+            assert given.refusal is not None
+            assert individual not in str(given.refusal)
+    finally:
+        await here.ledger.close()
