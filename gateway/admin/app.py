@@ -24,7 +24,7 @@ from gateway.admin.desk_api import DeskApi
 from gateway.admin.flows_api import FlowApi, FlowService
 from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
-from gateway.admin.network import NetworkApi, NetworkService
+from gateway.admin.network_api import NetworkApi, NetworkService
 from gateway.admin.policy_api import PolicyApi, PolicyService
 from gateway.admin.problems import problem
 from gateway.admin.reports_api import ReportApi, ReportService
