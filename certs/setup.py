@@ -35,6 +35,7 @@ TOWN: dict[Network, dict[str, Profile]] = {
     JUKI_NET: {**_JUKI_NET, "gateway-juki-net": Profile.PEER},
     LGWAN: {
         "intermediate-server": Profile.SERVER,
+        "residence-card-issuance-system": Profile.SERVER,
         "gateway-lgwan": Profile.CLIENT,
         "gateway-lgwan-signing": Profile.SIGNING,
         "gateway-lgwan-encryption": Profile.ENCRYPTION,

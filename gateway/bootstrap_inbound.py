@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from gateway.contract import AdapterHost
 from gateway.delivery.in_house import NoHttp, QueueLine
 from gateway.errors import ConfigurationError
+from gateway.feeds.schedule import Schedule
 from gateway.inbound.acknowledgements import Acknowledgements
 from gateway.inbound.dialogues import Ask, Dialogues
 from gateway.inbound.door import InboundDoor, open_inbound, profile_of
-from gateway.inbound.prepare import DOOR, InboundPreparer
+from gateway.inbound.fetcher import Fetcher
+from gateway.inbound.prepare import DOOR, FETCHED, InboundPreparer
 from gateway.inbound.responder import Responder
 from gateway.intake.admit import Answer, Intake
 from gateway.intake.prepare import Submission
@@ -107,6 +109,10 @@ class Inbound:
         for name, party in self._common.parties.items():
             if party.config.inbound is not None:
                 stack.push_async_callback((await self._listen(name, party)).cleanup)
+            if party.config.fetch is not None:
+                fetcher = await self._fetcher(name, party, stack)
+                await fetcher.start()
+                stack.push_async_callback(fetcher.stop)
 
     async def _listen(self, name: str, party: BoundParty) -> Any:
         from gateway.message_trust import party_signatures
@@ -136,11 +142,32 @@ class Inbound:
         tls = listener_context(self._config, wanted.certificate or settings.certificate, settings.trust)
         return await _open(door, wanted.host, wanted.port, tls, authority, witness)
 
+    async def _fetcher(self, name: str, party: BoundParty, stack: contextlib.AsyncExitStack) -> Fetcher:
+        """What fetches from one party, by its calendar."""
+        from gateway.inbound.fetched import works_of
+        from gateway.message_trust import party_signatures
+
+        wanted, common = party.config.fetch, self._common
+        assert wanted is not None
+        adapter = party.adapter(host_of(self._config, party, stack, party_signatures(self._config, party), common=common))
+        stack.push_async_callback(adapter.close)
+        return Fetcher(
+            party=name,
+            adapter=adapter,
+            works=works_of(name, party, self.intake),
+            intake=self.intake,
+            ledger=common.ledger,
+            registration=lambda: common.liveness.id,
+            schedule=Schedule.parse(wanted.at),
+            again_s=wanted.again_s,
+            closed=lambda: self._pressure.closed,
+        )
+
     def hand_in(self, others: Callable[[Submission], Awaitable[Answer]]) -> Callable[[Submission], Awaitable[Answer]]:
         """How what was refused and kept is handed in again: by the door through which it came."""
 
         async def again(submission: Submission) -> Answer:
-            return await (self.intake.admit_again if submission.door == DOOR else others)(submission)
+            return await (self.intake.admit_again if submission.door in (DOOR, FETCHED) else others)(submission)
 
         return again
 

@@ -12,7 +12,20 @@ from pydantic import (
     model_validator,
 )
 
-from gateway.config_values import HTTPS, INTERFACE, CertificateName, FilePath, Host, PeerName, Port, Seconds, Section, Sha256, SpecId
+from gateway.config_values import (
+    HTTPS,
+    INTERFACE,
+    TIME_OF_DAY,
+    CertificateName,
+    FilePath,
+    Host,
+    PeerName,
+    Port,
+    Seconds,
+    Section,
+    Sha256,
+    SpecId,
+)
 
 
 class HttpsIntake(Section):
@@ -120,6 +133,20 @@ class Consumer(Section):
     )
 
 
+class Fetch(Section):
+    """What waits at this party until it is fetched: when that is done, by one gateway process at a time."""
+
+    at: Annotated[str, StringConstraints(pattern=TIME_OF_DAY)] = Field(
+        description="HH:MM, once a day at this time in Japan; or *:MM, every hour. What was missed is made up for at once."
+    )
+    again_s: Seconds = Field(default=120.0, description="After a failure it is tried again so soon.")
+    items: list[str] = Field(
+        default=[],
+        description="The only items that are taken in, as ITEM or GROUP/ITEM; others are dropped and counted (C-1-2-3). Default: all of "
+        "the message type.",
+    )
+
+
 class Encryption(Section):
     """Encryption of the Bodies of signed messages (XML Encryption) within TLS, both ways. Without this section: none."""
 
@@ -157,6 +184,7 @@ class Party(Section):
     limits: PartyLimits = PartyLimits()
     retry: Retry = Retry()
     inbound: Inbound | None = Field(default=None, description="Where the party calls us; needs signatures. Without it, it does not.")
+    fetch: Fetch | None = Field(default=None, description="For parties whose messages wait to be fetched; the adapter must support it.")
     queue: Consumer | None = Field(default=None, description="For a system of the city that has its messages by queue, instead of url.")
 
     @model_validator(mode="after")

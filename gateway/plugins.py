@@ -93,6 +93,9 @@ def bind_parties(
             continue
         if party.signatures is not None and not manifest.signatures:
             problems.append(f'{config.where("parties", name, "signatures")}: the adapter "{party.adapter}" does not sign messages')
+        if party.fetch is not None and not manifest.fetches:
+            problems.append(f'{config.where("parties", name, "fetch")}: nothing is fetched by the adapter "{party.adapter}"')
+            continue
         if manifest.queue != (party.queue is not None):
             wanted = "has its messages by queue: give queue, not url" if manifest.queue else "needs url and peer, and has no queue"
             problems.append(f'{config.where("parties", name)}: the adapter "{party.adapter}" {wanted}')

@@ -9,6 +9,7 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -20,9 +21,13 @@ from simulators import verdict
 from simulators.demo.command import demo
 from simulators.errors import SimulatorError
 from simulators.harness.chaos_cli import chaos
+from simulators.immigration.service import ImmigrationSettings
+from simulators.immigration.service import build as build_immigration
 from simulators.journal import read_entries
 from simulators.juki_cs.service import JukiCsSettings, serve_city_cs
+from simulators.party import Party
 from simulators.register.service import RegisterSettings, build
+from simulators.serving import serve
 from simulators.settings import read_settings
 
 simulate = typer.Typer(no_args_is_help=True, help="Simulated parties, the simulated register, and the verdict over both.")
@@ -79,6 +84,57 @@ def city_cs(
         _fail(error)
     except OSError as error:
         _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
+
+
+def _serve_party(model: type[Any], build: Callable[[Any], Party], flags: dict[str, Any]) -> None:
+    config = flags.pop("config")
+    try:
+        settings = read_settings(model, config, flags)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(build(settings), settings))
+    except (SimulatorError, CertificateError) as error:
+        _fail(error)
+    except OSError as error:
+        _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
+
+
+Listen = Annotated[int | None, typer.Option(help="Port of the mailbox (mutual TLS); 0: any.")]
+ControlPort = Annotated[int | None, typer.Option(help="Port of the control API and page on loopback; 0: any.")]
+TokenFile = Annotated[Path | None, typer.Option(help="Where the control API's bearer token is written (0600).")]
+Certificate = Annotated[Path | None, typer.Option(help="Certificate chain (PEM).")]
+Key = Annotated[Path | None, typer.Option(help="Private key (PEM, 0600).")]
+Authorities = Annotated[Path | None, typer.Option(help="Authority of the callers (PEM).")]
+Lists = Annotated[Path | None, typer.Option(help="Revocation lists (PEM).")]
+Wrong = Annotated[Path | None, typer.Option(help="For the fault wrong-certificate.")]
+Caller = Annotated[str | None, typer.Option(help="Who may call: CN=… or an alternative name.")]
+JournalFile = Annotated[Path | None, typer.Option(help="The journal (JSON Lines); the state is rebuilt from it.")]
+Salt = Annotated[str | None, typer.Option(help="Salt of the run, shared with the register.")]
+Faults = Annotated[Path | None, typer.Option(help="Script of faults (YAML).")]
+Ready = Annotated[Path | None, typer.Option(help="Written (JSON: pid, port, control_port) when it serves.")]
+
+
+@simulate.command("immigration")
+def immigration(
+    *,
+    config: Config = None,
+    port: Listen = None,
+    control_port: ControlPort = None,
+    token_file: TokenFile = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    ca: Authorities = None,
+    crl: Lists = None,
+    wrong_certificate: Wrong = None,
+    wrong_key: Wrong = None,
+    caller: Caller = None,
+    journal: JournalFile = None,
+    salt: Salt = None,
+    faults: Faults = None,
+    day_offset: Annotated[int | None, typer.Option(help="Its calendar is so many days ahead.")] = None,
+    ready_file: Ready = None,
+) -> None:
+    """The residence card issuing system (在留カード等発行システム): takes address notices, has status notices in its mailbox."""
+    _serve_party(ImmigrationSettings, build_immigration, dict(locals()))
 
 
 @simulate.command("register")

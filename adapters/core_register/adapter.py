@@ -22,6 +22,7 @@ class CoreRegisterAdapter(InHouseAdapter):
             "individual-number-notice",
             "move-in-notice",
             "move-out-certificate-data",
+            "residence-status-notice",
             "resident-code-allocation",
         ),
         # the register's guide demands it: by the id of the delivery, for as long as the record of it is kept

@@ -15,6 +15,8 @@ from message_formats import catalogue
 from message_formats.catalogue import MessageType
 
 DOOR = "soap"
+FETCHED = "fetch"
+"""The door of what was not handed in, but fetched from the party."""
 
 
 class InboundPreparer(Preparer):
@@ -38,3 +40,7 @@ class InboundPreparer(Preparer):
     def producer_of(self, submission: Submission) -> str:
         """Whose message it is."""
         return self._tables.arrival(submission.attributes.type, submission.system, self._served).sender
+
+    def must_be_bound(self, submission: Submission) -> bool:
+        """As the table of arrivals says."""
+        return self._tables.arrival(submission.attributes.type, submission.system, self._served).bound

@@ -183,7 +183,12 @@ class Preparer:
             marks=marks,
             sets=changes_of(message) if system == REGISTER else (),
             producer=None if (producer := self.producer_of(submission)) == system else producer,
+            bound=self.must_be_bound(submission),
         )
+
+    def must_be_bound(self, submission: Submission) -> bool:
+        """Whether it is taken in only where its key is that of somebody known here: what our own systems say never is."""
+        return False
 
     def producer_of(self, submission: Submission) -> str:
         """Whose message it is: of one of our own systems, that system's."""

@@ -29,6 +29,7 @@ from gateway.policy.rules import REGISTER
 
 NUMBER = "individual-number"
 NUMBER_NOTICE = "individual-number-notice"
+NOT_BOUND = "not-bound"
 _NUMBERS = select(t.subject_alias.c.blind).where(t.subject_alias.c.subject == bindparam("subject"), text(f"kind = '{NUMBER}'"))
 """With the kind in its text: that is how its index is found."""
 
@@ -301,6 +302,8 @@ class AdmissionWork:
         for d in message.deliveries:
             if d.party_key is not None and (d.party, d.party_key) in self._party_keys:
                 return self._refuse(unit, message, "party-key-reused", f"{d.party} has this 依頼管理番号 from another message", "R4")
+        if message.bound and (not message.identifiers or message.identifiers[0] in self._new_aliases):
+            return self._refuse(unit, message, NOT_BOUND, "nobody here is known by its key: kept for staff", "C-1-2-1")
         if self._changes_number(unit, message):
             why = "this resident is known by another Individual Number, which only the register and the notice of J-LIS change"
             return self._refuse(unit, message, "number-change-forbidden", why, "C-1-3-3")

@@ -52,6 +52,8 @@ class Arrival:
     at: str
     sender: str
     route: Route
+    bound: bool = False
+    """Taken in only where its key is that of somebody known here (C-1-2-1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,8 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
         _demand(any(at in (c.sender, *c.via) for c in known), f"inbound {way}: that party is not on the way")
         _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
         _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
-        result.append(Arrival(at=at, sender=sender, route=Route(party=receiver, stream=row["stream"], lane=row["lane"])))
+        route = Route(party=receiver, stream=row["stream"], lane=row["lane"])
+        result.append(Arrival(at=at, sender=sender, route=route, bound=row.get("bound", False)))
     return tuple(result)
 
 

@@ -62,6 +62,12 @@ class Plan:
     signatures: bool = True
     """Whether messages to and from the city CS are signed."""
     disk_reserve_bytes: int = 64 << 20
+    immigration: bool = False
+    """Whether the town has the residence card issuing system, with its mailbox; needs ``inbound``."""
+    fetch_at: str = "06:00"
+    """When its mailbox is looked at."""
+    profile: str = "production"
+    """``test``: the business clock of the town can be shifted."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """For the gateway's processes, besides ours."""
 
@@ -78,6 +84,8 @@ class Ports:
     city_cs: int
     control: int
     inbound: int
+    immigration: int
+    immigration_control: int
 
 
 class Town:
@@ -90,7 +98,7 @@ class Town:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.var = self.folder / "var"
         self.certificates = self.var / "certs"
-        ports = free_ports(8, room=self.plan.workers)  # each worker shows its metrics on a port above the gateway's
+        ports = free_ports(10, room=self.plan.workers)  # each worker shows its metrics on a port above the gateway's
         self.ports = Ports(
             broker=ports[0],
             broker_tls=ports[1],
@@ -100,6 +108,8 @@ class Town:
             city_cs=ports[5],
             control=ports[6],
             inbound=ports[7],
+            immigration=ports[8],
+            immigration_control=ports[9],
         )
         self.salt_file = self.folder / "salt"
         self.journal = self.folder / "city-cs.jsonl"
@@ -139,6 +149,9 @@ class Town:
             self.set_up()
         self.city_cs().start()
         self.gateway().start()
+        if self.plan.immigration:
+            self.immigration().start()
+            await self["immigration"].wait_ready(timeout_s)
         await self["city-cs"].wait_ready(timeout_s)
         await self.gateway_ready(timeout_s)
 
@@ -183,6 +196,25 @@ class Town:
         file = self.folder / "city-cs.yaml"
         file.write_text(yaml.safe_dump(settings), encoding="utf-8")
         return self.processes.python("city-cs", "simulators.juki_cs", "--config", str(file), ready_file=self.folder / "city-cs.ready")
+
+    def immigration(self) -> Child:
+        """The simulated residence card issuing system."""
+        with suppress(KeyError):
+            return self.processes["immigration"]
+        settings = {
+            "port": self.ports.immigration,
+            "control_port": self.ports.immigration_control,
+            "token_file": str(self.folder / "immigration.token"),
+            **self._identity("residence-card-issuance-system", network="lgwan-"),
+            "caller": "CN=gateway-lgwan",
+            "journal": str(self.folder / "immigration.jsonl"),
+            "salt_file": str(self.salt_file),
+            "ready_file": str(self.folder / "immigration.ready"),
+        }
+        file = self.folder / "immigration.yaml"
+        file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        ready = self.folder / "immigration.ready"
+        return self.processes.python("immigration", "simulators.immigration", "--config", str(file), ready_file=ready)
 
     def register(self, *, amqp: bool | Mapping[str, Any] = True, **settings: Any) -> Child:
         """A run of the register: it hands in its messages and ends.
@@ -251,6 +283,17 @@ class Town:
         keys = str(self.inbox_keys[1])
         queue = {"keys": keys, "acknowledge_s": self.plan.acknowledge_s, "answer_s": self.plan.answer_s}
         return {"adapter": "core_register", "queue": queue, "retry": dict(self.plan.retry)}
+
+    def _mailbox(self) -> dict[str, Any]:
+        return {
+            "adapter": "immigration",
+            "url": f"https://127.0.0.1:{self.ports.immigration}",
+            "peer": "residence-card-issuance-system",
+            "trust": "lgwan",
+            "certificate": "gateway-lgwan",
+            "retry": dict(self.plan.retry),
+            "fetch": {"at": self.plan.fetch_at, "again_s": 0.5},
+        }
 
     async def gateway_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until the doors and all workers serve."""
@@ -328,6 +371,7 @@ class Town:
         return {
             "instance": "renkei-demo",
             "data_dir": str(self.var),
+            "profile": plan.profile,
             "ledger": {"url": ledger_url},
             "broker": {
                 "mode": "embedded",
@@ -350,7 +394,11 @@ class Town:
                     REGISTER: {
                         "peer": REGISTER,
                         "doors": ["https", "amqp", "file"],
-                        "types": ["identity-information-update", *(["resident-protection-mark"] if plan.inbound else [])],
+                        "types": [
+                            "identity-information-update",
+                            *(["resident-protection-mark"] if plan.inbound else []),
+                            *(["residence-address-notice"] if plan.immigration else []),
+                        ],
                     },
                 },
             },
@@ -367,6 +415,7 @@ class Town:
                     **({"inbound": {"port": ports.inbound}} if plan.inbound else {}),
                 },
                 **({REGISTER: self._consumer()} if plan.inbound else {}),
+                **({"residence-card-issuance-system": self._mailbox()} if plan.immigration else {}),
             },
             "workers": {"processes": plan.workers, "share": plan.share},
             "admin": {

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from simulators.harness.town import Plan, Town
+from tests.fetching.kit import Mailboxes
+from tests.support.broker import until
+
+
+@pytest.fixture(scope="module")
+async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    """Everything real, as processes: gateway with broker and ledger, city CS, the residence card issuing system."""
+    plan = Plan(
+        workers=1, population=20, city_seed=3, inbound=True, immigration=True, profile="test", acknowledge_s=2.0,
+        retry={"first_s": 0.2, "longest_s": 1.0, "budget": 40},
+    )  # fmt: skip
+    async with Town(tmp_path_factory.mktemp("fetching"), plan) as town:
+        await town.start()
+        yield town
+
+
+@pytest.fixture
+async def ends(town: Town) -> AsyncIterator[Mailboxes]:
+    """A register at its queue; the first run, of the day on which the gateway was started, is over."""
+    found = Mailboxes(town)
+    await found.open_register()
+    await until(lambda: bool(runs := found.runs()) and runs[-1]["ended_at"] is not None, 40)
+    yield found
+    await found.close_register()
