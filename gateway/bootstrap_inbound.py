@@ -11,13 +11,18 @@ from gateway.delivery.in_house import NoHttp, QueueLine
 from gateway.errors import ConfigurationError
 from gateway.feeds.schedule import Schedule
 from gateway.inbound.acknowledgements import Acknowledgements
+from gateway.inbound.applications import DATA, Applications
 from gateway.inbound.dialogues import Ask, Dialogues
 from gateway.inbound.door import InboundDoor, open_inbound, profile_of
+from gateway.inbound.fetched import Works, listed_works
 from gateway.inbound.fetcher import Fetcher
+from gateway.inbound.linkage import LedgerLinkage
 from gateway.inbound.prepare import DOOR, FETCHED, InboundPreparer
 from gateway.inbound.responder import Responder
 from gateway.intake.admit import Answer, Intake
 from gateway.intake.prepare import Submission
+from gateway.ledger import fetching
+from gateway.ledger.operators import RecordAccess
 from gateway.ledger.replays import LedgerReplays
 from gateway.policy.routes import tables
 from gateway.security.jwe import JweKeys
@@ -73,7 +78,8 @@ class Inbound:
     def __init__(self, config: Config, common: Base, pressure: Pressure, preparer: dict[str, Any]) -> None:
         """``preparer``: what the preparer of every door is made of (:class:`gateway.intake.prepare.Preparer`)."""
         self._config, self._common, self._pressure = config, common, pressure
-        self._blind = preparer["blind"]
+        self._applications: dict[str, Applications] = {}
+        self._blind, self._sealer = preparer["blind"], preparer["sealer"]
         self.intake = Intake(preparer=InboundPreparer(parties=frozenset(config.parties), policy=tables(), **preparer), ledger=common.ledger)
 
     async def open(self, stack: contextlib.AsyncExitStack) -> None:
@@ -144,7 +150,6 @@ class Inbound:
 
     async def _fetcher(self, name: str, party: BoundParty, stack: contextlib.AsyncExitStack) -> Fetcher:
         """What fetches from one party, by its calendar."""
-        from gateway.inbound.fetched import works_of
         from gateway.message_trust import party_signatures
 
         wanted, common = party.config.fetch, self._common
@@ -154,7 +159,7 @@ class Inbound:
         return Fetcher(
             party=name,
             adapter=adapter,
-            works=works_of(name, party, self.intake),
+            works=self._works(name, party),
             intake=self.intake,
             ledger=common.ledger,
             registration=lambda: common.liveness.id,
@@ -163,10 +168,45 @@ class Inbound:
             closed=lambda: self._pressure.closed,
         )
 
+    def _works(self, name: str, party: BoundParty) -> Works:
+        """What is done with what is fetched from this party.
+
+        :raises ConfigurationError: it cannot be done as configured.
+        """
+        if DATA not in party.adapter.manifest.fetches:
+            return listed_works(name, party, self.intake)
+        wanted, ledger = party.config.fetch, self._common.ledger
+        assert wanted is not None
+        if wanted.applicants is None or wanted.applicants not in self._config.certificates.trust:
+            raise ConfigurationError("fetch-applicants", f"parties.{name}.fetch.applicants must name an authority below certificates.trust")
+        if strange := sorted(set(wanted.procedures.values()) - self._config.parties.keys()):
+            raise ConfigurationError("fetch-procedures", f"parties.{name}.fetch.procedures: {strange[0]} is not among the parties")
+
+        async def unknown(listed: list[str]) -> list[str]:
+            return await ledger.read(lambda conn: fetching.unknown(conn, name, listed))
+
+        async def report(missing: int) -> None:
+            kind = "applications-without-status" if missing else "applications-reconciled"
+            await ledger.submit(RecordAccess(kind=kind, actor=fetching.ACTOR, detail={"party": name, "count": missing}))
+
+        self._applications[name] = works = Applications(
+            party=name,
+            intake=self.intake,
+            authority=authority_of(self._config, wanted.applicants),
+            procedures=wanted.procedures,
+            linkage=LedgerLinkage(ledger, self._sealer, self._blind),
+            unknown=unknown,
+            report=report,
+        )
+        return works
+
     def hand_in(self, others: Callable[[Submission], Awaitable[Answer]]) -> Callable[[Submission], Awaitable[Answer]]:
         """How what was refused and kept is handed in again: by the door through which it came."""
 
         async def again(submission: Submission) -> Answer:
+            works = self._applications.get(submission.system)
+            if works is not None and submission.attributes.type == DATA:
+                return await works.again(submission)
             return await (self.intake.admit_again if submission.door in (DOOR, FETCHED) else others)(submission)
 
         return again

@@ -145,6 +145,12 @@ class Fetch(Section):
         description="The only items that are taken in, as ITEM or GROUP/ITEM; others are dropped and counted (C-1-2-3). Default: all of "
         "the message type.",
     )
+    applicants: SpecId | None = Field(
+        default=None, description="For applications: whose certificates applicants sign with, a name below certificates.trust."
+    )
+    procedures: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,40}$")], SpecId] = Field(
+        default={}, description="For applications: which of our systems has those of a procedure (手続). Of others none is taken."
+    )
 
 
 class Encryption(Section):

@@ -18,6 +18,8 @@ import uvloop
 
 from certs.errors import CertificateError
 from simulators import verdict
+from simulators.applications.service import ApplicationsSettings
+from simulators.applications.service import build as build_applications
 from simulators.demo.command import demo
 from simulators.errors import SimulatorError
 from simulators.harness.chaos_cli import chaos
@@ -135,6 +137,31 @@ def immigration(
 ) -> None:
     """The residence card issuing system (在留カード等発行システム): takes address notices, has status notices in its mailbox."""
     _serve_party(ImmigrationSettings, build_immigration, dict(locals()))
+
+
+@simulate.command("applications")
+def applications(
+    *,
+    config: Config = None,
+    port: Listen = None,
+    control_port: ControlPort = None,
+    token_file: TokenFile = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    ca: Authorities = None,
+    crl: Lists = None,
+    wrong_certificate: Wrong = None,
+    wrong_key: Wrong = None,
+    caller: Caller = None,
+    journal: JournalFile = None,
+    salt: Salt = None,
+    faults: Faults = None,
+    municipality: Annotated[str | None, typer.Option(help="The tenant that its callers must be (全国地方公共団体コード).")] = None,
+    applicants: Annotated[Path | None, typer.Option(help="Folder with certificates and keys of fictitious citizens.")] = None,
+    ready_file: Ready = None,
+) -> None:
+    """The application management system (申請管理システム) with the portal behind it."""
+    _serve_party(ApplicationsSettings, build_applications, dict(locals()))
 
 
 @simulate.command("register")

@@ -17,6 +17,7 @@ class CoreRegisterAdapter(InHouseAdapter):
         description_en="Resident record system: messages from the parties, by queue",
         description_ja="住民記録システム：各機関からの受信電文（キュー）",
         message_types=(
+            "application-record",
             "card-management-update",
             "core-cs-reconciliation-result",
             "individual-number-notice",

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 class Worked:
     """One record, ready for the commit."""
 
-    item: Ready | Refused
+    item: Ready | Refused | None
+    """None: it was for the gateway itself, and goes on to nobody."""
     items_dropped: int = 0
+    also: tuple[str, ...] = ()
+    """Batches to be fetched besides."""
 
 
 class Works(Protocol):
@@ -64,13 +67,19 @@ class ListedItems:
 
 
 def refused(party: str, message_type: str, error: InputRefused, record: FetchedRecord, *, known: bool = True) -> Refused:
-    """A refusal of what is no submission yet; ``known``: the party's id of it may be kept."""
+    """A refusal of what is no submission yet; ``known``: the party's id of it may be kept. With it, it can be handed in again."""
+    submission = None
+    if known:
+        attributes = of_party(id=record.record_id, party=party, type=message_type)
+        submission = Submission(system=party, door=FETCHED, attributes=attributes, data=record.content)
     source = record.record_id if known else None
-    return Refused(system=party, door=FETCHED, error=error, source_id=source, type=message_type, body=record.content)
+    return Refused(
+        system=party, door=FETCHED, error=error, source_id=source, type=message_type, body=record.content, submission=submission
+    )  # fmt: skip
 
 
-def works_of(name: str, party: BoundParty, intake: Intake) -> Works:
-    """What is done with what is fetched from this party.
+def listed_works(name: str, party: BoundParty, intake: Intake) -> ListedItems:
+    """For a party of which one message type is fetched.
 
     :raises ConfigurationError: the list names an item that the message type does not have.
     """

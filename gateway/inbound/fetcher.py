@@ -28,8 +28,8 @@ from typing import Final
 from gateway.contract import Adapter, CallNotPrepared, CallNotSent, CallUnanswered, FetchedBatch, FetchedRecord, FetchFailed, RecordResult
 from gateway.errors import GatewayError, Unavailable
 from gateway.feeds.schedule import Schedule
-from gateway.inbound.fetched import Works
-from gateway.intake.admit import Answer, Intake, Ready, Refused
+from gateway.inbound.fetched import Worked, Works
+from gateway.intake.admit import Answer, Intake
 from gateway.ledger import fetching
 from gateway.ledger.admission import NOT_BOUND
 from gateway.ledger.fetching import ACCEPTED, REFUSED, SET_ASIDE, BeginRun, EndRun, Imported, NoteAcknowledged, RecordBatch
@@ -131,27 +131,33 @@ class Fetcher:
                 return
             for batch in waiting:
                 seen.add(batch)
-                await self._take(running, batch)
+                for further in await self._take(running, batch):
+                    if further not in seen:
+                        seen.add(further)
+                        await self._take(running, further)
 
-    async def _take(self, running: _Running, batch: str) -> None:
+    async def _take(self, running: _Running, batch: str) -> Sequence[str]:
+        """One batch, to the end; returns what is to be fetched besides."""
+        also: list[str] = []
         known = await self._ledger.read(lambda conn: fetching.batch_of(conn, self.party, batch))
         if known is None:
             fetched = await self._adapter.fetch(batch)
             if fetched.batch_id != batch:
                 raise FetchFailed("other-batch")
-            records: Sequence[Imported] = await self._import(fetched)
+            records: Sequence[Imported] = await self._import(fetched, also)
             now = await self._ledger.read(fetching.business_now)
             report = RecordBatch(held=running.held, party=self.party, batch=batch, run=running.run, now=now, records=records)
             if not await self._ledger.submit(report):
-                return  # another process has taken over: it tells the party
+                return ()  # another process has taken over: it tells the party
         else:
             records = known[1]
         results = [RecordResult(record_id=each.record, outcome=each.outcome, code=each.code) for each in records]
         await self._adapter.acknowledge(batch, results)
         now = await self._ledger.read(fetching.business_now)
         await self._ledger.submit(NoteAcknowledged(party=self.party, batch=batch, now=now))
+        return also
 
-    async def _import(self, batch: FetchedBatch) -> list[Imported]:
+    async def _import(self, batch: FetchedBatch, also: list[str]) -> list[Imported]:
         """Every record by itself, in order; what passes in commits of :data:`CHUNK`."""
         ids = [each.record_id for each in batch.records]
         if len(set(ids)) != len(ids):
@@ -167,20 +173,21 @@ class Fetcher:
                 for number, each in chunk
                 if (code := before.get(each.record_id)) is not None
             ]
-            found += await self._admit([(number, each) for number, each in chunk if each.record_id not in before])
+            found += await self._admit([(number, each) for number, each in chunk if each.record_id not in before], also)
         return sorted(found, key=lambda each: each.number)
 
-    async def _admit(self, chunk: Sequence[tuple[int, FetchedRecord]]) -> list[Imported]:
-        items: list[Ready | Refused] = []
-        dropped: list[int] = []
+    async def _admit(self, chunk: Sequence[tuple[int, FetchedRecord]], also: list[str]) -> list[Imported]:
+        worked: list[Worked] = []
         for place, (_, record) in enumerate(chunk):
             if place and place % 10 == 0:
                 await asyncio.sleep(0)
-            worked = await self._works.work(record)
-            items.append(worked.item)
-            dropped.append(worked.items_dropped)
-        answers = await self._intake.commit(items)
-        return [_imported(number, record, answer, lost) for (number, record), answer, lost in zip(chunk, answers, dropped, strict=True)]
+            worked.append(await self._works.work(record))
+            also += worked[-1].also
+        answers = iter(await self._intake.commit([each.item for each in worked if each.item is not None]))
+        return [
+            _imported(number, record, Answer() if each.item is None else next(answers), each.items_dropped)
+            for (number, record), each in zip(chunk, worked, strict=True)
+        ]
 
     async def _keep(self) -> None:
         while True:

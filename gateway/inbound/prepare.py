@@ -10,7 +10,7 @@ from typing import Any
 from gateway.errors import InputRefused
 from gateway.intake.cloudevents import EventAttributes
 from gateway.intake.prepare import Preparer, Submission
-from gateway.policy.routes import PolicyTables, Route
+from gateway.policy.routes import Arrival, PolicyTables, Route
 from message_formats import catalogue
 from message_formats.catalogue import MessageType
 
@@ -34,13 +34,20 @@ class InboundPreparer(Preparer):
         """
         if attributes.type not in catalogue.names():
             raise InputRefused("not-carried", "this release does not carry the message type", place="attribute type", rule="catalogue")
-        arrival = self._tables.arrival(attributes.type, system, self._served)
-        return catalogue.get(attributes.type), (arrival.route,)
+        return catalogue.get(attributes.type), (self._tables.arrival(attributes.type, system, self._served).route,)
+
+    def permitted_for(self, submission: Submission) -> tuple[MessageType, tuple[Route, ...]]:
+        """:meth:`permitted`, with the one system that the message is for."""
+        kind, routes = self.permitted(submission.system, submission.door, submission.attributes)
+        return kind, routes if submission.destination is None else (self._arrival(submission).route,)
+
+    def _arrival(self, submission: Submission) -> Arrival:
+        return self._tables.arrival(submission.attributes.type, submission.system, self._served, submission.destination)
 
     def producer_of(self, submission: Submission) -> str:
         """Whose message it is."""
-        return self._tables.arrival(submission.attributes.type, submission.system, self._served).sender
+        return self._arrival(submission).sender
 
     def must_be_bound(self, submission: Submission) -> bool:
         """As the table of arrivals says."""
-        return self._tables.arrival(submission.attributes.type, submission.system, self._served).bound
+        return self._arrival(submission).bound

@@ -47,6 +47,7 @@ FORMAT_CODES: Mapping[str, str] = {
 """Codes of ``message_formats`` that have another name at the door, where the rest of the codes keep theirs: a sender sees one list."""
 
 
+LINKAGE_FEED = "number-linkage-feed"
 GUARD = "content-guard"
 """The rule of the content guard: it only suspects, so that two persons may find that it is no Individual Number."""
 
@@ -74,6 +75,8 @@ class Submission:
     door: str
     attributes: EventAttributes
     data: bytes = field(repr=False)
+    destination: str | None = None
+    """Of the systems that may have the type, the one that this message is for; None: as the routes say."""
     waived: frozenset[str] = frozenset()
     """Rules of checks whose finding two persons looked at and set aside: :data:`GUARD`, and nothing else."""
 
@@ -135,7 +138,7 @@ class Preparer:
         attributes, data, system = submission.attributes, submission.data, submission.system
         if len(data) > self.message_bytes:
             raise too_large(self.message_bytes)
-        kind, routes = self.permitted(system, submission.door, attributes)
+        kind, routes = self.permitted_for(submission)
         message = self._read(data, kind, submission.waived)
         message_id = self._make_id()
         blind, mac = self._blind(), self._mac()
@@ -184,7 +187,19 @@ class Preparer:
             sets=changes_of(message) if system == REGISTER else (),
             producer=None if (producer := self.producer_of(submission)) == system else producer,
             bound=self.must_be_bound(submission),
+            link=self._link(message, system, message_id),
         )
+
+    def permitted_for(self, submission: Submission) -> tuple[MessageType, tuple[Route, ...]]:
+        """:meth:`permitted`, for one submission."""
+        return self.permitted(submission.system, submission.door, submission.attributes)
+
+    def _link(self, message: Message, system: str, message_id: str) -> Sealed | None:
+        """What the register's linkage feed says, for the gateway itself."""
+        if message.type_name != LINKAGE_FEED or system != REGISTER:
+            return None
+        atena = message.items["atena_number"] or ""
+        return self.sealer.seal(atena.encode(), message_id=message_id, message_type=LINKAGE_FEED, party="linkage")
 
     def must_be_bound(self, submission: Submission) -> bool:
         """Whether it is taken in only where its key is that of somebody known here: what our own systems say never is."""

@@ -20,6 +20,7 @@ from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.adding import add_delivery, append, provision_row
 from gateway.ledger.bells import Bell, bell_of
+from gateway.ledger.links import set_link
 from gateway.ledger.prepared import Admission, IntakeEpochLost, PreparedDelivery, PreparedMessage, Refusal
 from gateway.ledger.receipts import accepted
 from gateway.ledger.unit import MARKS, StaleKey, Unit
@@ -324,6 +325,8 @@ class AdmissionWork:
                 self._party_keys.add((d.party, d.party_key))
             self._deliver(unit, message, d, ids=ids, old=replaced.get((d.party, d.stream)), bells=bells)
         self._set_marks(unit, message)
+        if message.link is not None and (about := self._subject_of.get(message.message_id)) is not None:
+            set_link(unit, message, about)
         detail: dict[str, Any] = {"door": message.door, "type": message.type, "parties": [d.party for d in message.deliveries]}
         if message.corrects is not None:
             detail["corrects"] = message.corrects

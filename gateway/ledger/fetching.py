@@ -107,6 +107,17 @@ def kept_before(conn: Connection, system: str, records: Collection[str]) -> dict
     return {str(source): str(code) for source, code in conn.execute(query)}
 
 
+def unknown(conn: Connection, party: str, records: Collection[str]) -> list[str]:
+    """Of these records, those of which nothing came here yet, in their order."""
+    r, b = t.fetch_record.c, t.fetch_batch.c
+    known: set[str] = set()
+    wanted = list(dict.fromkeys(records))
+    for start in range(0, len(wanted), 500):
+        query = select(r.record).join(t.fetch_batch, b.id == r.batch_id).where(b.party == party, r.record.in_(wanted[start : start + 500]))
+        known.update(conn.execute(query).scalars())
+    return [each for each in wanted if each not in known]
+
+
 @dataclass(slots=True, kw_only=True)
 class BeginRun:
     """A run for a moment begins, or begins anew. Result: its id; None: another process holds the lease."""

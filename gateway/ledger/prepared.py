@@ -75,6 +75,8 @@ class PreparedMessage:
     """What it says about marks of its resident."""
     producer: str | None = None
     """Whose message it is, where ``system`` hands on another's (the city CS those of J-LIS, say)."""
+    link: SealedPayload | None = None
+    """The atena number of its resident, sealed for the gateway itself: what the linkage feed says."""
     bound: bool = False
     """It is admitted only where its first identifier is known already (C-1-2-1)."""
 

@@ -511,5 +511,16 @@ fetch_record = Table(
     Column("message_id", String(36), nullable=True),
     Column("duplicate", Boolean, nullable=False),
     Column("items_dropped", Integer, nullable=False),
+    Index("fetch_record_name", "record"),
     comment="what became of each record of a batch; whom it is about stands in the message, sealed",
+)
+
+atena_link = Table(
+    "atena_link",
+    metadata,
+    Column("subject", String(36), primary_key=True),
+    Column("payload_id", String(36), nullable=False, comment="the atena number, sealed"),
+    Column("message_id", String(36), nullable=False, comment="the feed that said so"),
+    Column("at", Double, nullable=False),
+    comment="whose certificates have which serial numbers: from the register's linkage feed, for applications (FS10-2)",
 )

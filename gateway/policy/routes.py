@@ -115,13 +115,13 @@ class PolicyTables:
                 )
         return routes
 
-    def arrival(self, message_type: str, at: str, parties: frozenset[str]) -> Arrival:
-        """How a message of that type comes in at the listener of ``at``.
+    def arrival(self, message_type: str, at: str, parties: frozenset[str], destination: str | None = None) -> Arrival:
+        """How a message of that type comes in at the listener of ``at``; ``destination``: for which of several systems it is.
 
         :raises InputRefused: ``not-permitted`` if it may not come from there, ``not-carried`` if the system that has it is not served here.
         """
         for arrival in self.inbound.get(message_type, ()):
-            if arrival.at != at:
+            if arrival.at != at or destination not in (None, arrival.route.party):
                 continue
             if arrival.route.party not in parties:
                 detail = f"{arrival.route.party}, which has this message type, is not configured here"
@@ -192,7 +192,9 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
         _demand(bool(known), f"inbound {way} has no connection")
         _demand(any(at in (c.sender, *c.via) for c in known), f"inbound {way}: that party is not on the way")
         _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
-        _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
+        chosen = row.get("by") == "procedure"
+        again = [each for each in result if each.at == at and not (chosen and each.route.party != receiver)]
+        _demand(not again, f"inbound {way}: the party hands it in twice")
         route = Route(party=receiver, stream=row["stream"], lane=row["lane"])
         result.append(Arrival(at=at, sender=sender, route=route, bound=row.get("bound", False)))
     return tuple(result)

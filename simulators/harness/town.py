@@ -36,6 +36,7 @@ from simulators.verdict import Verdict, judge
 
 LedgerKind = Literal["sqlite", "postgresql"]
 REGISTER = "resident-record-system"
+MUNICIPALITY = "272035"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +65,12 @@ class Plan:
     disk_reserve_bytes: int = 64 << 20
     immigration: bool = False
     """Whether the town has the residence card issuing system, with its mailbox; needs ``inbound``."""
+    applications: bool = False
+    """Whether it has the application management system with the portal; needs ``inbound``."""
     fetch_at: str = "06:00"
     """When its mailbox is looked at."""
+    application_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Further settings of its adapter."""
     profile: str = "production"
     """``test``: the business clock of the town can be shifted."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +91,8 @@ class Ports:
     inbound: int
     immigration: int
     immigration_control: int
+    applications: int
+    applications_control: int
 
 
 class Town:
@@ -98,7 +105,7 @@ class Town:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.var = self.folder / "var"
         self.certificates = self.var / "certs"
-        ports = free_ports(10, room=self.plan.workers)  # each worker shows its metrics on a port above the gateway's
+        ports = free_ports(12, room=self.plan.workers)  # each worker shows its metrics on a port above the gateway's
         self.ports = Ports(
             broker=ports[0],
             broker_tls=ports[1],
@@ -110,6 +117,8 @@ class Town:
             inbound=ports[7],
             immigration=ports[8],
             immigration_control=ports[9],
+            applications=ports[10],
+            applications_control=ports[11],
         )
         self.salt_file = self.folder / "salt"
         self.journal = self.folder / "city-cs.jsonl"
@@ -152,6 +161,9 @@ class Town:
         if self.plan.immigration:
             self.immigration().start()
             await self["immigration"].wait_ready(timeout_s)
+        if self.plan.applications:
+            self.applications().start()
+            await self["applications"].wait_ready(timeout_s)
         await self["city-cs"].wait_ready(timeout_s)
         await self.gateway_ready(timeout_s)
 
@@ -215,6 +227,27 @@ class Town:
         file.write_text(yaml.safe_dump(settings), encoding="utf-8")
         ready = self.folder / "immigration.ready"
         return self.processes.python("immigration", "simulators.immigration", "--config", str(file), ready_file=ready)
+
+    def applications(self) -> Child:
+        """The simulated application management system, with the portal."""
+        with suppress(KeyError):
+            return self.processes["applications"]
+        settings = {
+            "port": self.ports.applications,
+            "control_port": self.ports.applications_control,
+            "token_file": str(self.folder / "applications.token"),
+            **self._identity("application-management-system", network="lgwan-"),
+            "caller": "CN=gateway-lgwan",
+            "municipality": MUNICIPALITY,
+            "applicants": str(self.certificates),
+            "journal": str(self.folder / "applications.jsonl"),
+            "salt_file": str(self.salt_file),
+            "ready_file": str(self.folder / "applications.ready"),
+        }
+        file = self.folder / "applications.yaml"
+        file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        ready = self.folder / "applications.ready"
+        return self.processes.python("applications", "simulators.applications", "--config", str(file), ready_file=ready)
 
     def register(self, *, amqp: bool | Mapping[str, Any] = True, **settings: Any) -> Child:
         """A run of the register: it hands in its messages and ends.
@@ -293,6 +326,18 @@ class Town:
             "certificate": "gateway-lgwan",
             "retry": dict(self.plan.retry),
             "fetch": {"at": self.plan.fetch_at, "again_s": 0.5},
+        }
+
+    def _portal(self) -> dict[str, Any]:
+        return {
+            "adapter": "application_management",
+            "url": f"https://127.0.0.1:{self.ports.applications}",
+            "peer": "application-management-system",
+            "trust": "lgwan",
+            "certificate": "gateway-lgwan",
+            "retry": dict(self.plan.retry),
+            "settings": {"municipality": MUNICIPALITY, **self.plan.application_settings},
+            "fetch": {"at": "*:05", "again_s": 0.5, "applicants": "applicants", "procedures": {"MOVE-OUT": REGISTER}},
         }
 
     async def gateway_ready(self, timeout_s: float = 60.0) -> None:
@@ -384,7 +429,7 @@ class Town:
             "certificates": {
                 "trust": {
                     name: {"ca": str(self.certificates / f"{name}-ca.pem"), "crl": str(self.certificates / f"{name}-ca.crl")}
-                    for name in ("juki-net", "lgwan")
+                    for name in ("juki-net", "lgwan", "applicants")
                 }
             },
             "intake": {
@@ -398,6 +443,7 @@ class Town:
                             "identity-information-update",
                             *(["resident-protection-mark"] if plan.inbound else []),
                             *(["residence-address-notice"] if plan.immigration else []),
+                            *(["number-linkage-feed"] if plan.applications else []),
                         ],
                     },
                 },
@@ -416,6 +462,7 @@ class Town:
                 },
                 **({REGISTER: self._consumer()} if plan.inbound else {}),
                 **({"residence-card-issuance-system": self._mailbox()} if plan.immigration else {}),
+                **({"application-management-system": self._portal()} if plan.applications else {}),
             },
             "workers": {"processes": plan.workers, "share": plan.share},
             "admin": {

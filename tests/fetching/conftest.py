@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.support.broker import until
 async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     """Everything real, as processes: gateway with broker and ledger, city CS, the residence card issuing system."""
     plan = Plan(
-        workers=1, population=20, city_seed=3, inbound=True, immigration=True, profile="test", acknowledge_s=2.0,
+        workers=1, population=20, city_seed=3, inbound=True, immigration=True, applications=True, profile="test", acknowledge_s=2.0,
         retry={"first_s": 0.2, "longest_s": 1.0, "budget": 40},
     )  # fmt: skip
     async with Town(tmp_path_factory.mktemp("fetching"), plan) as town:
@@ -29,3 +30,9 @@ async def ends(town: Town) -> AsyncIterator[Mailboxes]:
     await until(lambda: bool(runs := found.runs()) and runs[-1]["ended_at"] is not None, 40)
     yield found
     await found.close_register()
+
+
+@pytest.fixture
+async def portal(ends: Mailboxes) -> Mailboxes:
+    """The same, looking at the portal."""
+    return replace(ends, party="applications", port=ends.town.ports.applications_control)

@@ -7,8 +7,10 @@ import http.client
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import aiohttp
 
 from message_formats import samples, writing
 from simulators.journal import read_entries
@@ -16,6 +18,8 @@ from tests.inbound.kit import Ends
 from tests.support.broker import until
 
 IMMIGRATION = "residence-card-issuance-system"
+PORTAL = "application-management-system"
+HOUR_S = 3_600.0
 REGISTER = "resident-record-system"
 DAY_S = 86_400.0
 THEIRS = {"<sex>1<": "<sex>M<", "<sex>2<": "<sex>F<", "<article_30_45_category>1<": "<article_30_45_category>01<"}
@@ -46,6 +50,12 @@ class Mailboxes(Ends):
 
     party: str = "immigration"
     port: int = 0
+    given: list[dict[str, str]] = field(default_factory=list)
+    """What the register was given, in order."""
+
+    def decide(self, kind: str, items: Mapping[str, str]) -> str:
+        self.given.append(dict(items))
+        return super().decide(kind, items)
 
     # ---- the party
 
@@ -105,3 +115,18 @@ class Mailboxes(Ends):
         """The deliveries of what came under this id."""
         query = "SELECT d.*, m.producer, m.door, m.subject FROM delivery d JOIN message m ON m.id = d.message_id"
         return self.rows(f"{query} WHERE m.system = ? AND m.source_id = ?", system, source_id)
+
+    async def hand_in(
+        self, source_id: str, xml: bytes, *, kind: str = "residence-address-notice", expected: int = 202, **more: str
+    ) -> None:
+        """The register submits a message over HTTPS."""
+        connector = aiohttp.TCPConnector(ssl=self.town._register_context())
+        headers = {
+            "ce-specversion": "1.0", "ce-id": source_id, "ce-source": f"/{REGISTER}", "ce-type": kind, "Content-Type": "application/xml",
+            **{f"ce-{name}": value for name, value in more.items()},
+        }  # fmt: skip
+        async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+            url = f"https://127.0.0.1:{self.town.ports.https}/v1/messages"
+            async with session.post(url, data=xml, headers=headers, server_hostname="gateway") as answer:
+                said = await answer.text()
+                assert answer.status in (200, 201, 202) if expected == 202 else answer.status == expected, (answer.status, said)

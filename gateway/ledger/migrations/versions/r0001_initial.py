@@ -14,6 +14,15 @@ depends_on = None
 def upgrade() -> None:
     """Build everything."""
     op.create_table(
+        "atena_link",
+        sa.Column("subject", sa.String(length=36), nullable=False),
+        sa.Column("payload_id", sa.String(length=36), nullable=False, comment="the atena number, sealed"),
+        sa.Column("message_id", sa.String(length=36), nullable=False, comment="the feed that said so"),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("subject"),
+        comment="whose certificates have which serial numbers: from the register's linkage feed, for applications (FS10-2)",
+    )
+    op.create_table(
         "audit_block",
         sa.Column("number", sa.Integer(), nullable=False, comment="from 1, without gaps"),
         sa.Column("previous", sa.LargeBinary(), nullable=False, comment="digest of the block before: unique, so that no chain can fork"),
@@ -179,6 +188,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("batch_id", "number"),
         comment="what became of each record of a batch; whom it is about stands in the message, sealed",
     )
+    op.create_index("fetch_record_name", "fetch_record", ["record"], unique=False)
     op.create_table(
         "fetch_run",
         sa.Column("id", sa.String(length=36), nullable=False),
