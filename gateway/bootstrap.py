@@ -296,6 +296,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     """The doors, the operators' API, metrics, until ``stop`` is set."""
     from gateway.admin.app import create_app
     from gateway.admin.app import serve as serve_admin
+    from gateway.admin.feeds import LedgerFeeds
     from gateway.admin.identity import Operators, rights_of
     from gateway.admin.keys import KeyAdmin
     from gateway.admin.ledger_accounts import LedgerAccounts
@@ -305,6 +306,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.reports import LedgerReports
     from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
+    from gateway.bootstrap_feeds import expected_feeds, watcher_of
     from gateway.bootstrap_inbound import Inbound
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
@@ -412,6 +414,10 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
         inbound = Inbound(config, common, pressure, made_of)
         await inbound.open(stack)
+        watcher = watcher_of(config, common, inbound.intake, keeping.calendar)
+        monitoring.watch_feeds(watcher)
+        await watcher.start()
+        stack.push_async_callback(watcher.stop)
         service = LedgerAdminService(
             config,
             ledger,
@@ -451,6 +457,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             audit=LedgerAuditRecord(ledger, common.parties),
             reports=LedgerReports(ledger, without=tables().ephemeral),
             retention=retention,
+            feeds=LedgerFeeds(ledger, expected_feeds(config, keeping.calendar)),
             witness=common.refusals,
         )
         tls = listener_context(config, admin.certificate)

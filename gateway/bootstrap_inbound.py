@@ -22,7 +22,7 @@ from gateway.inbound.responder import Responder
 from gateway.intake.admit import Answer, Intake
 from gateway.intake.prepare import Submission
 from gateway.ledger import fetching
-from gateway.ledger.operators import RecordAccess
+from gateway.ledger.anomalies import Reconciled
 from gateway.ledger.replays import LedgerReplays
 from gateway.policy.routes import tables
 from gateway.security.jwe import JweKeys
@@ -186,8 +186,8 @@ class Inbound:
             return await ledger.read(lambda conn: fetching.unknown(conn, name, listed))
 
         async def report(missing: int) -> None:
-            kind = "applications-without-status" if missing else "applications-reconciled"
-            await ledger.submit(RecordAccess(kind=kind, actor=fetching.ACTOR, detail={"party": name, "count": missing}))
+            now = await ledger.read(fetching.business_now)
+            await ledger.submit(Reconciled(link=name, missing=missing, now=now))
 
         self._applications[name] = works = Applications(
             party=name,

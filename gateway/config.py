@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.config_feeds import Feed, Links
 from gateway.config_machine import (
     Admin,
     Audit,
@@ -79,6 +80,7 @@ __all__ = [
     "EmbeddedBroker",
     "Encryption",
     "ExternalBroker",
+    "Feed",
     "Fetch",
     "HttpsIntake",
     "Inbound",
@@ -86,6 +88,7 @@ __all__ = [
     "IntakeLimits",
     "Keys",
     "Ledger",
+    "Links",
     "Log",
     "Metrics",
     "Operator",
@@ -135,6 +138,8 @@ class Config(Section):
         default=[Outgoing(network=ip_network("127.0.0.0/8")), Outgoing(network=ip_network("::1/128"))],
         description="The only places that connections are opened to: parties, an external broker, a ledger. Default: this machine.",
     )
+    feeds: dict[SpecId, Feed] = {}
+    links: Links = Links()
     workers: Workers = Workers()
     retention: Retention = Retention()
     backup: Backup = Backup()

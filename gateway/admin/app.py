@@ -21,6 +21,7 @@ from gateway.admin.access import BASE, OPERATIONS, Operation
 from gateway.admin.audit import AuditRecord, AuditRoutes
 from gateway.admin.desk import Desk
 from gateway.admin.desk_api import DeskApi
+from gateway.admin.feeds_api import FeedApi, FeedService
 from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
 from gateway.admin.policy_api import PolicyApi, PolicyService
@@ -51,6 +52,7 @@ def create_app(
     audit: AuditRecord | None = None,
     reports: ReportService | None = None,
     retention: RetentionService | None = None,
+    feeds: FeedService | None = None,
     witness: Witness | None = None,
 ) -> web.Application:
     """The application; serve it with a context from :func:`certs.tls.server_context` only (see :func:`serve`)."""
@@ -62,6 +64,7 @@ def create_app(
         **AuditRoutes(audit).handlers(),
         **ReportApi(reports).handlers(),
         **RetentionApi(retention).handlers(),
+        **FeedApi(feeds).handlers(),
     }
     app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes([web.route(each.method, each.path, _for(each, handlers[each.name], operators, witness)) for each in OPERATIONS])

@@ -87,6 +87,13 @@ def batch_of(conn: Connection, party: str, batch: str) -> tuple[Batch, list[Impo
     return Batch(**row._mapping), records_of(conn, row.id)
 
 
+def batch_named(conn: Connection, name: str) -> tuple[Batch, list[Imported]] | None:
+    """A batch by our id of it or the party's (then the latest), with its records."""
+    c = t.fetch_batch.c
+    row = conn.execute(select(t.fetch_batch).where((c.id == name) | (c.batch == name)).order_by(c.id.desc()).limit(1)).first()
+    return None if row is None else (Batch(**row._mapping), records_of(conn, row.id))
+
+
 def records_of(conn: Connection, batch_id: str) -> list[Imported]:
     """What became of every record of a batch, in its order."""
     c = t.fetch_record.c

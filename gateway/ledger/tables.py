@@ -524,3 +524,18 @@ atena_link = Table(
     Column("at", Double, nullable=False),
     comment="whose certificates have which serial numbers: from the register's linkage feed, for applications (FS10-2)",
 )
+
+anomaly = Table(
+    "anomaly",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("link", String(64), nullable=False, comment="the feed, or the party, of the configuration"),
+    Column("kind", String(16), nullable=False, comment="late | missing | empty | lag | without-status"),
+    Column("cause", String(64), nullable=False, comment="a code, without personal data"),
+    Column("since", Double, nullable=False, comment="when it should have come, or since when something has been under way (business time)"),
+    Column("raised_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    Column("cleared_at", Double, nullable=True),
+    Index("anomaly_open", "link", sqlite_where=text("cleared_at IS NULL"), postgresql_where=text("cleared_at IS NULL")),
+    comment="feeds that did not come and links that are not up to date (FM-1, C-1-7-8)",
+)

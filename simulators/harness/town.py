@@ -69,6 +69,9 @@ class Plan:
     """Whether it has the application management system with the portal; needs ``inbound``."""
     fetch_at: str = "06:00"
     """When its mailbox is looked at."""
+    feeds: Mapping[str, Any] = field(default_factory=dict)
+    links: Mapping[str, Any] = field(default_factory=dict)
+    """What is expected when, and how long an update may be under way."""
     application_settings: Mapping[str, Any] = field(default_factory=dict)
     """Further settings of its adapter."""
     profile: str = "production"
@@ -464,6 +467,8 @@ class Town:
                 **({"residence-card-issuance-system": self._mailbox()} if plan.immigration else {}),
                 **({"application-management-system": self._portal()} if plan.applications else {}),
             },
+            "feeds": dict(plan.feeds),
+            "links": dict(plan.links),
             "workers": {"processes": plan.workers, "share": plan.share},
             "admin": {
                 "port": ports.admin,

@@ -15,6 +15,12 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     """Everything real, as processes: gateway with broker and ledger, city CS, the residence card issuing system."""
     plan = Plan(
         workers=1, population=20, city_seed=3, inbound=True, immigration=True, applications=True, profile="test", acknowledge_s=2.0,
+        links={"look_s": 0.3, "lag_s": 600, "parties": {"residence-card-issuance-system": 900}},
+        feeds={
+            "linkage": {"party": "resident-record-system", "type": "number-linkage-feed", "at": "03:00", "grace_s": 600},
+            "immigration-daily": {"party": "residence-card-issuance-system", "grace_s": 600, "empty": "anomaly"},
+        },
+
         retry={"first_s": 0.2, "longest_s": 1.0, "budget": 40},
     )  # fmt: skip
     async with Town(tmp_path_factory.mktemp("fetching"), plan) as town:

@@ -14,6 +14,32 @@ depends_on = None
 def upgrade() -> None:
     """Build everything."""
     op.create_table(
+        "anomaly",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("link", sa.String(length=64), nullable=False, comment="the feed, or the party, of the configuration"),
+        sa.Column("kind", sa.String(length=16), nullable=False, comment="late | missing | empty | lag | without-status"),
+        sa.Column("cause", sa.String(length=64), nullable=False, comment="a code, without personal data"),
+        sa.Column(
+            "since",
+            sa.Double(),
+            nullable=False,
+            comment="when it should have come, or since when something has been under way (business time)",
+        ),
+        sa.Column("raised_at", sa.Double(), nullable=False),
+        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.Column("cleared_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        comment="feeds that did not come and links that are not up to date (FM-1, C-1-7-8)",
+    )
+    op.create_index(
+        "anomaly_open",
+        "anomaly",
+        ["link"],
+        unique=False,
+        sqlite_where=sa.text("cleared_at IS NULL"),
+        postgresql_where=sa.text("cleared_at IS NULL"),
+    )
+    op.create_table(
         "atena_link",
         sa.Column("subject", sa.String(length=36), nullable=False),
         sa.Column("payload_id", sa.String(length=36), nullable=False, comment="the atena number, sealed"),
