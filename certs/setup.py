@@ -26,10 +26,15 @@ NAMES: dict[str, Profile] = {
     "monitor": Profile.CLIENT,
     "gateway-signing": Profile.SIGNING,
     "city-cs-signing": Profile.SIGNING,
+    "prefecture-server": Profile.PEER,
+    "prefecture-server-signing": Profile.SIGNING,
+    "card-management-system": Profile.PEER,
+    "card-management-system-signing": Profile.SIGNING,
 }
 """CN of each certificate (also its first DNS name) and what it may be used for."""
 
-_JUKI_NET = {name: NAMES[name] for name in ("city-cs", "city-cs-signing", "gateway-signing")}
+_JUKI_NET_PARTIES = ("city-cs", "prefecture-server", "card-management-system")
+_JUKI_NET = {name: NAMES[name] for name in (*_JUKI_NET_PARTIES, *(f"{each}-signing" for each in _JUKI_NET_PARTIES), "gateway-signing")}
 TOWN: dict[Network, dict[str, Profile]] = {
     IN_HOUSE: {name: profile for name, profile in NAMES.items() if name not in _JUKI_NET},
     JUKI_NET: {**_JUKI_NET, "gateway-juki-net": Profile.PEER},

@@ -15,7 +15,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from gateway.contract import Manifest, Remembers
 from gateway.delivery.calls import Caller
 from gateway.delivery.liveness import Liveness
 from gateway.delivery.party import PartyRunner, Shape
+from gateway.delivery.results import Results
 from gateway.delivery.rows import PartyTraits, RetryPolicy
 from gateway.delivery.worker import Worker, ringer
 from gateway.errors import ConfigurationError, GatewayError, Unavailable
@@ -119,12 +120,14 @@ def broker_endpoint(config: Config) -> BrokerEndpoint:
     )
 
 
-def topology_of(config: Config) -> topology.Topology:
-    """Queues for every system that may use AMQP, every party, and every system that has messages by queue."""
+def topology_of(config: Config, parties: Mapping[str, BoundParty] | None = None) -> topology.Topology:
+    """Queues for every system that may use AMQP, every party, every system that has messages by queue, and every party of ``parties`` that
+    our systems ask."""
     return topology.build(
         systems=[name for name, system in config.intake.systems.items() if "amqp" in system.doors],
         parties=list(config.parties),
         consumers=[name for name, party in config.parties.items() if party.queue is not None],
+        asked=[] if parties is None else [name for name, party in parties.items() if party.adapter.manifest.questions],
     )
 
 
@@ -231,21 +234,35 @@ def traits_of(party: BoundParty) -> PartyTraits:
 
 async def worker(config: Config, stop: asyncio.Event) -> None:
     """Deliver until ``stop`` is set; then end what is under way."""
-    from gateway.bootstrap_inbound import host_of
+    from gateway.bootstrap_inbound import answer_questions, host_of
 
     async with base(config, "worker") as common, contextlib.AsyncExitStack() as stack:
-        await topology.declare(common.endpoint, topology_of(config))
+        await topology.declare(common.endpoint, topology_of(config, common.parties))
         seals = sealer(config, common.keys)
+        results = Results(
+            policy=tables(),
+            parties=frozenset(config.parties),
+            rights=common.rights,
+            sealer=seals,
+            blind=BlindIndex.following(common.keys),
+            mac=ContentMac.following(common.keys),
+        )
         runners: list[PartyRunner] = []
         for party in common.parties.values():
             adapter = party.adapter(host_of(config, party, stack, party_signatures(config, party), common=common))
-            caller = Caller(adapter, seals, common.liveness, common.rights, calls=party.limits.calls, call_s=party.limits.call_s)
-            shape = Shape(calls=party.limits.calls, records_per_call=party.limits.records_per_call, share=config.workers.share)
+            caller = Caller(
+                adapter, seals, common.liveness, common.rights, calls=party.limits.calls, call_s=party.limits.call_s, results=results
+            )
+            limits = party.limits
+            shape = Shape(
+                calls=limits.calls, records_per_call=limits.records_per_call, share=config.workers.share, records_of=limits.records_of
+            )
             runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics))
 
         async def recreate(queue: str) -> None:
             await topology.recreate(common.endpoint, topology_of(config), queue)
 
+        await answer_questions(config, common, stack)
         work = Worker(common.ledger, common.liveness, common.consumer, common.publisher, runners, recreate=recreate)
         await work.start()
         stack.push_async_callback(work.stop)
@@ -317,7 +334,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.operations.key_custodian import KeyCustodian
 
     async with base(config, "gateway") as common, contextlib.AsyncExitStack() as stack:
-        await topology.declare(common.endpoint, topology_of(config))
+        await topology.declare(common.endpoint, topology_of(config, common.parties))
         ledger, limits, monitoring = common.ledger, config.intake.limits, common.monitoring
         senders = {
             name: Sender(
@@ -360,7 +377,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             "refresh_keys": common.keys.refresh,
             "message_bytes": limits.message_bytes,
         }
-        preparer = Preparer(senders=senders, parties=frozenset(config.parties), policy=tables(), **made_of)
+        preparer = Preparer(senders=senders, parties=config.carried_parties, policy=tables(), **made_of)
         intake = Intake(preparer=preparer, ledger=ledger)
         disks = [Path(config.data_dir)]
         pressure = Pressure(
@@ -378,12 +395,15 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         async def expired(system: str, after: str | None, limit: int) -> Any:
             return await ledger.read(lambda conn: own_expired(conn, system, after, limit))
 
+        inbound = Inbound(config, common, pressure, made_of)
+        asking = await inbound.asking(stack, preparer)
         door = HttpsDoor(
             intake=intake,
             peers=PeerDirectory(senders.values(), common.authority),
             pressure=pressure,
             status=status,
             expired=expired,
+            ask=asking.ask,
             jwks=jwe.public_jwks,
             meter=monitoring.metrics,
             witness=common.refusals,
@@ -412,7 +432,6 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 await amqp.start()
                 stack.push_async_callback(amqp.stop)
                 monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
-        inbound = Inbound(config, common, pressure, made_of)
         await inbound.open(stack)
         watcher = watcher_of(config, common, inbound.intake, keeping.calendar)
         monitoring.watch_feeds(watcher)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract import AdapterHost
 from gateway.delivery.in_house import NoHttp, QueueLine
+from gateway.delivery.questions import Questions
+from gateway.delivery.transport import LONGEST_CALL_S
 from gateway.errors import ConfigurationError
 from gateway.feeds.schedule import Schedule
 from gateway.inbound.acknowledgements import Acknowledgements
+from gateway.inbound.answers import Answers
 from gateway.inbound.applications import DATA, Applications
+from gateway.inbound.asking import Asking, PartyAsk
 from gateway.inbound.dialogues import Ask, Dialogues
 from gateway.inbound.door import InboundDoor, open_inbound, profile_of
 from gateway.inbound.fetched import Works, listed_works
@@ -20,13 +25,13 @@ from gateway.inbound.linkage import LedgerLinkage
 from gateway.inbound.prepare import DOOR, FETCHED, InboundPreparer
 from gateway.inbound.responder import Responder
 from gateway.intake.admit import Answer, Intake
-from gateway.intake.prepare import Submission
+from gateway.intake.prepare import Preparer, Submission
 from gateway.ledger import fetching
 from gateway.ledger.anomalies import Reconciled
 from gateway.ledger.replays import LedgerReplays
 from gateway.policy.routes import tables
 from gateway.security.jwe import JweKeys
-from gateway.security.jwe_out import ConsumerKey
+from gateway.security.jwe_out import ConsumerKey, Own
 from gateway.trust import authority_of, listener_context, party_http
 
 if TYPE_CHECKING:
@@ -38,9 +43,36 @@ if TYPE_CHECKING:
     from gateway.security.soap.messages import MessageSecurity
 
 
+DIALOGUE_S = 20.0
+"""How long a party is waited for where the table of dialogues does not say."""
+
+
 def consumers_of(config: Config) -> list[str]:
     """Our systems that have messages by queue."""
     return [name for name, party in config.parties.items() if party.queue is not None]
+
+
+def asked_of(parties: Mapping[str, BoundParty]) -> list[str]:
+    """Parties that our systems may ask something: those whose adapters carry questions."""
+    return [name for name, party in parties.items() if party.adapter.manifest.questions]
+
+
+async def answer_questions(config: Config, common: Base, stack: contextlib.AsyncExitStack) -> None:
+    """Ask what our systems ask, in a worker: by adapters, and on connections, of their own (I4).
+
+    :raises ConfigurationError: a key or certificate cannot be used.
+    """
+    from gateway.message_trust import party_signatures
+
+    keys = JweKeys(common.keys)
+    for name in asked_of(common.parties):
+        party, at_once = common.parties[name], common.parties[name].config.limits.questions
+        # connections: also for those whose late answers are still waited for
+        wide = dataclasses.replace(party, limits=dataclasses.replace(party.limits, calls=2 * at_once, call_s=LONGEST_CALL_S))
+        adapter = wide.adapter(host_of(config, wide, stack, party_signatures(config, party), common=common))
+        questions = Questions(name, adapter, common.consumer, common.publisher, keys, Own(keys), at_once=at_once)
+        await questions.start()
+        stack.push_async_callback(questions.stop)
 
 
 def host_of(
@@ -80,7 +112,17 @@ class Inbound:
         self._config, self._common, self._pressure = config, common, pressure
         self._applications: dict[str, Applications] = {}
         self._blind, self._sealer = preparer["blind"], preparer["sealer"]
-        self.intake = Intake(preparer=InboundPreparer(parties=frozenset(config.parties), policy=tables(), **preparer), ledger=common.ledger)
+        self._answers = Answers(
+            rights=common.rights,
+            blind=self._blind,
+            opener=JweKeys(common.keys),
+            ledger=common.ledger,
+            message_bytes=config.intake.limits.message_bytes,
+        )
+        asks = {name: system.types for name, system in config.intake.systems.items()}
+        self.intake = Intake(
+            preparer=InboundPreparer(parties=frozenset(config.parties), policy=tables(), asks=asks, **preparer), ledger=common.ledger
+        )
 
     async def open(self, stack: contextlib.AsyncExitStack) -> None:
         """Listen, take acknowledgements, and ask our systems what the parties ask.
@@ -89,6 +131,7 @@ class Inbound:
         """
         common = self._common
         ask: dict[str, Ask] = {}
+        answers = self._answers
         for system in consumers_of(self._config):
             wanted = self._config.parties[system].queue
             assert wanted is not None
@@ -98,16 +141,7 @@ class Inbound:
             await dialogues.start()
             stack.push_async_callback(dialogues.stop)
             ask[system] = dialogues.ask
-        self._responder = Responder(
-            policy=tables(),
-            parties=frozenset(self._config.parties),
-            rights=common.rights,
-            blind=self._blind,
-            opener=JweKeys(common.keys),
-            ledger=common.ledger,
-            ask=ask,
-            message_bytes=self._config.intake.limits.message_bytes,
-        )
+        self._responder = Responder(policy=tables(), parties=frozenset(self._config.parties), answers=answers, ask=ask)
         for system in consumers_of(self._config):
             acknowledgements = Acknowledgements(system, self._common.ledger, self._common.consumer)
             await acknowledgements.start()
@@ -119,6 +153,25 @@ class Inbound:
                 fetcher = await self._fetcher(name, party, stack)
                 await fetcher.start()
                 stack.push_async_callback(fetcher.stop)
+
+    async def asking(self, stack: contextlib.AsyncExitStack, preparer: Preparer) -> Asking:
+        """How our systems ask the parties."""
+        common = self._common
+        ask: dict[str, PartyAsk] = {}
+        own = Own(JweKeys(common.keys))
+        for name in asked_of(common.parties):
+            questions = Dialogues(name, common.endpoint, common.publisher, common.consumer, own, common.ledger, answer_s=DIALOGUE_S)
+            await questions.start()
+            stack.push_async_callback(questions.stop)
+            ask[name] = questions.ask
+        return Asking(
+            policy=tables(),
+            parties=frozenset(self._config.parties),
+            preparer=preparer,
+            answers=self._answers,
+            ask=ask,
+            incomplete=self._config.intake.dialogues.incomplete,
+        )
 
     async def _listen(self, name: str, party: BoundParty) -> Any:
         from gateway.message_trust import party_signatures

@@ -29,8 +29,24 @@ By = Annotated[
 Since = Annotated[str | None, typer.Option("--since", metavar="TIME", help=t("provisions.time"))]
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help=t("provisions.time"))]
 Party = Annotated[str | None, typer.Option("--party", metavar="SYSTEM", help=t("policy.party"))]
+Reference = Annotated[str | None, typer.Option("--reference", metavar="NUMBER", help=t("provisions.reference"))]
 Outcome = Annotated[str | None, typer.Option("--outcome", help=t("provisions.outcome"))]
-_COLUMNS = ("at", "outcome", "party", "recipients", "work", "basis", "items", "operator", "terminal", "code", "rule")
+_COLUMNS = (
+    "at",
+    "outcome",
+    "party",
+    "recipients",
+    "work",
+    "basis",
+    "items",
+    "operator",
+    "terminal",
+    "code",
+    "rule",
+    "question",
+    "condition",
+    "reference",
+)
 
 
 @provisions.command(help=t("provisions.search"))
@@ -41,6 +57,7 @@ def search(
     until: Until = None,
     party: Party = None,
     outcome: Outcome = None,
+    reference: Reference = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 100,
     after: Annotated[str | None, typer.Option("--after", help=t("provisions.after"))] = None,
     staff: Annotated[bool, typer.Option("--staff", help=t("provisions.staff"))] = False,
@@ -48,7 +65,7 @@ def search(
     operator: As = None,
     as_json: Json = False,
 ) -> None:
-    asked = _body(reason, by, since, until, party, outcome, masked=not staff)
+    asked = _body(reason, by, since, until, party, outcome, reference, masked=not staff)
     with AdminClient(load_config(config), operator) as client:
         page = client.post("provisions", "search", body=asked | {"limit": limit, "after": after})
     if as_json:
@@ -76,11 +93,12 @@ def export(
     until: Until = None,
     party: Party = None,
     outcome: Outcome = None,
+    reference: Reference = None,
     staff: Annotated[bool, typer.Option("--staff", help=t("provisions.staff"))] = False,
     config: ConfigFile = None,
     operator: As = None,
 ) -> None:
-    asked = _body(reason, by, since, until, party, outcome, masked=not staff)
+    asked = _body(reason, by, since, until, party, outcome, reference, masked=not staff)
     if file.exists():
         raise typer.BadParameter(t("provisions.exists", file=file))
     with AdminClient(load_config(config), operator) as client:
@@ -104,9 +122,19 @@ def _all(client: AdminClient, asked: dict[str, Any]) -> tuple[list[dict[str, Any
 
 
 def _body(
-    reason: str, by: str | None, since: str | None, until: str | None, party: str | None, outcome: str | None, *, masked: bool
+    reason: str,
+    by: str | None,
+    since: str | None,
+    until: str | None,
+    party: str | None,
+    outcome: str | None,
+    reference: str | None,
+    *,
+    masked: bool,
 ) -> dict[str, Any]:
     body: dict[str, Any] = {"reason": reason, "since": since, "until": until, "party": party, "outcome": outcome, "masked": masked}
+    if reference is not None:
+        body["reference"] = reference
     if by is not None:
         value = typer.prompt(t("message.value", by=by), hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
         body |= {"by": by, "value": value.strip()}
@@ -123,7 +151,14 @@ def _line(each: dict[str, Any]) -> list[object]:
     outcome = each["outcome"] + (f" ({each['code']})" if each["code"] and each["outcome"] != "provided" else "")
     work = " ".join(filter(None, (each["work"], each["work_ja"])))
     staff = " ".join(filter(None, (each["operator"], each["terminal"])))
-    return [local_time(each["at"]), who + outcome, _name(each), work, "、".join(each["basis"]), ", ".join(each["items"]), staff]
+    asked = " ← ".join(filter(None, (", ".join(each["items"]), _condition(each))))
+    staff = " ".join(filter(None, (staff, each["reference"])))
+    return [local_time(each["at"]), who + outcome, _name(each), work, "、".join(each["basis"]), asked, staff]
+
+
+def _condition(each: dict[str, Any]) -> str:
+    """What was asked by, of a dialogue that one of our systems began."""
+    return ", ".join(f"{name}={value}" for name, value in (each["condition"] or {}).items())
 
 
 def _csv(found: list[dict[str, Any]]) -> str:
@@ -136,7 +171,9 @@ def _csv(found: list[dict[str, Any]]) -> str:
         cells = [
             local_time(each["at"]), each["outcome"], _name(each), "、".join(each["recipients"]),
             " ".join(filter(None, (each["work"], each["work_ja"]))), "、".join(each["basis"]), "、".join(each["items"]),
-            each["operator"] or "", each["terminal"] or "", each["code"] or "", each["rule"] or "",
+            each["operator"] or "", each["terminal"] or "", each["code"] or "", each["rule"] or "", each["question"] or "",
+            _condition(each),
+            each["reference"] or "",
         ]  # fmt: skip
         writer.writerow([f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell for cell in cells])
     return out.getvalue()

@@ -85,13 +85,14 @@ class Tally:
         return self.seen - self.accepted - self.earlier - len(self.refused)
 
 
-def items_of(file: Path, *, system: str, type_name: str | None) -> Iterator[Item | Refused]:
-    """The messages of ``file``: JSON Lines of CloudEvents JSON (``.jsonl``, ``.ndjson``), else one XML document.
+def items_of(file: Path, *, system: str, given: Mapping[str, str | None]) -> Iterator[Item | Refused]:
+    """The messages of ``file``: JSON Lines of CloudEvents JSON (``.jsonl``, ``.ndjson``), else one XML document, with the attributes
+    ``given`` (``type``, ``municipality``) where they are not None.
 
     :raises OSError: it cannot be read.
     """
     if file.suffix.lower() not in (".jsonl", ".ndjson"):
-        yield _from_xml(file, system=system, type_name=type_name)
+        yield _from_xml(file, system=system, given=given)
         return
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -99,8 +100,8 @@ def items_of(file: Path, *, system: str, type_name: str | None) -> Iterator[Item
                 yield _from_line(f"{file.name}:{number}", line)
 
 
-def _from_xml(file: Path, *, system: str, type_name: str | None) -> Item | Refused:
-    data = file.read_bytes()
+def _from_xml(file: Path, *, system: str, given: Mapping[str, str | None]) -> Item | Refused:
+    data, type_name = file.read_bytes(), given.get("type")
     if type_name is None:
         try:
             type_name = read(data).type
@@ -108,11 +109,13 @@ def _from_xml(file: Path, *, system: str, type_name: str | None) -> Item | Refus
             detail = f"{error.safe_detail} ({error.place}); if the type is right, name it with --type and let the gateway judge"
             return Refused(place=file.name, id=None, code=error.code, detail=detail, rule=error.rule)
     identity = hashlib.sha256(data).hexdigest()
+    more = {name: value for name, value in given.items() if value is not None and name != "type"}
     attributes = {
         "specversion": "1.0",
-        "id": str(uuid.uuid5(NAMESPACE, f"{system}/{file.name}/{identity}")),
+        "id": str(uuid.uuid5(NAMESPACE, "/".join([system, file.name, identity, *more.values()]))),
         "source": f"/systems/{system}",
         "type": type_name,
+        **more,
     }
     return Item(place=file.name, attributes=attributes, data=data, size_bytes=len(data))
 

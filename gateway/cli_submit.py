@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +28,7 @@ def submit(
     system: Annotated[str | None, typer.Option("--system", help=t("submit.system"))] = None,
     certificate: Annotated[str | None, typer.Option("--certificate", help=t("submit.certificate"))] = None,
     message_type: Annotated[str | None, typer.Option("--type", help=t("submit.type"))] = None,
+    municipality: Annotated[str | None, typer.Option("--municipality", metavar="CODE", help=t("submit.municipality"))] = None,
     in_flight: Annotated[int, typer.Option("--in-flight", min=1, max=1000, help=t("submit.in_flight"))] = 64,
     patience: Annotated[float, typer.Option("--patience", min=0, metavar="SECONDS", help=t("submit.patience"))] = 120.0,
     config: ConfigFile = None,
@@ -36,7 +37,8 @@ def submit(
     """Hand in FILES in their order: XML (one message each), or JSON Lines (.jsonl) of CloudEvents JSON with the XML in data."""
     settings = load_config(config)
     name = _system(settings, system)
-    tally, stopped = asyncio.run(_run(settings, name, certificate or name, files, message_type, in_flight, patience))
+    given = {"type": message_type, "municipality": municipality}
+    tally, stopped = asyncio.run(_run(settings, name, certificate or name, files, given, in_flight, patience))
     if as_json:
         ok = not (tally.refused or tally.left or stopped)
         counts = {"accepted": tally.accepted, "earlier": tally.earlier, "left": tally.left}
@@ -53,7 +55,7 @@ def submit(
 
 
 async def _run(
-    config: Config, system: str, certificate: str, files: list[Path], message_type: str | None, in_flight: int, patience_s: float
+    config: Config, system: str, certificate: str, files: list[Path], given: Mapping[str, str | None], in_flight: int, patience_s: float
 ) -> tuple[Tally, Unavailable | None]:
     from gateway.cli_submission import Receipts, Submission, items_of
     from gateway.delivery.transport import Endpoint, PartyHttp
@@ -69,7 +71,7 @@ async def _run(
             run = Submission(http, window=in_flight, patience_s=patience_s, progress=advance)
             stopped: Unavailable | None = None
             for file in files:
-                items = items_of(file, system=system, type_name=message_type)
+                items = items_of(file, system=system, given=given)
                 with Receipts(config.data_dir / "submit", system=system, file=file) as receipts:
                     try:
                         if stopped is None:

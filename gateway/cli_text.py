@@ -412,6 +412,10 @@ TEXT: dict[str, tuple[str, str]] = {
     "submit.files": ("XML files, or JSON Lines (.jsonl) of CloudEvents.", "XML ファイル、または CloudEvents の JSON Lines（.jsonl）。"),
     "submit.system": ("Sending system (default: the only one configured).", "送信システム（既定：設定に一つだけある場合はそれ）。"),
     "submit.certificate": ("Name of its certificate (default: the system's name).", "証明書の名前（既定：システム名）。"),
+    "submit.municipality": (
+        "Six digits of the municipality that XML files go to, for types that are passed on to one.",
+        "XML ファイルの相手市町村コード（6桁、他市町村へ送る電文種別のみ）。",
+    ),
     "submit.type": (
         "Message type of XML files (default: as the root element says).",
         "XML ファイルの電文種別（既定：ルート要素から判断）。",
@@ -523,6 +527,7 @@ TEXT: dict[str, tuple[str, str]] = {
         "provided, refused, permitted, rejected, skipped, expired, replaced or unknown.",
         "provided、refused、permitted、rejected、skipped、expired、replaced、unknown のいずれか。",
     ),
+    "provisions.reference": ("Only questions for this application (its number).", "この届出・申請（番号）のための照会のみ。"),
     "provisions.after": ("Goes on behind a page (as it said).", "前の頁の続き（表示された値）。"),
     "provisions.staff": (
         "Show operators, terminals and message ids, which are masked otherwise.",
@@ -543,6 +548,9 @@ TEXT: dict[str, tuple[str, str]] = {
     "label.at": ("when", "日時"),
     "label.recipients": ("recipients", "提供先部署"),
     "label.rule": ("rule", "規定"),
+    "label.question": ("question", "照会の種類"),
+    "label.condition": ("asked by (masked)", "照会条件（マスク済み）"),
+    "label.reference": ("application", "届出・申請の番号"),
 }
 
 

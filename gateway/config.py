@@ -134,6 +134,11 @@ class Config(Section):
     token: Token | None = Field(default=None, description="Needed where keys.kek is token, or a party's key is in one.")
     intake: Intake = Intake()
     parties: dict[SpecId, Party] = {}
+    legs: dict[Literal["prefecture-server", "card-management-system"], Literal["gateway", "city-cs"]] = Field(
+        default={},
+        description="Who carries what is for this party: the gateway after the city CS has taken it, or the city CS itself. "
+        "Default: the gateway, where the party is in parties.",
+    )
     outgoing: list[Outgoing] = Field(
         default=[Outgoing(network=ip_network("127.0.0.0/8")), Outgoing(network=ip_network("::1/128"))],
         description="The only places that connections are opened to: parties, an external broker, a ledger. Default: this machine.",
@@ -172,6 +177,9 @@ class Config(Section):
                 yield ("parties", name, "trust"), f"there is no {party.trust} below certificates.trust"
             if party.queue is not None and "amqp" not in getattr(self.intake.systems.get(name), "doors", ()):
                 yield ("parties", name, "queue"), f"{name} must be in intake.systems with the door amqp: it acknowledges as that system"
+        for leg, who in self.legs.items():
+            if who == "gateway" and leg not in self.parties:
+                yield ("legs", leg), f"{leg} must be in parties, or left to the city CS: {leg}: city-cs"
         for place, host, port in self._targets():
             if not self.outgoing_list.names(host, port):
                 yield place, f"leads to {host} port {port}, where no connection may go; add it to outgoing:"
@@ -189,6 +197,11 @@ class Config(Section):
             url = urlsplit(self.ledger.url)
             if url.hostname:  # none: a local socket
                 yield ("ledger", "url"), url.hostname, url.port or 5432
+
+    @property
+    def carried_parties(self) -> frozenset[str]:
+        """The parties to which the gateway carries what our systems hand in: all but those whose leg is left to the city CS."""
+        return frozenset(name for name in self.parties if self.legs.get(name, "gateway") == "gateway")  # type: ignore[call-overload]
 
     @property
     def outgoing_list(self) -> OutgoingList:

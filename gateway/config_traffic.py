@@ -51,6 +51,15 @@ class IntakeLimits(Section):
     disk_reserve_bytes: int = Field(default=268_435_456, ge=0, description="Kept free for the outcomes of calls under way.")
 
 
+class DialoguesIntake(Section):
+    """POST /v1/dialogues: questions of the city's own systems to a party while somebody waits."""
+
+    incomplete: Literal["refuse", "flag"] = Field(
+        default="refuse",
+        description="A question without operator, terminal or reference is refused, or put on record as lacking it (C-2-3-8).",
+    )
+
+
 class System(Section):
     """One sending system of the city, by its id in the specification."""
 
@@ -66,6 +75,7 @@ class Intake(Section):
     https: HttpsIntake = HttpsIntake()
     amqp: AmqpIntake = AmqpIntake()
     limits: IntakeLimits = IntakeLimits()
+    dialogues: DialoguesIntake = DialoguesIntake()
     systems: dict[SpecId, System] = {}
 
 
@@ -75,6 +85,9 @@ class PartyLimits(Section):
     calls: int | None = Field(default=None, ge=1, le=1000, description="Calls at once.")
     records_per_call: int | None = Field(default=None, ge=1, le=10_000)
     call_s: Annotated[float, Field(gt=0, le=120)] | None = Field(default=None, description="A longer call is given up; at most 120 (R5).")
+    questions: int = Field(
+        default=4, ge=1, le=100, description="Questions at once, while people wait: besides calls, on connections of their own."
+    )
 
 
 class Retry(Section):

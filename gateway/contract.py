@@ -31,7 +31,8 @@ class Remembers(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropsDuplicates:
-    """The party drops a record that it has seen, by ``key`` (``delivery-id``, or the spec's name of the item)."""
+    """The party drops a record that it has seen, by ``key``: ``delivery-id``, or the spec's name of the item, and then the delivery id of
+    records whose message type has no such item."""
 
     key: str
     remembers: Remembers
@@ -53,6 +54,9 @@ class Limits:
     calls: int = 16
     """Calls at once."""
     records_per_call: int = 1
+    """The most records in a call, all of one message type."""
+    records_of: Mapping[str, int] = field(default_factory=dict)
+    """Of these message types fewer."""
     call_s: float = 30.0
     """A call that takes longer is given up and is *unknown*; at most 120 (R5)."""
     rate_per_s: float | None = None
@@ -384,7 +388,8 @@ class Adapter(abc.ABC):
 
     @abc.abstractmethod
     async def deliver(self, envelopes: Sequence[Envelope]) -> Sequence[Outcome]:
-        """Carry out one call for ``envelopes`` (1 to ``limits.records_per_call``) and return one outcome for each, in order."""
+        """Carry out one call for ``envelopes`` (1 to ``limits.records_per_call``, all of one message type) and return one outcome for
+        each, in order."""
 
     async def ask(self, question: Question, *, timeout_s: float) -> Reply:
         """Put ``question`` to the party and return its answer. Only called for the types in the manifest's ``questions``.

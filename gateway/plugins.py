@@ -129,6 +129,7 @@ def _limits(party: Party, manifest: Manifest) -> Limits:
     return Limits(
         calls=asked.calls or own.calls,
         records_per_call=min(asked.records_per_call or own.records_per_call, own.records_per_call),
+        records_of=own.records_of,
         call_s=asked.call_s or own.call_s,
         rate_per_s=own.rate_per_s,
     )

@@ -54,6 +54,11 @@ class Operation:
         return self.direction in ("in", "both")
 
     @property
+    def question(self) -> bool:
+        """Whether somebody waits for its answer: one record, and a message of its own as answer at once."""
+        return self.answer is not None and self.records == 1
+
+    @property
     def types(self) -> tuple[str, ...]:
         """The message types that it carries."""
         return (self.type,) if self.answer is None else (self.type, self.answer)

@@ -9,7 +9,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,19 +18,23 @@ import uvloop
 
 from certs.errors import CertificateError
 from simulators import verdict
-from simulators.applications.service import ApplicationsSettings
-from simulators.applications.service import build as build_applications
+from simulators.cli_mailboxes import applications, immigration
 from simulators.demo.command import demo
 from simulators.errors import SimulatorError
 from simulators.harness.chaos_cli import chaos
-from simulators.immigration.service import ImmigrationSettings
-from simulators.immigration.service import build as build_immigration
 from simulators.journal import read_entries
 from simulators.juki_cs.service import JukiCsSettings, serve_city_cs
-from simulators.party import Party
 from simulators.register.service import RegisterSettings, build
-from simulators.serving import serve
 from simulators.settings import read_settings
+from simulators.world.service import (
+    CardManagementSettings,
+    PrefectureSettings,
+    WorldSettings,
+    build_cards,
+    build_prefecture,
+    serve_alone,
+    serve_world,
+)
 
 simulate = typer.Typer(no_args_is_help=True, help="Simulated parties, the simulated register, and the verdict over both.")
 
@@ -88,80 +92,55 @@ def city_cs(
         _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
 
 
-def _serve_party(model: type[Any], build: Callable[[Any], Party], flags: dict[str, Any]) -> None:
-    config = flags.pop("config")
+Population = Annotated[int | None, typer.Option(help="Residents who are there from the beginning.")]
+Faults = Annotated[Path | None, typer.Option(help="Script of faults (YAML).")]
+
+
+def _serve(coroutine: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
-        settings = read_settings(model, config, flags)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(build(settings), settings))
+            runner.run(coroutine())
     except (SimulatorError, CertificateError) as error:
         _fail(error)
     except OSError as error:
         _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
 
 
-Listen = Annotated[int | None, typer.Option(help="Port of the mailbox (mutual TLS); 0: any.")]
-ControlPort = Annotated[int | None, typer.Option(help="Port of the control API and page on loopback; 0: any.")]
-TokenFile = Annotated[Path | None, typer.Option(help="Where the control API's bearer token is written (0600).")]
-Certificate = Annotated[Path | None, typer.Option(help="Certificate chain (PEM).")]
-Key = Annotated[Path | None, typer.Option(help="Private key (PEM, 0600).")]
-Authorities = Annotated[Path | None, typer.Option(help="Authority of the callers (PEM).")]
-Lists = Annotated[Path | None, typer.Option(help="Revocation lists (PEM).")]
-Wrong = Annotated[Path | None, typer.Option(help="For the fault wrong-certificate.")]
-Caller = Annotated[str | None, typer.Option(help="Who may call: CN=… or an alternative name.")]
-JournalFile = Annotated[Path | None, typer.Option(help="The journal (JSON Lines); the state is rebuilt from it.")]
-Salt = Annotated[str | None, typer.Option(help="Salt of the run, shared with the register.")]
-Faults = Annotated[Path | None, typer.Option(help="Script of faults (YAML).")]
-Ready = Annotated[Path | None, typer.Option(help="Written (JSON: pid, port, control_port) when it serves.")]
+simulate.command("immigration")(immigration)
+simulate.command("applications")(applications)
 
 
-@simulate.command("immigration")
-def immigration(
+@simulate.command("prefecture-server")
+def prefecture_server(
     *,
-    config: Config = None,
-    port: Listen = None,
-    control_port: ControlPort = None,
-    token_file: TokenFile = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    ca: Authorities = None,
-    crl: Lists = None,
-    wrong_certificate: Wrong = None,
-    wrong_key: Wrong = None,
-    caller: Caller = None,
-    journal: JournalFile = None,
-    salt: Salt = None,
+    config: Annotated[Path, typer.Option(help="Settings (YAML); flags win over it.")],
+    port: Annotated[int | None, typer.Option(help="Port of the SOAP endpoint (mutual TLS); 0: any.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Port of the control API and page on loopback; 0: any.")] = None,
+    population: Population = None,
     faults: Faults = None,
-    day_offset: Annotated[int | None, typer.Option(help="Its calendar is so many days ahead.")] = None,
-    ready_file: Ready = None,
 ) -> None:
-    """The residence card issuing system (在留カード等発行システム): takes address notices, has status notices in its mailbox."""
-    _serve_party(ImmigrationSettings, build_immigration, dict(locals()))
+    """The prefecture server (都道府県サーバ) by itself."""
+    flags = _without(locals(), "config")
+    _serve(lambda: serve_alone(build_prefecture, read_settings(PrefectureSettings, config, flags)))
 
 
-@simulate.command("applications")
-def applications(
+@simulate.command("card-management")
+def card_management(
     *,
-    config: Config = None,
-    port: Listen = None,
-    control_port: ControlPort = None,
-    token_file: TokenFile = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    ca: Authorities = None,
-    crl: Lists = None,
-    wrong_certificate: Wrong = None,
-    wrong_key: Wrong = None,
-    caller: Caller = None,
-    journal: JournalFile = None,
-    salt: Salt = None,
+    config: Annotated[Path, typer.Option(help="Settings (YAML); flags win over it.")],
+    port: Annotated[int | None, typer.Option(help="Port of the SOAP endpoint (mutual TLS); 0: any.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Port of the control API and page on loopback; 0: any.")] = None,
     faults: Faults = None,
-    municipality: Annotated[str | None, typer.Option(help="The tenant that its callers must be (全国地方公共団体コード).")] = None,
-    applicants: Annotated[Path | None, typer.Option(help="Folder with certificates and keys of fictitious citizens.")] = None,
-    ready_file: Ready = None,
 ) -> None:
-    """The application management system (申請管理システム) with the portal behind it."""
-    _serve_party(ApplicationsSettings, build_applications, dict(locals()))
+    """The card management system (個人番号カード管理システム) by itself."""
+    flags = _without(locals(), "config")
+    _serve(lambda: serve_alone(build_cards, read_settings(CardManagementSettings, config, flags)))
+
+
+@simulate.command("world")
+def world(*, config: Annotated[Path, typer.Option(help="Settings (YAML) of each party: city_cs, prefecture_server, …")]) -> None:
+    """Everything outside on the Juki-net's side in one process: city CS, J-LIS, municipalities, prefecture server, card management."""
+    _serve(lambda: serve_world(read_settings(WorldSettings, config, {})))
 
 
 @simulate.command("register")

@@ -83,8 +83,8 @@ class Encryption:
             self._keys = [_private(key), self._keys[0]]
             self._caller, self._stamp = _public(caller), stamp
 
-    def open(self, envelope: etree._Element) -> None:
-        """Puts what was encrypted in its place in the Body.
+    def open(self, envelope: etree._Element) -> bytes:
+        """Puts what was encrypted in its place in the Body, and returns it as the bytes that it was.
 
         :raises EncryptionRefused: it is not encrypted as agreed, or not for us.
         """
@@ -102,11 +102,12 @@ class Encryption:
             raise EncryptionRefused("encryption-not-agreed")
         try:
             wrapped, sealed = (base64.b64decode(each.text or "") for each in data.iter(f"{{{XENC}}}CipherValue"))
-            content_key = self._unwrapped(wrapped)
-            [clear] = _in_place_of(body, AESGCM(content_key).decrypt(sealed[:12], sealed[12:], None))
+            content = AESGCM(self._unwrapped(wrapped)).decrypt(sealed[:12], sealed[12:], None)
+            [clear] = _in_place_of(body, content)
         except (ValueError, binascii.Error, InvalidTag, etree.XMLSyntaxError) as error:
             raise EncryptionRefused("does-not-open") from error
         body.replace(data, clear)
+        return content
 
     def _unwrapped(self, wrapped: bytes) -> bytes:
         for key in self._keys[:-1]:

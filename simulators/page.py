@@ -42,6 +42,25 @@ TEXTS: Mapping[Language, Mapping[str, str]] = {
         "residents": "residents touched",
         "population": "residents at the start",
         "remembered": "remembered request numbers",
+        "taken": "taken deliveries",
+        "taken-again": "deliveries that came again",
+        "turned-down": "records turned down",
+        "asked": "questions",
+        "outgoing": "put into the outbox",
+        "arrived": "arrived",
+        "to_send": "still to send",
+        "sent_refused": "refused by the receiver",
+        "numbers_given": "Individual Numbers given",
+        "numbers_changed": "Individual Numbers changed",
+        "codes_changed": "resident record codes changed",
+        "codes_allocated": "resident record codes designated",
+        "code_pairs": "processing numbers",
+        "certificates_kept": "move-out certificate data kept",
+        "open_runs": "reconciliations under way",
+        "destinations": "destinations",
+        "cards": "cards",
+        "continued": "cards in continued use",
+        "operation": "operation",
     },
     "ja": {
         "simulator": "シミュレータ",
@@ -76,6 +95,25 @@ TEXTS: Mapping[Language, Mapping[str, str]] = {
         "residents": "更新のあった住民",
         "population": "初期の住民数",
         "remembered": "記憶中の依頼管理番号",
+        "taken": "受け付けた送達",
+        "taken-again": "再度届いた送達",
+        "turned-down": "受け付けなかったレコード",
+        "asked": "照会",
+        "outgoing": "送信待ちにした件数",
+        "arrived": "到達",
+        "to_send": "未送信",
+        "sent_refused": "相手が拒否した件数",
+        "numbers_given": "生成した個人番号",
+        "numbers_changed": "変更した個人番号",
+        "codes_changed": "変更した住民票コード",
+        "codes_allocated": "指定した住民票コード",
+        "code_pairs": "処理通番",
+        "certificates_kept": "保管中の転出証明書情報",
+        "open_runs": "実施中の整合処理",
+        "destinations": "送付先情報",
+        "cards": "個人番号カード",
+        "continued": "継続利用のカード",
+        "operation": "操作",
     },
 }
 
@@ -87,7 +125,7 @@ td.number{text-align:right;font-variant-numeric:tabular-nums}.mark{background:#f
 .bad{color:#a40e26;font-weight:600}code{font-size:.85em}
 """
 
-ENTRY_COLUMNS = ("seq", "at", "kind", "resident", "request", "update", "code")
+ENTRY_COLUMNS = ("seq", "at", "kind", "operation", "resident", "request", "update", "code")
 
 
 def render(

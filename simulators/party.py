@@ -91,6 +91,12 @@ class Party(abc.ABC):
         """
         raise BadFault("emits-nothing", f"{self.name} sends nothing of its own accord")
 
+    async def begin(self) -> None:
+        """It serves now."""
+
+    async def end(self) -> None:
+        """It stops serving; the journal is still open."""
+
     def reset(self) -> None:
         """Forget everything; the old journal is put aside."""
         self.faults.clear()
@@ -115,6 +121,7 @@ class PartyServer:
     async def start(self) -> None:
         """Listen, and begin the script."""
         await self.listener.start()
+        await self.party.begin()
         self._started = time.monotonic()
         self.script_over = self.script is None
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
@@ -131,7 +138,7 @@ class PartyServer:
     def _take_steps(self, run: ScriptRun) -> None:
         counters = self.party.counters
         elapsed_s = time.monotonic() - self._started
-        for step in run.due(elapsed_s=elapsed_s, calls=counters["calls"], effects=counters["effect"]):
+        for step in run.due(elapsed_s=elapsed_s, calls=counters["calls"], effects=counters["effect"] + counters["taken"]):
             if step.clear:
                 self.party.faults.clear()
             else:
@@ -148,6 +155,7 @@ class PartyServer:
             with contextlib.suppress(asyncio.CancelledError):  # our own
                 await self._ticker
         self.party.faults.clear()
+        await self.party.end()
         await self.listener.stop()
         self.party.journal.close()
 

@@ -20,6 +20,7 @@ class CoreRegisterAdapter(InHouseAdapter):
             "application-record",
             "card-management-update",
             "core-cs-reconciliation-result",
+            "identity-update-result",
             "individual-number-notice",
             "move-in-notice",
             "move-out-certificate-data",

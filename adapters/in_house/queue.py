@@ -48,6 +48,7 @@ class InHouseAdapter(Adapter):
             "cloudEvents:source": "/integration-gateway",
             "cloudEvents:type": envelope.message_type,
             "cloudEvents:message": envelope.message_id,
+            **({} if envelope.municipality is None else {"cloudEvents:municipality": envelope.municipality}),
         }
         try:
             await self._queue.send(envelope.content, delivery_id=envelope.delivery_id, correlation=correlation, headers=headers)

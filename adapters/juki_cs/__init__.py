@@ -1,4 +1,4 @@
-"""The city CS of the Juki-net (市町村CS): identity information goes there, and a result for each record comes back.
+"""The city CS of the Juki-net (市町村CS), and through it the national server, J-LIS and other municipalities.
 
 The profile is this project's own; no conformity with the real city CS, whose specification is not public, is claimed.
 """

@@ -85,33 +85,43 @@ class Operation:
         return envelope
 
 
-def load_operation(wsdl: str, name: str, *, prefixes: Mapping[str, str]) -> Operation:
-    """Load ``name`` from the WSDL file ``wsdl``, whose imports lie beside it or in sibling folders. Reads files: not on an event loop.
+class Wsdl:
+    """A WSDL file that zeep has read, whose imports lie beside it or in sibling folders. Reads files: not on an event loop.
 
     ``prefixes``: namespace prefixes to use in what is built, instead of zeep's ``ns0``, ``ns1``.
     """
-    location = Path(wsdl).resolve()
-    addressing = _Addressing()
-    settings = zeep.Settings(strict=True, forbid_dtd=True, forbid_entities=True, forbid_external=True, xml_huge_tree=False)
-    make: Any = zeep.Client  # zeep is typed in parts only
-    client = make(str(location), transport=_PackagedOnly(location.parent.parent), settings=settings, plugins=[addressing])
-    for prefix, namespace in prefixes.items():
-        client.set_ns_prefix(prefix, namespace)
-    found = client.service._binding.get(name)
-    return Operation(
-        name=name,
-        soap_action=found.soapaction,
-        action=found.abstract.wsa_action,
-        answer_actions=_answer_actions(location, name),
-        answer_tag=str(found.output.body.qname),
-        _client=client,
-        _addressing=addressing,
-    )
+
+    def __init__(self, wsdl: str, *, prefixes: Mapping[str, str]) -> None:
+        location = Path(wsdl).resolve()
+        self._addressing = _Addressing()
+        settings = zeep.Settings(strict=True, forbid_dtd=True, forbid_entities=True, forbid_external=True, xml_huge_tree=False)
+        make: Any = zeep.Client  # zeep is typed in parts only
+        self._client = make(str(location), transport=_PackagedOnly(location.parent.parent), settings=settings, plugins=[self._addressing])
+        for prefix, namespace in prefixes.items():
+            self._client.set_ns_prefix(prefix, namespace)
+        # zeep keeps the action of the input only
+        self._document = etree.parse(str(location), etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False))
+
+    def operation(self, name: str) -> Operation:
+        """An operation of its first service, which is the party's."""
+        found = self._client.service._binding.get(name)
+        return Operation(
+            name=name,
+            soap_action=found.soapaction,
+            action=found.abstract.wsa_action,
+            answer_actions=_answer_actions(self._document, name),
+            answer_tag=str(found.output.body.qname),
+            _client=self._client,
+            _addressing=self._addressing,
+        )
 
 
-def _answer_actions(location: Path, name: str) -> frozenset[str]:
-    # zeep keeps the action of the input only
-    document = etree.parse(str(location), etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False))
+def load_operation(wsdl: str, name: str, *, prefixes: Mapping[str, str]) -> Operation:
+    """One operation of a WSDL file that nothing else is needed of."""
+    return Wsdl(wsdl, prefixes=prefixes).operation(name)
+
+
+def _answer_actions(document: etree._ElementTree, name: str) -> frozenset[str]:
     names = {"wsdl": "http://schemas.xmlsoap.org/wsdl/", "wsam": "http://www.w3.org/2007/05/addressing/metadata"}
     path = "//wsdl:portType/wsdl:operation[@name=$name]/*[self::wsdl:output or self::wsdl:fault]/@wsam:Action"
     found = document.xpath(path, namespaces=names, name=name)

@@ -6,7 +6,7 @@ costs one digest of the Body and one signature more than an unsigned one. The te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lxml import etree
@@ -22,11 +22,13 @@ _MARK_SECURITY = "mark-security"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedRecord:
-    """A record to send: its id, its element as bytes, and that element's canonical form."""
+    """A record to send: its id, its element as bytes, that element's canonical form, and its further attributes."""
 
     identifier: str
     element: bytes
     canonical: bytes
+    attributes: bytes = b""
+    """As :func:`~adapters.soap.template.attributes_of` writes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,10 @@ class SignedRecordsTemplate:
         body: list[bytes] = []
         for record in records:
             name = checked(record.identifier)
-            wire += (self.wire.record_open, name, self.wire.record_body, record.element, self.wire.record_close)
-            body += (self.body.record_open, name, self.body.record_body, record.canonical, self.body.record_close)
+            # ends of an id's quotes and further attributes are the same bytes in both
+            more = self.wire.record_attributes + record.attributes
+            wire += (self.wire.record_open, name, more, self.wire.record_body, record.element, self.wire.record_close)
+            body += (self.body.record_open, name, more, self.body.record_body, record.canonical, self.body.record_close)
         content = b"".join(wire)
         form = b"".join((self.body.middle, *body, self.body.tail))
         if any(uri in record.canonical for record in records for uri in self.namespaces):
@@ -71,9 +75,11 @@ class SignedRecordsTemplate:
         return b"".join((*head, content, self.wire.tail))
 
 
-def compile_signed_records(operation: Operation, *, to: str, record: str, identifier: str, element: str) -> SignedRecordsTemplate:
+def compile_signed_records(
+    operation: Operation, *, to: str, record: str, identifier: str, element: str, many: bool = True, filled: Iterable[str] = ()
+) -> SignedRecordsTemplate:
     """The signed counterpart of :func:`adapters.soap.template.compile_records`."""
-    envelope = marked_envelope(operation, to=to, record=record, identifier=identifier, element=element)
+    envelope = marked_envelope(operation, to=to, record=record, identifier=identifier, element=element, many=many, filled=filled)
     header, body = envelope[0], envelope[1]
     parts = dict(identified(header, body))
     etree.cleanup_namespaces(envelope, top_nsmap={"wsu": n.WSU})

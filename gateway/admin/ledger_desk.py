@@ -19,7 +19,7 @@ from gateway.delivery.rows import PartyTraits
 from gateway.errors import CommandRefused
 from gateway.intake.admit import Answer
 from gateway.intake.cloudevents import EventAttributes
-from gateway.intake.prepare import GUARD, Submission
+from gateway.intake.prepare import WAIVABLE, Submission
 from gateway.ledger import approvals, bulk, commands, policies, quarantine, queries
 from gateway.ledger.approvals import Apply
 from gateway.ledger.ledger import Ledger
@@ -303,7 +303,7 @@ class LedgerDesk:
             door=kept.door,
             attributes=EventAttributes(**json.loads(kept.attributes)),
             data=self._unsealed(body),
-            waived=frozenset({GUARD} if kept.rule == GUARD else ()),
+            waived=WAIVABLE & {kept.rule or ""},
         )
         answer = await self._hand_in(submission)
         if answer.refusal is not None:

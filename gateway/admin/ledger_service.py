@@ -42,6 +42,7 @@ from gateway.ledger import commands, counts, policies, queries
 from gateway.ledger.ledger import Ledger
 from gateway.plugins import BoundParty
 from gateway.policy.rights import Rights, Terms
+from gateway.policy.routes import way_of
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
@@ -235,6 +236,9 @@ class LedgerAdminService:
         row = found.delivery
         if row.party_key is not None and message.party_key in (None, row.party_key):
             raise CommandRefused("party-key-reused", "the corrected content needs a 依頼管理番号 of its own (R4)", rule="R4")
+        if await self._ledger.read(lambda conn: queries.waited_for(conn, row.id)):
+            # what waits has the former content, or something made of it: only the sender can replace all of them together
+            raise CommandRefused("others-wait", "what waits for this has the former content: the sender corrects it", rule="R3")
         filtered, terms = await self._permitted(found, message)
         sealed = self._sealer.seal(filtered, message_id=row.message_id, message_type=found.message_type, party=row.party)
         correction = commands.Correction(
@@ -247,7 +251,8 @@ class LedgerAdminService:
         standing = await self._rights.refresh()
         origin = await self._ledger.read(lambda conn: queries.origin(conn, found.delivery.message_id))
         marks = await self._ledger.read(lambda conn: policies.marks_of(conn, origin.subject, standing.on))
-        grant = standing.grant(found.message_type, origin.system, found.delivery.party, work=origin.work, basis=origin.basis, marks=marks)
+        way = way_of(found.delivery.way, found.message_type, origin.system, found.delivery.party)
+        grant = standing.grant(way.message_type, way.producer, way.consumer, work=origin.work, basis=origin.basis, marks=marks)
         filtered = grant.plan.apply(message)
         return filtered.content, grant.terms(filtered.items)
 

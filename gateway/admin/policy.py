@@ -116,7 +116,7 @@ class PolicyAdmin:
                 conn,
                 provisions.Wanted(
                     subjects=subjects, since=_at(query.since), until=_at(query.until), party=query.party, message_type=query.message_type,
-                    outcome=query.outcome, limit=query.limit + 1, after=None if place is None else place[:2],
+                    outcome=query.outcome, reference=query.reference, limit=query.limit + 1, after=None if place is None else place[:2],
                 ),
             )  # fmt: skip
 
@@ -173,7 +173,8 @@ def _shown(found: provisions.Provision, policy: Policy, salt: str, *, masked: bo
         recipients=work.recipients if work else (), basis=found.basis, items=found.items, policy=found.policy,
         operator=_masked(found.operator) if masked else found.operator, terminal=_masked(found.terminal) if masked else found.terminal,
         outcome=found.outcome, outcome_at=None if found.outcome_at is None else views.time(found.outcome_at), code=found.code,
-        rule=found.rule, message_id=None if masked else found.message_id,
+        rule=found.rule, message_id=None if masked else found.message_id, question=found.question,
+        reference=_masked(found.reference) if masked else found.reference, condition=found.condition,
     )  # fmt: skip
 
 

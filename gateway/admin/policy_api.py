@@ -6,7 +6,7 @@ Like :mod:`gateway.admin.service` it knows neither the ledger nor the broker.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
 
@@ -91,6 +91,12 @@ class ProvisionView:
     code: str | None
     rule: str | None
     message_id: str | None
+    question: str | None = None
+    """Of a dialogue that one of our systems began: the message type of the question."""
+    reference: str | None = None
+    """The application that it belongs to; None also where the answer is masked (C-2-3-8)."""
+    condition: Mapping[str, str] | None = None
+    """What was asked by: items, values masked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +120,7 @@ class ProvisionQuery:
     until: dt.datetime | None = None
     party: str | None = None
     message_type: str | None = None
+    reference: str | None = None
     outcome: str | None = None
     limit: int = 200
     after: str | None = None
@@ -177,6 +184,7 @@ class ProvisionsBody(bodies.Body):
     until: str | None = None
     party: str | None = None
     message_type: str | None = None
+    reference: str | None = None
     outcome: Literal["permitted", "provided", "refused", "rejected", "skipped", "expired", "replaced", "unknown"] | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
     after: str | None = None
@@ -188,7 +196,7 @@ class ProvisionsBody(bodies.Body):
         return ProvisionQuery(
             reason=self.reason, by=self.by, value=self.value.get_secret_value(), since=_moment(self.since, "since"),
             until=_moment(self.until, "until"), party=self.party, message_type=self.message_type, outcome=self.outcome, limit=self.limit,
-            after=self.after, masked=self.masked, export=self.export,
+            reference=self.reference, after=self.after, masked=self.masked, export=self.export,
         )  # fmt: skip
 
 

@@ -29,6 +29,8 @@ from gateway.errors import GatewayError
 from gateway.ledger import tables as t
 from gateway.ledger.engine import open_engine
 from gateway.ledger.migrate import migrate
+from gateway.ledger.queries import way_of_key
+from gateway.policy.routes import way_of
 from gateway.security.keys import KeyStore, Kind
 from gateway.security.sealing import Sealer, kek_of
 
@@ -188,7 +190,7 @@ def _open_all(conn: Connection, keys: KeyStore) -> tuple[int, int]:
     sealer = Sealer(keys)
     opened = bodies = 0
     query = (
-        select(k.id, k.kek_id, k.wrapped, k.message_id, k.party, p.kind, p.sealed, m.type)
+        select(k.id, k.kek_id, k.wrapped, k.message_id, k.party, p.kind, p.sealed, m.type, way_of_key())
         .join(t.payload, p.id == k.id)
         .outerjoin(t.message, m.id == k.message_id)
         .order_by(k.id)
@@ -199,8 +201,8 @@ def _open_all(conn: Connection, keys: KeyStore) -> tuple[int, int]:
             opened += 1
             if row.kind == "delivery":
                 sealer.unseal(
-                    bytes(row.sealed), wrapped=bytes(row.wrapped), kek_id=row.kek_id, message_id=row.message_id, message_type=row.type,
-                    party=row.party,
+                    bytes(row.sealed), wrapped=bytes(row.wrapped), kek_id=row.kek_id, message_id=row.message_id,
+                    message_type=way_of(row.way, row.type, "", row.party).message_type, party=row.party,
                 )  # fmt: skip
                 bodies += 1
         except GatewayError as error:

@@ -11,6 +11,7 @@ exchange (direct)      routing key         queue (quorum)                 carrie
 ``acks.<system>``      ``in``              ``acks.<system>``              its acknowledgements of those
 ``dialogues``          ``<system>``        ``dialogues.<system>`` (classic) questions to that system, JWE, gone at their deadline
 ``answers.<system>``   ``<process>``       ``answers.<system>.<process>`` its answers, JWE, to the process that asked (classic)
+``dialogues``          ``<party>``         ``dialogues.<party>`` (classic) questions to a party, JWE for ourselves: a worker asks it
 =====================  ==================  =============================  =================================================
 
 All limits are explicit: the defaults differ between RabbitMQ 3.10 and 4.x. Nothing dead-letters: what exceeds a work queue's delivery
@@ -223,8 +224,9 @@ class Topology:
         )
 
 
-def build(*, systems: Iterable[str], parties: Iterable[str], consumers: Iterable[str] = ()) -> Topology:
-    """The topology for these sending systems, these parties, and these systems that have messages from us (spec ids)."""
+def build(*, systems: Iterable[str], parties: Iterable[str], consumers: Iterable[str] = (), asked: Iterable[str] = ()) -> Topology:
+    """The topology for these sending systems, these parties, these systems that have messages from us, and these parties that our systems
+    ask (spec ids)."""
     exchanges = [Exchange(name=WORK_EXCHANGE), Exchange(name=RECEIPTS_EXCHANGE)]
     queues: list[Queue] = []
     bindings: list[Binding] = []
@@ -238,7 +240,7 @@ def build(*, systems: Iterable[str], parties: Iterable[str], consumers: Iterable
         bindings.append(Binding(exchange=RECEIPTS_EXCHANGE, queue=receipts_queue(system), routing_key=system))
         users[system] = system_permissions(system)
     for system in consumers:
-        wanted = (IN_HOUSE_EXCHANGE, DIALOGUES_EXCHANGE, acks_exchange(system), answers_exchange(system))
+        wanted: tuple[str, ...] = (IN_HOUSE_EXCHANGE, DIALOGUES_EXCHANGE, acks_exchange(system), answers_exchange(system))
         exchanges += [Exchange(name=name) for name in wanted if Exchange(name=name) not in exchanges]
         queues.append(Queue(name=in_house_queue(system), arguments=IN_HOUSE_LIMITS.arguments(), expendable=False))
         bindings.append(Binding(exchange=IN_HOUSE_EXCHANGE, queue=in_house_queue(system), routing_key=system))
@@ -247,6 +249,11 @@ def build(*, systems: Iterable[str], parties: Iterable[str], consumers: Iterable
         queues.append(Queue(name=dialogues_queue(system), arguments=DIALOGUE_ARGUMENTS, expendable=False))
         bindings.append(Binding(exchange=DIALOGUES_EXCHANGE, queue=dialogues_queue(system), routing_key=system))
         users[system] = system_permissions(system)
+    for party in asked:
+        wanted = (DIALOGUES_EXCHANGE, answers_exchange(party))
+        exchanges += [Exchange(name=name) for name in wanted if Exchange(name=name) not in exchanges]
+        queues.append(Queue(name=dialogues_queue(party), arguments=DIALOGUE_ARGUMENTS, expendable=False))
+        bindings.append(Binding(exchange=DIALOGUES_EXCHANGE, queue=dialogues_queue(party), routing_key=party))
     for party in parties:
         for lane in LANES:
             queues.append(Queue(name=work_queue(party, lane), arguments=WORK_LIMITS.arguments(), expendable=True))

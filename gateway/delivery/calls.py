@@ -11,11 +11,13 @@ from typing import get_args
 
 from gateway.contract import Adapter, CallNotPrepared, Effect, Envelope, Outcome, QueryAnswer, RetryLater, Unknown
 from gateway.delivery.liveness import Liveness
+from gateway.delivery.results import Results
 from gateway.delivery.rows import START_S
 from gateway.errors import GatewayError
 from gateway.ledger.claims import Claimed
 from gateway.ledger.clock import boot_time
 from gateway.ledger.outcomes import Learned, receipt_of
+from gateway.ledger.prepared import PreparedMessage
 from gateway.ledger.refusals import RefusedClaim
 from gateway.policy.rights import PolicyRefused, Rights, Standing, Terms
 from gateway.security.sealing import Sealer
@@ -41,9 +43,19 @@ class Caller:
     """Makes the calls to one party. Belongs to the event loop of the worker."""
 
     def __init__(
-        self, adapter: Adapter, sealer: Sealer, liveness: Liveness, rights: Rights, *, calls: int, call_s: float, query_s: float = 10.0
+        self,
+        adapter: Adapter,
+        sealer: Sealer,
+        liveness: Liveness,
+        rights: Rights,
+        *,
+        calls: int,
+        call_s: float,
+        query_s: float = 10.0,
+        results: Results | None = None,
     ) -> None:
         self.adapter = adapter
+        self._results = results
         self._rights = rights
         self._sealer = sealer
         self._liveness = liveness
@@ -92,6 +104,19 @@ class Caller:
         learned += [self._learned(claim, answer, less.get(claim.delivery_id)) for (claim, _), answer in zip(pairs, answers, strict=True)]
         return Called(learned=tuple(learned), unsent=(), refused=tuple(refused), seconds=seconds)
 
+    def _result(self, claim: Claimed, answer: Outcome | QueryAnswer) -> PreparedMessage | None:
+        """What whoever handed it in is told by a message of its own."""
+        try:
+            return None if self._results is None else self._results.of(claim, answer)
+        except GatewayError as error:
+            # the outcome counts all the same; that nobody may be told is for the log, and the state of the message tells
+            _log.error("result-not-made", extra={"code": error.code, "party": claim.party, "message_id": claim.message_id})
+            return None
+
+    async def decide_again(self) -> None:
+        """By the policy that counts now: before :meth:`seal_again`."""
+        await self._rights.refresh()
+
     async def _standing(self, claims: Sequence[Claimed]) -> Standing:
         """The policy that counted when the claims were committed, or a later one: one for the whole call."""
         standing = self._rights.standing
@@ -104,7 +129,9 @@ class Caller:
 
         :raises PolicyRefused: it may not go at all any more.
         """
-        grant = standing.grant(claim.message_type, claim.system, claim.party, work=claim.work, basis=claim.basis, marks=claim.marks)
+        grant = standing.grant(
+            claim.message_type, claim.system, claim.consumer or claim.party, work=claim.work, basis=claim.basis, marks=claim.marks
+        )
         if grant.permit.whole:
             return envelope
         filtered = grant.plan.apply(reading.read(envelope.content, expected=claim.message_type))
@@ -134,7 +161,7 @@ class Caller:
                 answer = QueryAnswer(effect=Effect.NOT_KNOWN, code="query-timeout")
             except Exception as error:
                 answer = QueryAnswer(effect=Effect.NOT_KNOWN, code="query-failed")
-                _escaped("query", error)
+                escaped("query", error)
         return Called(learned=(self._learned(claim, answer),), unsent=())
 
     def seal_again(self, learned: Sequence[Learned]) -> tuple[Learned, ...]:
@@ -163,6 +190,7 @@ class Caller:
             attempt=claim.attempt,
             resent=claim.resent,
             content=content,
+            municipality=claim.municipality,
         )
 
     async def _deliver(self, envelopes: list[Envelope]) -> Sequence[Outcome]:
@@ -183,7 +211,7 @@ class Caller:
         except CallNotPrepared:
             raise
         except Exception as error:
-            _escaped("deliver", error)
+            escaped("deliver", error)
         else:
             if len(answers) == len(envelopes) and all(isinstance(answer, _OUTCOMES) for answer in answers):
                 return answers
@@ -191,11 +219,11 @@ class Caller:
         return [Unknown(code=code)] * len(envelopes)
 
     def _learned(self, claim: Claimed, answer: Outcome | QueryAnswer, terms: Terms | None = None) -> Learned:
-        receipt = receipt_of(answer)
+        receipt, result = receipt_of(answer), self._result(claim, answer)
         if receipt is None or not receipt.body:
-            return Learned(claim=claim, answer=answer, terms=terms)
+            return Learned(claim=claim, answer=answer, terms=terms, result=result)
         sealed = self._sealer.seal(receipt.body, message_id=claim.message_id, message_type="receipt", party=claim.party)
-        return Learned(claim=claim, answer=answer, sealed=sealed, content_type=receipt.content_type, terms=terms)
+        return Learned(claim=claim, answer=answer, sealed=sealed, content_type=receipt.content_type, terms=terms, result=result)
 
 
 def _uncancel() -> None:
@@ -205,7 +233,7 @@ def _uncancel() -> None:
             task.uncancel()
 
 
-def _escaped(where: str, error: Exception) -> None:
+def escaped(where: str, error: Exception) -> None:
     # the text of a foreign exception may hold personal data: its class and place say enough (I5)
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -24,6 +24,7 @@ from gateway.ledger.claims import Claimed
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Learned, OutcomeResult
 from gateway.ledger.unit import StaleKey
+from gateway.policy.rights import StalePolicy
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -60,6 +61,8 @@ class Shape:
     records_per_call: int
     share: int
     """Messages of one resident in a row before others have their turn."""
+    records_of: Mapping[str, int] = field(default_factory=dict)
+    """The most records of these message types in a call, where that is fewer."""
 
 
 _AHEAD = 8
@@ -256,16 +259,17 @@ class PartyRunner:
         return await asyncio.gather(*(self._call(registration, group) for group in groups))
 
     def _groups(self, claims: Iterable[Claimed]) -> list[list[Claimed]]:
-        """Calls: a query alone; what must go alone, alone (R8); the members of a refused call in smaller ones (R11)."""
+        """Calls: a query alone; each message type by itself, and no more of it than the party takes; what must go alone, alone (R8); the
+        members of a refused call in smaller ones (R11)."""
         groups: list[list[Claimed]] = []
-        by_cap: dict[int, list[Claimed]] = {}
+        by_kind: dict[tuple[int, str], list[Claimed]] = {}
         for claim in claims:
             if claim.query:
                 groups.append([claim])
                 continue
-            cap = min(claim.call_cap or self.shape.records_per_call, self.shape.records_per_call)
-            by_cap.setdefault(cap, []).append(claim)
-        for cap, members in by_cap.items():
+            most = min(self.shape.records_per_call, self.shape.records_of.get(claim.message_type, self.shape.records_per_call))
+            by_kind.setdefault((min(claim.call_cap or most, most), claim.message_type), []).append(claim)
+        for (cap, _), members in by_kind.items():
             groups += [members[i : i + cap] for i in range(0, len(members), cap)]
         return groups
 
@@ -298,6 +302,10 @@ class PartyRunner:
             try:
                 return await self._ledger.write_outcomes(registration, self.party, learned, self.traits, go_on=go_on)
             except StaleKey:
+                learned = self._caller.seal_again(learned)
+                raise
+            except StalePolicy:
+                await self._caller.decide_again()
                 learned = self._caller.seal_again(learned)
                 raise
 

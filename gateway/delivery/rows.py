@@ -80,6 +80,8 @@ class DeliveryRow:
     state: State
     reason: str | None = None
     party_key: str | None = None
+    way: str | None = None
+    """Message type, producer and consumer in the sense of the policy, where they are not the message's own and the party."""
     content_digest: bytes = b""
     payload_id: str = ""
     waits_for: str | None = None

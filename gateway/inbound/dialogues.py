@@ -1,4 +1,5 @@
-"""Questions to one of our systems while a person waits: over the broker, with a deadline, each answer to its own question or to none.
+"""Questions while a person waits, to one of our systems or to the workers that can call a party: over the broker, with a deadline, each
+answer to its own question or to none.
 
 Theory of operation. In 2023 systems of other vendors handed residents the certificates of others, because time-outs and races of one second
 paired questions and answers wrongly. Here a question gets a *correlation* of 192 random bits that is used once and lives in the memory of
@@ -18,7 +19,7 @@ import contextlib
 import datetime as dt
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -27,7 +28,6 @@ import structlog
 from gateway.broker import BrokerEndpoint, Consumer, Delivery, Publisher, Subscription, topology
 from gateway.errors import BrokerUnavailable, LedgerUnavailable, Unavailable
 from gateway.security.jwe import MEDIA_TYPE
-from gateway.security.jwe_out import ConsumerKey
 
 log = structlog.get_logger("gateway.inbound")
 
@@ -50,6 +50,12 @@ class RawAnswer:
     body: bytes = field(repr=False)
 
 
+class Encrypts(Protocol):
+    """For whoever answers."""
+
+    def encrypt(self, content: bytes) -> bytes: ...
+
+
 class Records(Protocol):
     """What is needed of the ledger."""
 
@@ -65,7 +71,7 @@ class Dialogues:
         endpoint: BrokerEndpoint,
         publisher: Publisher,
         consumer: Consumer,
-        key: ConsumerKey,
+        key: Encrypts,
         ledger: Records,
         *,
         answer_s: float,
@@ -113,30 +119,47 @@ class Dialogues:
 
         self._keep(again())
 
-    async def ask(self, dialogue_id: str, message_type: str, content: bytes) -> RawAnswer:
-        """Ask, and wait for the answer.
+    async def ask(
+        self,
+        dialogue_id: str,
+        message_type: str,
+        content: bytes,
+        *,
+        answer_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> RawAnswer:
+        """Ask, and wait for the answer: ``answer_s`` seconds, or as long as this system is always waited for. ``headers``: beside ours.
 
         :raises NoAnswer: ``no-answer-in-time``, ``no-responder`` (nobody consumes the queue), ``too-many-questions``, or the broker's code.
         """
         if len(self._open) >= MOST_OPEN:
             raise NoAnswer("too-many-questions", f"{self._system} is being asked too much at once")
-        correlation = secrets.token_urlsafe(24)
-        deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self._answer_s)
+        correlation, answer_s = secrets.token_urlsafe(24), answer_s or self._answer_s
+        deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=answer_s)
         future: asyncio.Future[RawAnswer] = asyncio.get_running_loop().create_future()
         self._open[correlation] = future
         try:
-            async with asyncio.timeout(self._answer_s):
-                await self._put(correlation, dialogue_id, message_type, content, deadline)
+            async with asyncio.timeout(answer_s):
+                await self._put(correlation, dialogue_id, message_type, content, deadline, answer_s, headers or {})
                 return await future
         except TimeoutError as error:
             self._given_up[correlation] = dialogue_id
             if len(self._given_up) > REMEMBERED:
                 self._given_up.popitem(last=False)
-            raise NoAnswer("no-answer-in-time", f"{self._system} gave no answer within {self._answer_s:g} s") from error
+            raise NoAnswer("no-answer-in-time", f"{self._system} gave no answer within {answer_s:g} s") from error
         finally:
             self._open.pop(correlation, None)
 
-    async def _put(self, correlation: str, dialogue_id: str, message_type: str, content: bytes, deadline: dt.datetime) -> None:
+    async def _put(
+        self,
+        correlation: str,
+        dialogue_id: str,
+        message_type: str,
+        content: bytes,
+        deadline: dt.datetime,
+        answer_s: float,
+        headers: Mapping[str, str],
+    ) -> None:
         try:
             if not (await self._consumer.depth(topology.dialogues_queue(self._system))).consumers:
                 raise NoAnswer("no-responder", f"nobody answers for {self._system} now")
@@ -151,11 +174,12 @@ class Dialogues:
                     "cloudEvents:source": "/integration-gateway",
                     "cloudEvents:type": message_type,
                     "cloudEvents:deadline": deadline.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                    **headers,
                 },
                 message_id=dialogue_id,
                 correlation_id=correlation,
                 reply_to=self._place,
-                expiration_ms=int(self._answer_s * 1000),
+                expiration_ms=int(answer_s * 1000),
             )
         except BrokerUnavailable as error:
             raise NoAnswer(error.code, f"{self._system} cannot be asked now") from error

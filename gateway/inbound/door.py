@@ -98,7 +98,7 @@ class InboundDoor:
             answer, result = await self._take(request)
         except Exception as error:  # the edge: nobody above may turn this into a page or a log line with content in it
             log.error("inbound-failed", party=self.party, error=type(error).__name__)
-            answer = self._fault("Server", "internal")
+            answer = await self._fault("Server", "internal")
         self._meter.intake(self.party, DOOR, result, time.perf_counter() - began)
         return answer
 
@@ -118,11 +118,11 @@ class InboundDoor:
         if request.method != "POST":
             return web.Response(status=405, text="method-not-allowed", headers={"Allow": "POST"}), "method-not-allowed"
         if (closed := self._pressure.closed) is not None:
-            return self._fault("Server", "busy"), closed.code
+            return await self._fault("Server", "busy"), closed.code
         body = b""
         relates_to = ""
         try:
-            body = self._security.opened(await self._read(request), limits=self._limits)
+            body = await self._security.open(await self._read(request), limits=self._limits)
             message = await self._security.verify(body, limits=self._limits)
             relates_to = message.message_id
             call = await self._parsed(message, request.headers.get("SOAPAction", ""), len(body))
@@ -132,16 +132,16 @@ class InboundDoor:
         except MessageRefused as error:
             # not proven to be the party's: counted and put on record with who was connected, but nothing of it is kept
             note_request(self._witness, self.place, transport, error.code, self.party)
-            return self._fault("Client", error.code), error.code
+            return await self._fault("Client", error.code), error.code
         except CallRefused as error:
             return await self._refuse(error, relates_to, body), error.code
         except Unavailable as error:
             log.warning("inbound-waits", party=self.party, code=error.code)
-            return self._fault("Server", "busy", relates_to), error.code
+            return await self._fault("Server", "busy", relates_to), error.code
         results = [_result(record, answer) for record, answer in zip(call.records, answers, strict=True)]
         first = answers[0]
         word = first.refusal.code if first.refusal is not None else result_of(first.duplicate)
-        return self._soap(200, self._writer.receipts(call, results)), word
+        return self._soap(200, await self._security.made(lambda: self._writer.receipts(call, results))), word
 
     async def _read(self, request: web.Request) -> bytes:
         """The whole body.
@@ -182,7 +182,7 @@ class InboundDoor:
 
     async def _check(self, call: Call, record: Record) -> Ready | Refused:
         try:
-            attributes = of_party(id=record.delivery_id, party=self.party, type=call.operation.type)
+            attributes = of_party(id=record.delivery_id, party=self.party, type=call.operation.type, municipality=record.municipality)
         except InputRefused as error:
             # an id that may not be kept: what is refused stays without one
             return Refused(system=self.party, door=DOOR, error=error, type=call.operation.type, body=record.content)
@@ -198,8 +198,8 @@ class InboundDoor:
         except GatewayError as error:
             # on record already; nothing of a dialogue is kept
             whose: Whose = "Server" if isinstance(error, Unavailable) else "Client"
-            return self._fault(whose, error.code, call.message_id), error.code
-        return self._soap(200, self._writer.answer(call, content)), "answered"
+            return await self._fault(whose, error.code, call.message_id), error.code
+        return self._soap(200, await self._security.made(lambda: self._writer.answer(call, content))), "answered"
 
     async def _refuse(self, error: CallRefused, relates_to: str, body: bytes) -> web.Response:
         """The party made the call (or could not bring it to its end): what of it is proven to be the party's is kept."""
@@ -209,11 +209,11 @@ class InboundDoor:
                 await self._intake.keep([refused])
             except Unavailable as unavailable:
                 log.warning("inbound-waits", party=self.party, code=unavailable.code)
-                return self._fault("Server", "busy", relates_to)
-        return self._fault("Client", error.code, relates_to)
+                return await self._fault("Server", "busy", relates_to)
+        return await self._fault("Client", error.code, relates_to)
 
-    def _fault(self, whose: Whose, code: str, relates_to: str = "") -> web.Response:
-        answer = self._soap(500, self._writer.fault(whose, code, relates_to))
+    async def _fault(self, whose: Whose, code: str, relates_to: str = "") -> web.Response:
+        answer = self._soap(500, await self._security.made(lambda: self._writer.fault(whose, code, relates_to)))
         if not relates_to:
             answer.force_close()  # what is left of a body that nobody read must not be taken for the next request
         return answer

@@ -5,11 +5,12 @@ Whose message it is follows from type and listener (``routes.yaml``, *inbound*),
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from gateway.errors import InputRefused
 from gateway.intake.cloudevents import EventAttributes
-from gateway.intake.prepare import Preparer, Submission
+from gateway.intake.prepare import ANSWERS, Preparer, Submission
 from gateway.policy.routes import Arrival, PolicyTables, Route
 from message_formats import catalogue
 from message_formats.catalogue import MessageType
@@ -22,10 +23,14 @@ FETCHED = "fetch"
 class InboundPreparer(Preparer):
     """For submissions whose ``system`` is the party at whose listener they arrived."""
 
-    def __init__(self, *, parties: frozenset[str], policy: PolicyTables, **others: Any) -> None:
+    def __init__(
+        self, *, parties: frozenset[str], policy: PolicyTables, asks: Mapping[str, Collection[str]] | None = None, **others: Any
+    ) -> None:
+        """``asks``: the types that each of our systems sends."""
         super().__init__(senders={}, parties=parties, policy=policy, **others)
         self._served = parties
         self._tables = policy
+        self._asks = asks or {}
 
     def permitted(self, system: str, door: str, attributes: EventAttributes) -> tuple[MessageType, tuple[Route, ...]]:
         """Type and listener fit.
@@ -51,3 +56,11 @@ class InboundPreparer(Preparer):
     def must_be_bound(self, submission: Submission) -> bool:
         """As the table of arrivals says."""
         return self._arrival(submission).bound
+
+    def answers_of(self, submission: Submission) -> tuple[tuple[str, str], ...]:
+        """Where the requests went that it answers, if our system sends them: what others ask (a terminal), the gateway does not know."""
+        arrival = self._arrival(submission)
+        own = self._asks.get(arrival.route.party, ())
+        if ANSWERS in submission.waived or not all(name in own for name in arrival.answers):
+            return ()
+        return tuple((route.party, route.stream) for name in arrival.answers for route in self._tables.routes.get(name, ()))

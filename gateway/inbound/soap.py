@@ -39,6 +39,8 @@ class Record:
     delivery_id: str
     content: bytes = field(repr=False)
     """The element of the message type, by itself, in its exclusive canonical form."""
+    municipality: str | None = None
+    """The one that it came from, where the party hands it on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,10 @@ class Reader:
         if len(body) != 1 or body[0].tag != f"{{{self._profile.namespace}}}{operation.name}Request":
             raise _refused("operation-differs", "the Body holds another element than the operation's", "Body")
         self._check(body[0])
-        records = tuple(Record(delivery_id=each.get("deliveryId", ""), content=canonical(each[0])) for each in body[0])
+        records = tuple(
+            Record(delivery_id=each.get("deliveryId", ""), content=canonical(each[0]), municipality=each.get("municipality"))
+            for each in body[0]
+        )
         return Call(message_id=message.message_id, operation=operation, records=records)
 
     def _check(self, request: etree._Element) -> None:

@@ -4,7 +4,9 @@ Rules of this door, beyond the CloudEvents specification:
 
 - *Required*: ``specversion`` (``1.0``), ``id``, ``source``, ``type``. *Optional*: ``time``, ``dataschema``, and the extensions
   ``operator``, ``terminal`` (staff ids of the sender), ``corrects`` (id of the held message that this one replaces), ``work`` (what it is
-  handed over for, by its id in the policy) and ``legalbasis`` (a claim that must match the way's own). ``traceparent`` and
+  handed over for, by its id in the policy), ``reference`` (the application or notification that it belongs to, by its number at the
+  sender), ``legalbasis`` (a claim that must match the way's own) and ``municipality`` (the one at the other end, of types that a party
+  relays to several: required or refused as the type's route says). ``traceparent`` and
   ``tracestate`` (the distributed tracing extension) are allowed and not used.
 - *Everything else is refused* (``unknown-attribute``), also ``subject``: an attribute that the gateway ignored would be one that the sender
   believes to mean something (I10: nothing is guessed), and a free attribute is where personal data would end up.
@@ -30,7 +32,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import InputRefused
-from message_formats.identifiers import IndividualNumber, ResidentRecordCode
+from message_formats.identifiers import IndividualNumber, MunicipalityCode, ResidentRecordCode
 
 MAX_ATTRIBUTE = 256
 """Characters; no attribute may be longer, whatever its own rule says."""
@@ -53,6 +55,10 @@ class EventAttributes:
     work: str | None = None
     """What it is handed over for (事務), by its id in the policy."""
     legalbasis: str | None = None
+    municipality: str | None = None
+    """The six digits of a municipality, with a valid check digit."""
+    reference: str | None = None
+    """The application or notification (届出書等) that it belongs to, by its number at the sender (C-2-3-8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,11 @@ _RULES: dict[str, _Rule] = {
     "terminal": _Rule(_STAFF_PATTERN, _STAFF, "terminal", True),
     "corrects": _Rule(_ID.pattern, "the id of the message that this one replaces", "corrects", True),
     "work": _Rule(re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}"), "the id of a work of the policy, such as transfer-9", "work"),
+    "reference": _Rule(
+        re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}"), "the number of an application: 1 to 64 of A-Z a-z 0-9 . _ / -", "reference", True
+    ),
     "legalbasis": _Rule(_CITATION, "an article, as the policy cites it", "legalbasis"),
+    "municipality": _Rule(re.compile(r"[0-9]{6}"), "the six digits of a municipality (全国地方公共団体コード)", "municipality"),
     "traceparent": _Rule(re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"), "a traceparent of W3C Trace Context", None),
     "tracestate": _Rule(re.compile(r"[\x20-\x7e]{0,256}"), "a tracestate of W3C Trace Context", None, True),
 }
@@ -171,12 +181,13 @@ def from_json(body: bytes) -> tuple[EventAttributes, bytes]:
     return _validated(found), data
 
 
-def of_party(*, id: str, party: str, type: str) -> EventAttributes:
+def of_party(*, id: str, party: str, type: str, municipality: str | None = None) -> EventAttributes:
     """The attributes of a record that a party handed in by its own protocol, checked like those of any other event.
 
-    :raises InputRefused: the party's id of the record is none that may be kept.
+    :raises InputRefused: the party's id of the record is none that may be kept, or the municipality is none.
     """
-    return _validated({"specversion": "1.0", "id": id, "source": f"urn:renkei:system:{party}", "type": type})
+    more = {} if municipality is None else {"municipality": municipality}
+    return _validated({"specversion": "1.0", "id": id, "source": f"urn:renkei:system:{party}", "type": type, **more})
 
 
 def safe_attributes(properties: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
@@ -191,7 +202,7 @@ def safe_attributes(properties: Mapping[str, Any] | None) -> tuple[str | None, s
     return found[0], found[1]
 
 
-_FEW_VALUES = frozenset({"specversion", "source", "type", "dataschema", "operator", "terminal", "work", "legalbasis"})
+_FEW_VALUES = frozenset({"specversion", "source", "type", "dataschema", "operator", "terminal", "work", "legalbasis", "municipality"})
 
 
 def _check(name: str, value: str) -> None:
@@ -214,6 +225,8 @@ def _checked(name: str, value: str) -> str:
         raise InputRefused("invalid-attribute", "the value does not have the form of this attribute", place=_place(name), rule=rule.text)
     if rule.guarded:
         _guard(name, value)
+    if name == "municipality" and not MunicipalityCode.check(value):
+        raise InputRefused("invalid-attribute", "the check digit of the municipality is wrong", place=_place(name), rule=rule.text)
     return value
 
 

@@ -42,6 +42,8 @@ MOST_EXPIRED = 1000
 """Entries of one answer of ``GET /v1/expired``."""
 """A body that has not arrived by then is given up: a slow sender must not hold a place for ever."""
 
+DIALOGUES = "dialogues"
+"""Name of what comes by ``POST /v1/dialogues`` in the metrics."""
 PLACE = "intake"
 """Name of this listener in evidence."""
 KEEP_ALIVE_S = 75.0
@@ -66,6 +68,23 @@ class ExpiredQuery(Protocol):
     def __call__(self, system: str, after: str | None, limit: int) -> Awaitable[Mapping[str, Any]]: ...
 
 
+class Answered(Protocol):
+    """An answer that goes back to who asked."""
+
+    @property
+    def dialogue_id(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def content(self) -> bytes: ...
+
+
+class Ask(Protocol):
+    """Puts a question of a system; :raises GatewayError: there is no answer, and why."""
+
+    def __call__(self, system: str, door: str, attributes: EventAttributes, data: bytes) -> Awaitable[Answered]: ...
+
+
 class HttpsDoor:
     """The handlers. For one event loop."""
 
@@ -78,6 +97,7 @@ class HttpsDoor:
         status: StatusQuery,
         jwks: Callable[[], Mapping[str, Any]],
         expired: ExpiredQuery | None = None,
+        ask: Ask | None = None,
         meter: IntakeMeter = UNCOUNTED,
         body_timeout_s: float = BODY_TIMEOUT_S,
         witness: Witness | None = None,
@@ -88,6 +108,7 @@ class HttpsDoor:
         self._status = status
         self._jwks = jwks
         self._expired = expired
+        self._ask = ask
         self._meter = meter
         self._limit = intake.message_bytes
         self._body_timeout_s = body_timeout_s
@@ -128,6 +149,33 @@ class HttpsDoor:
             # what the ledger refuses is in conflict with what it holds; what the checks refuse has a status of its own or is invalid
             return self._problem(request, answer.refusal, default=409 if answer.by_ledger else 422), answer.refusal.code
         return web.Response(body=answer.receipt, status=202, headers=_RECEIPT_HEADERS), result_of(answer.duplicate)
+
+    async def post_dialogue(self, request: web.Request) -> web.StreamResponse:
+        """``POST /v1/dialogues``: a question, while somebody waits; its answer comes back on the same request, and neither is kept."""
+        began = time.perf_counter()
+        system = "unknown"
+        try:
+            system = self._system(request)
+            answer, result = await self._asked(request, system), "answered"
+        except GatewayError as e:
+            answer, result = self._problem(request, self._noted(request, system, e)), e.code
+        except Exception as e:  # see post_message
+            answer, result = self._failure(request, system, e), "internal"
+        self._meter.intake(system, DIALOGUES, result, time.perf_counter() - began)
+        return answer
+
+    async def _asked(self, request: web.Request, system: str) -> web.StreamResponse:
+        if self._ask is None:
+            raise InputRefused("unknown-path", "there is nothing at this path", rule="GET /v1/openapi.yaml")
+        if self._content_kind(request):
+            raise InputRefused("wrong-content-type", "a question is sent in the binary mode", place="Content-Type", rule="application/xml")
+        attributes = from_http(request.raw_headers)
+        answer = await self._ask(system, "https", attributes, await self._read(request, self._limit))
+        headers = {
+            "Content-Type": "application/xml; charset=utf-8", "Cache-Control": "no-store", "ce-specversion": "1.0",
+            "ce-id": answer.dialogue_id, "ce-source": "/integration-gateway", "ce-type": answer.type,
+        }  # fmt: skip
+        return web.Response(body=answer.content, headers=headers)
 
     async def get_message(self, request: web.Request) -> web.StreamResponse:
         """``GET /v1/messages/{id}``: the caller's own messages; another system's are as unknown as one that never was."""
@@ -183,7 +231,7 @@ class HttpsDoor:
             system = self._system(request)
         except GatewayError as e:
             return self._problem(request, e)
-        known = {"/v1/messages": "POST", "/v1/expired": "GET", "/v1/keys": "GET", "/v1/openapi.yaml": "GET"}
+        known = {"/v1/messages": "POST", "/v1/dialogues": "POST", "/v1/expired": "GET", "/v1/keys": "GET", "/v1/openapi.yaml": "GET"}
         allowed = known.get(request.path)
         if allowed is None and request.path.startswith("/v1/messages/") and request.method != "GET":
             allowed = "GET"
@@ -313,6 +361,7 @@ def create_app(door: HttpsDoor) -> web.Application:
     """The aiohttp application of the door."""
     app = web.Application()
     app.router.add_post("/v1/messages", door.post_message)
+    app.router.add_post("/v1/dialogues", door.post_dialogue)
     app.router.add_get("/v1/keys", door.get_keys, allow_head=False)
     app.router.add_get("/v1/expired", door.get_expired, allow_head=False)
     app.router.add_get("/v1/openapi.yaml", door.get_openapi, allow_head=False)

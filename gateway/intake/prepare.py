@@ -14,7 +14,7 @@ Nothing here waits: no socket, no database, no clock. About 0.15 ms for a messag
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -28,11 +28,11 @@ from gateway.policy.decision import Refuse
 from gateway.policy.items import Filtered
 from gateway.policy.marks import MARK_TYPE, NONE, Flags, changes_of
 from gateway.policy.rights import PolicyRefused, Rights, Standing, Terms
-from gateway.policy.routes import PolicyTables, Route
+from gateway.policy.routes import Asking, PolicyTables, Route
 from gateway.policy.rules import REGISTER
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.sealing import Sealed
-from message_formats import catalogue, guard, reading
+from message_formats import catalogue, derivations, guard, reading
 from message_formats.catalogue import MessageType
 from message_formats.errors import FormatError
 from message_formats.message import Message
@@ -48,6 +48,10 @@ FORMAT_CODES: Mapping[str, str] = {
 
 
 LINKAGE_FEED = "number-linkage-feed"
+"""What the gateway keeps besides handing it on: whose certificates have which serial numbers (FS10-2)."""
+ANSWERS = "answers-a-request"
+"""The rule that an answer has a request: only the gateway's own requests are known to it, so two persons may find that there was one."""
+WAIVABLE = frozenset({"content-guard", ANSWERS})
 GUARD = "content-guard"
 """The rule of the content guard: it only suspects, so that two persons may find that it is no Individual Number."""
 
@@ -78,7 +82,7 @@ class Submission:
     destination: str | None = None
     """Of the systems that may have the type, the one that this message is for; None: as the routes say."""
     waived: frozenset[str] = frozenset()
-    """Rules of checks whose finding two persons looked at and set aside: :data:`GUARD`, and nothing else."""
+    """Rules of checks whose finding two persons looked at and set aside: of :data:`WAIVABLE`, and nothing else."""
 
 
 class Seals(Protocol):
@@ -139,7 +143,8 @@ class Preparer:
         if len(data) > self.message_bytes:
             raise too_large(self.message_bytes)
         kind, routes = self.permitted_for(submission)
-        message = self._read(data, kind, submission.waived)
+        check_municipality(routes, attributes)
+        message = self.read(data, kind, submission.waived)
         message_id = self._make_id()
         blind, mac = self._blind(), self._mac()
         indexes = [(name, *blind.both(name, value)) for name, value in message.identifiers]
@@ -148,16 +153,19 @@ class Preparer:
         standing = self.rights.standing
         deliveries = []
         for route in routes:
-            filtered, terms = self._permitted_items(standing, message, route, submission, marks, identifiers)
-            content = filtered.content
+            given = message if route.carries is None else _derived(message, route.carries)
+            filtered, terms = self._permitted_items(standing, given, route, submission, marks, identifiers)
+            # as it came, to the byte, where nothing is taken out of it (C-3-5-6)
+            content = filtered.content if filtered.removed or given is not message else reading.in_utf8(data).strip()
             deliveries.append(
                 PreparedDelivery(
                     party=route.party,
                     stream=route.stream,
                     lane=route.lane,
-                    party_key=message.party_key,
+                    party_key=given.party_key,
+                    way=route.way(kind.name, self.producer_of(submission)).text() if route.differs else None,
                     content_digest=mac.of(content),
-                    sealed=self.sealer.seal(content, message_id=message_id, message_type=kind.name, party=route.party),
+                    sealed=self.sealer.seal(content, message_id=message_id, message_type=given.type_name, party=route.party),
                     waits_for=route.waits_for,
                     terms=terms,
                     approval=route.approval,
@@ -169,8 +177,8 @@ class Preparer:
             source_id=attributes.id,
             type=kind.name,
             schema=kind.schema,
-            content_mac=mac.of(kind.name, kind.schema, data),
-            earlier_macs=functools.partial(mac.earlier, kind.name, kind.schema, data),
+            content_mac=mac.of(*identity_of(kind, data, attributes)),
+            earlier_macs=functools.partial(mac.earlier, *identity_of(kind, data, attributes)),
             door=submission.door,
             identifiers=identifiers,
             hmac_key_id=blind.key_id,
@@ -182,9 +190,12 @@ class Preparer:
             terminal=attributes.terminal,
             work=attributes.work,
             basis=attributes.legalbasis,
+            municipality=attributes.municipality,
             standing=standing.token if deliveries else None,
             marks=marks,
             sets=changes_of(message) if system == REGISTER else (),
+            reference=attributes.reference,
+            answers=self.answers_of(submission),
             producer=None if (producer := self.producer_of(submission)) == system else producer,
             bound=self.must_be_bound(submission),
             link=self._link(message, system, message_id),
@@ -205,6 +216,10 @@ class Preparer:
         """Whether it is taken in only where its key is that of somebody known here: what our own systems say never is."""
         return False
 
+    def answers_of(self, submission: Submission) -> tuple[tuple[str, str], ...]:
+        """Where the requests went that it answers, as (party, stream): one of our own systems answers none here."""
+        return ()
+
     def producer_of(self, submission: Submission) -> str:
         """Whose message it is: of one of our own systems, that system's."""
         return submission.system
@@ -220,9 +235,10 @@ class Preparer:
     ) -> tuple[Filtered, Terms]:
         """What of the message the party may have (I7)."""
         attributes = submission.attributes
+        way = route.way(message.type_name, self.producer_of(submission))
         try:
             grant = standing.grant(
-                message.type_name, self.producer_of(submission), route.party, work=attributes.work, basis=attributes.legalbasis, marks=marks
+                way.message_type, way.producer, way.consumer, work=attributes.work, basis=attributes.legalbasis, marks=marks
             )
             filtered = grant.plan.apply(message)
             if filtered.removed and grant.permit.permission.excess == "refuse":
@@ -242,7 +258,19 @@ class Preparer:
         found = self._permitted.get(key)
         if found is None:
             found = self._permitted[key] = self._first_permitted(*key)
-        kind = found[0]
+        self._check_attributes(system, attributes, found[0])
+        return found
+
+    def may_hand_in(self, system: str, door: str, attributes: EventAttributes) -> MessageType:
+        """The checks that need the attributes only, but for where it goes: of a question (:mod:`gateway.inbound.asking`).
+
+        :raises InputRefused: see the module.
+        """
+        kind = self._of_sender(system, door, attributes.type)
+        self._check_attributes(system, attributes, kind)
+        return kind
+
+    def _check_attributes(self, system: str, attributes: EventAttributes, kind: MessageType) -> None:
         if (system, attributes.source) not in self._sources:
             self._check_source(system, attributes.source)
             if len(self._sources) >= 1024:
@@ -251,9 +279,15 @@ class Preparer:
         if attributes.schema is not None and attributes.schema != kind.schema:
             detail = f"{kind.name} has the schema {kind.schema}"
             raise InputRefused("unknown-schema", detail, place="attribute dataschema", rule="the namespace of the message type")
-        return found
 
     def _first_permitted(self, system: str, door: str, name: str) -> tuple[MessageType, tuple[Route, ...]]:
+        kind = self._of_sender(system, door, name)
+        if name == MARK_TYPE:
+            return kind, ()  # for the gateway itself: it is kept, and goes to nobody
+        return kind, self._policy.routes_for(name, system, self._parties)
+
+    def _of_sender(self, system: str, door: str, name: str) -> MessageType:
+        """Type and sender fit, and the sender may use the door."""
         if name not in self._known and name not in self._policy.types:
             raise InputRefused(
                 "unknown-type", "no message type of this name", place="attribute type", rule="the catalogue of message types"
@@ -272,17 +306,11 @@ class Preparer:
             raise ephemeral_by_queue()
         if name not in self._known:
             raise InputRefused("not-carried", "this release does not carry the message type", place="attribute type", rule="catalogue")
-        if name == MARK_TYPE:
-            return catalogue.get(name), ()  # for the gateway itself: it is kept, and goes to nobody
-        return catalogue.get(name), self._policy.routes_for(name, system, self._parties)
+        return catalogue.get(name)
 
     def is_ephemeral(self, attributes: EventAttributes, data: bytes) -> bool:
         """Whether a message is of a type that must vanish after it was sent, or holds one whatever its attributes say."""
         return attributes.type in self._policy.ephemeral or any(mark in data for mark in self._ephemeral_marks)
-
-    def content_mac(self, kind: MessageType, data: bytes) -> bytes:
-        """Identity of the content: a keyed digest of type, schema and data, not of the time or any other attribute (R17)."""
-        return self._mac().of(kind.name, kind.schema, data)
 
     def _check_source(self, system: str, source: str) -> None:
         """A source that names a system must name the one that the message really comes from."""
@@ -292,7 +320,11 @@ class Preparer:
                     "source-mismatch", f"the source names another system than {system}", place="attribute source", rule="sender"
                 )
 
-    def _read(self, data: bytes, kind: MessageType, waived: frozenset[str]) -> Message:
+    def read(self, data: bytes, kind: MessageType, waived: frozenset[str] = frozenset()) -> Message:
+        """The bytes as a checked message of that type.
+
+        :raises InputRefused: they are none, or hold an Individual Number in disguise.
+        """
         try:
             message = reading.read(data, expected=kind.name, limits=self._limits)
             if guard.applies(kind) and GUARD not in waived:
@@ -309,6 +341,33 @@ class Preparer:
     def _has_namespace(self, data: bytes, kind: MessageType) -> bool:
         """Only to say which of two things is wrong with a root element that was refused."""
         return etree.QName(reading.parse(data, self._limits)).namespace == kind.schema
+
+
+def check_municipality(routes: Sequence[Route | Asking], attributes: EventAttributes) -> None:
+    """The municipality at the other end is named where a party relays to several, and nowhere else.
+
+    :raises InputRefused: ``missing-attribute`` or ``unknown-attribute``.
+    """
+    wanted = {route.municipality for route in routes}
+    if attributes.municipality is None:
+        if "required" in wanted:
+            detail = "this message type goes to a municipality, which must be named"
+            raise InputRefused("missing-attribute", detail, place="attribute municipality", rule="routes")
+    elif not wanted - {None}:
+        raise InputRefused("unknown-attribute", "this message type goes to no municipality", place="attribute municipality", rule="routes")
+
+
+def identity_of(kind: MessageType, data: bytes, attributes: EventAttributes) -> tuple[str | bytes, ...]:
+    """What the digest is made of by which the same message is known again: type, schema, data, and to whom it is addressed (R17)."""
+    base = (kind.name, kind.schema, data)
+    return base if attributes.municipality is None else (*base, attributes.municipality)
+
+
+def _derived(message: Message, target: str) -> Message:
+    try:
+        return derivations.get(target).apply(message)
+    except FormatError as e:
+        raise InputRefused(e.code, f"no {target} can be made of it: {e.safe_detail}", place=e.place, rule=e.rule) from e
 
 
 def too_large(limit: int) -> InputRefused:

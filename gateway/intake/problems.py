@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 
-from gateway.errors import GatewayError, InputRefused, PeerRefused, Unavailable
+from gateway.errors import GatewayError, InputRefused, PartyError, PeerRefused, Unavailable
 from gateway.intake.pressure import TooMuch
 
 CONTENT_TYPE = "application/problem+json"
@@ -42,11 +42,15 @@ STATUS: Mapping[str, int] = {
     "method-not-allowed": 405,
     "body-timeout": 408,
     "same-id-other-content": 409,
+    "dialogue-open": 409,
     "too-large": 413,
     "wrong-content-type": 415,
     "content-encoding": 415,
+    "no-answer-in-time": 504,
+    "party-unanswered": 504,
 }
-"""HTTP status by code. Other refusals of a message are 422 (understood, and not valid), refusals by the ledger 409."""
+"""HTTP status by code. Other refusals of a message are 422 (understood, and not valid), refusals by the ledger 409, of a
+party 502."""
 
 TITLES: Mapping[int, str] = {
     400: "The request is not well formed",
@@ -60,7 +64,9 @@ TITLES: Mapping[int, str] = {
     422: "The message is not valid",
     429: "Too many messages wait for delivery",
     500: "Internal error",
+    502: "The party does not answer this question",
     503: "Not available now; nothing was accepted",
+    504: "There was no answer in time",
 }
 
 
@@ -69,7 +75,9 @@ def status_of(error: GatewayError, default: int = 422) -> int:
     if isinstance(error, TooMuch):
         return 429
     if isinstance(error, Unavailable):
-        return 503
+        return STATUS.get(error.code, 503)
+    if isinstance(error, PartyError):
+        return STATUS.get(error.code, 502)
     if isinstance(error, PeerRefused):
         return 403
     if isinstance(error, InputRefused):
@@ -96,6 +104,6 @@ def body_of(error: GatewayError, status: int) -> bytes:
 def headers_of(error: GatewayError) -> dict[str, str]:
     """Headers of the problem answer; ``Retry-After`` in whole seconds, at least one (RFC 9110 section 10.2.3)."""
     headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable) and status_of(error) != 504:  # whether to ask again is for the person who waits
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     return headers

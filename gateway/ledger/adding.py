@@ -10,6 +10,7 @@ from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.prepared import PreparedMessage, SealedPayload
 from gateway.ledger.unit import Unit
 from gateway.policy.rights import Terms
+from gateway.policy.routes import way_of
 
 _DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
 
@@ -34,9 +35,10 @@ def append(key: KeyRow, new: DeliveryRow, now: float, bells: list[Bell]) -> None
 
 def provision_row(unit: Unit, new: DeliveryRow, message: PreparedMessage, terms: Terms, subject: str | None) -> dict[str, Any]:
     """The record of a provision that was permitted; what becomes of it is written with the delivery's end."""
+    kind = way_of(new.way, message.type, "", new.party).message_type
     return {
         "id": new.id, "at": unit.now, "subject": subject, "message_id": message.message_id,
-        "system": message.producer or message.system, "type": message.type, "party": new.party, "work": message.work,
+        "system": message.producer or message.system, "type": kind, "party": new.party, "work": message.work,
         "terms": unit.note_terms(terms), "operator": message.operator,
         "terminal": message.terminal, "outcome": "permitted", "outcome_at": None, "code": None, "rule": None,
     }  # fmt: skip

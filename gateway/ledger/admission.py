@@ -308,6 +308,9 @@ class AdmissionWork:
         if self._changes_number(unit, message):
             why = "this resident is known by another Individual Number, which only the register and the notice of J-LIS change"
             return self._refuse(unit, message, "number-change-forbidden", why, "C-1-3-3")
+        if message.answers and not self._asked(unit, message):
+            why = "nothing was asked about this resident, so there is nothing to answer"
+            return self._refuse(unit, message, "answer-without-request", why, "answers-a-request")
         replaced: dict[tuple[str, str], DeliveryRow] = {}
         if message.corrects is not None:
             refusal = self._replaced(unit, message, replaced)
@@ -330,8 +333,19 @@ class AdmissionWork:
         detail: dict[str, Any] = {"door": message.door, "type": message.type, "parties": [d.party for d in message.deliveries]}
         if message.corrects is not None:
             detail["corrects"] = message.corrects
+        if message.reference is not None:
+            detail["reference"] = message.reference
         unit.audit("accepted", message.system, message=message.message_id, **detail)
         return Admission(message_id=message.message_id, receipt=receipt)
+
+    def _asked(self, unit: Unit, message: PreparedMessage) -> bool:
+        """Whether a request that it may answer went out about its resident (F1-4, C-1-3-3), however long ago."""
+        subject = self._subject_of.get(message.message_id)
+        if subject is None:
+            return False
+        places = [key_place(party, stream, subject) for party, stream in message.answers]
+        found = unit.conn.execute(select(t.key_row.c.id).where(t.key_row.c.place.in_(places), t.key_row.c.next_number > 1)).first()
+        return found is not None or any(unit.keys[key].next_number > 1 for place in places if (key := self._key_at.get(place)) in unit.keys)
 
     def _changes_number(self, unit: Unit, message: PreparedMessage) -> bool:
         """Whether it gives a known resident another Individual Number (C-1-3-3), and may not."""
@@ -381,6 +395,7 @@ class AdmissionWork:
             lane=d.lane,
             state=State.QUEUED,
             party_key=d.party_key,
+            way=d.way,
             content_digest=d.content_digest,
             payload_id=d.sealed.key_id,
             waits_for=ids.get(d.waits_for) if d.waits_for is not None else None,
@@ -433,10 +448,15 @@ class AdmissionWork:
             return "corrects-other-parties", f"the replacement takes no place at {parties}", "R4"
         return None
 
-    def _refuse(self, unit: Unit, message: PreparedMessage, code: str, detail: str, rule: str, *, kept: bool = False) -> Admission:
-        if message.message_id in self._claimed and not kept:
+    def leave_out(self, unit: Unit, message: PreparedMessage) -> None:
+        """It is not admitted after all: what loading it has made goes again."""
+        if message.message_id in self._claimed:
             self._claimed.discard(message.message_id)
             unit.conn.execute(t.message.delete().where(t.message.c.id == message.message_id))
+
+    def _refuse(self, unit: Unit, message: PreparedMessage, code: str, detail: str, rule: str, *, kept: bool = False) -> Admission:
+        if not kept:
+            self.leave_out(unit, message)
         unit.audit("refused", message.system, door=message.door, type=message.type, id=message.source_id, code=code, rule=rule)
         return Admission(message_id=message.message_id, receipt=b"", refusal=Refusal(code=code, detail=detail, rule=rule))
 
@@ -462,6 +482,7 @@ class AdmissionWork:
             "corrects": message.corrects,
             "work": message.work,
             "basis": message.basis,
+            "municipality": message.municipality,
             "accepted_at": now,
             "receipt": accepted(
                 message_id=message.message_id, source_id=message.source_id, system=message.system, message_type=message.type, at=now

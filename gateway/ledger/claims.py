@@ -11,6 +11,7 @@ from gateway.delivery.rows import DeliveryRow, KeyRow, PartyTraits
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.unit import Unit
 from gateway.policy.marks import Flags
+from gateway.policy.routes import way_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,11 @@ class Claimed:
     wrapped: bytes = field(repr=False)
     kek_id: str
     system: str = ""
-    """Who handed the message in."""
+    """Whose message it is in the sense of the policy: who handed it in, or in whose place it is sent."""
+    consumer: str = ""
+    """Whose it is in the end; empty: the party's."""
+    way: str | None = None
+    municipality: str | None = None
     work: str | None = None
     basis: str | None = None
     standing: str = ""
@@ -85,15 +90,19 @@ def _claimed(unit: Unit, key: KeyRow, head: DeliveryRow, *, query: bool) -> Clai
     return Claimed(
         key_id=key.id, epoch=key.claim_epoch, delivery_id=head.id, message_id=head.message_id, message_type="", party=head.party,
         party_key=head.party_key, attempt=head.attempts, resent=head.unanswered, call_cap=head.call_cap, payload_id=head.payload_id,
-        query=query, sealed=b"", wrapped=b"", kek_id="", booted_at=unit.booted_at, standing=unit.standing,
+        query=query, way=head.way, sealed=b"", wrapped=b"", kek_id="", booted_at=unit.booted_at, standing=unit.standing,
         marks=unit.flags(key.subject),
     )  # fmt: skip
 
 
 def with_payload(unit: Unit, claimed: Claimed) -> Claimed:
     """The claim with what was read in its transaction: sealed body and wrapped data key."""
-    sealed, wrapped, kek_id, message_type, system, work, basis = unit.payload(claimed.payload_id)
-    return replace(claimed, sealed=sealed, wrapped=wrapped, kek_id=kek_id, message_type=message_type, system=system, work=work, basis=basis)
+    sealed, wrapped, kek_id, message_type, system, work, basis, municipality = unit.payload(claimed.payload_id)
+    way = way_of(claimed.way, message_type, system, claimed.party)
+    return replace(
+        claimed, sealed=sealed, wrapped=wrapped, kek_id=kek_id, message_type=way.message_type, system=way.producer, consumer=way.consumer,
+        work=work, basis=basis, municipality=municipality,
+    )  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)

@@ -222,7 +222,7 @@ class Command:
         new = DeliveryRow(
             id=random_id(), message_id=head.message_id, party=head.party, key_id=head.key_id, number=head.number, lane=head.lane,
             state=State.QUEUED, party_key=row["party_key"], content_digest=bytes(row["content_digest"]), payload_id=row["payload_id"],
-            waits_for=head.waits_for, approval=head.approval, accepted_at=unit.now, updated_at=unit.now,
+            waits_for=head.waits_for, approval=head.approval, way=head.way, accepted_at=unit.now, updated_at=unit.now,
         )  # fmt: skip
         rules.replace(key, head, new, unit.now)
         unit.move_dependents(head, new)

@@ -6,7 +6,9 @@ policy and the marks of the resident that it was filtered by must be those that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.ledger import statements as sql
@@ -18,6 +20,22 @@ from gateway.policy.rights import StalePolicy, Terms
 ANSWERED = "answered"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inquiry:
+    """What is kept of a question of one of our systems, so that a suspicious one can be compared with its application (C-2-3-8)."""
+
+    question: str
+    """Message type."""
+    operator: str | None = None
+    terminal: str | None = None
+    reference: str | None = None
+    """The application or notification that it belongs to, by its number at the asking system."""
+    condition: Mapping[str, str] = field(default_factory=dict)
+    """What was asked by: items, with their values masked."""
+    missing: tuple[str, ...] = ()
+    """Of operator, terminal and reference."""
+
+
 @dataclass(slots=True, kw_only=True)
 class RecordDialogue:
     """Record one dialogue. Result: None; or, of an answer, :class:`StalePolicy` where it was decided by what counts no longer."""
@@ -25,7 +43,7 @@ class RecordDialogue:
     dialogue_id: str
     """Of ours, random; also that of the record of provision."""
     asked_by: str
-    """The party at whose listener the question came."""
+    """Who put the question to us: the party at whose listener it came, or one of our systems."""
     recipient: str
     """Who has the answer, and whose question it is."""
     responder: str
@@ -35,6 +53,9 @@ class RecordDialogue:
     outcome: str
     """``answered``, or why not: ``refused``, ``no-answer``, ``answer-refused``."""
     identifiers: tuple[tuple[str, bytes], ...] = ()
+    also: tuple[tuple[str, bytes], ...] = ()
+    """Further persons in the answer, whose marks count as well."""
+    inquiry: Inquiry | None = None
     code: str | None = None
     rule: str | None = None
     standing: str | None = None
@@ -48,36 +69,51 @@ class RecordDialogue:
         self.stale = None
 
     def apply(self, unit: Unit) -> None:
-        subject = self._subject(unit)
+        subject = self._subject(unit, self.identifiers)
         if self.outcome == ANSWERED:
             now = self._marks(unit, subject)
             if self.standing != unit.standing or self.marks != now:
                 self.stale = StalePolicy({self.dialogue_id: now})
                 return
         provided = self.outcome == ANSWERED
+        asked = self.inquiry
         unit.add(
             t.provision,
             {
                 "id": self.dialogue_id, "at": unit.now, "subject": subject, "message_id": None, "system": self.responder,
                 "type": self.message_type, "party": self.recipient, "work": None,
-                "terms": unit.note_terms(self.terms) if self.terms is not None else None, "operator": None, "terminal": None,
+                "terms": unit.note_terms(self.terms) if self.terms is not None else None,
+                "operator": asked.operator if asked is not None else None, "terminal": asked.terminal if asked is not None else None,
                 "outcome": "provided" if provided else "refused", "outcome_at": unit.now, "code": self.code, "rule": self.rule,
             },
         )  # fmt: skip
         detail: dict[str, Any] = {"dialogue": self.dialogue_id, "type": self.message_type, "to": self.recipient, "id": self.source_id}
+        if asked is not None:
+            condition = json.dumps(asked.condition, ensure_ascii=False, separators=(",", ":"))
+            unit.add(
+                t.inquiry,
+                {"id": self.dialogue_id, "question": asked.question, "reference": asked.reference, "condition": condition},
+            )
+            detail |= {"question": asked.question, "asked_by": sorted(asked.condition), "reference": asked.reference}
+            detail |= {"operator": asked.operator, "terminal": asked.terminal}
+            if asked.missing:
+                detail["missing"] = list(asked.missing)
         unit.audit("dialogue", self.asked_by, outcome=self.outcome, code=self.code, rule=self.rule, **detail)
 
-    def _subject(self, unit: Unit) -> str | None:
-        for kind, blind in self.identifiers:
+    def _subject(self, unit: Unit, identifiers: tuple[tuple[str, bytes], ...]) -> str | None:
+        for kind, blind in identifiers:
             found = sql.rows(unit.conn, sql.ALIASES, kind, ids=[blind])
             if found:
                 return str(found[0][2])
         return None
 
     def _marks(self, unit: Unit, subject: str | None) -> Flags:
-        if subject is None or MARKS not in unit.key_guard:
+        if MARKS not in unit.key_guard:
             return NONE
-        return flags(unit.marks([subject])[subject].values(), unit.day)
+        subjects = {found for each in self.also if (found := self._subject(unit, (each,))) is not None}
+        subjects |= {subject} if subject is not None else set()
+        marks = unit.marks(sorted(subjects)) if subjects else {}
+        return frozenset().union(*(flags(each.values(), unit.day) for each in marks.values()))
 
     def finish(self, unit: Unit) -> StalePolicy | None:
         return self.stale

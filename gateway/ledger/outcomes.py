@@ -20,14 +20,16 @@ from gateway.contract import (
     Unknown,
 )
 from gateway.delivery import breaker, machine
-from gateway.delivery.rows import DeliveryRow, KeyRow, PartyTraits, State
+from gateway.delivery.rows import DeliveryRow, Hold, KeyRow, PartyTraits, State
+from gateway.errors import LedgerUnavailable
 from gateway.ids import new_id
 from gateway.ledger import tables as t
 from gateway.ledger.adding import add_sealed
+from gateway.ledger.admission import Admit
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.claims import Claimed, claim_key, give_up_probe, with_payload
-from gateway.ledger.prepared import SealedPayload
-from gateway.ledger.unit import Unit
+from gateway.ledger.prepared import PreparedMessage, SealedPayload
+from gateway.ledger.unit import StaleKey, Unit
 from gateway.policy.rights import Terms
 
 
@@ -45,6 +47,8 @@ class Learned:
     """The failure counts against the record's budget."""
     terms: Terms | None = None
     """On which terms it went, where the policy had come to permit less than at its acceptance."""
+    result: PreparedMessage | None = None
+    """The answer as a message for whoever handed it in (:mod:`gateway.delivery.results`): accepted with the outcome that it tells of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +79,14 @@ class WriteOutcomes:
     bells: list[Bell] = field(default_factory=list)
     lost: int = 0
     breaker_open: bool = False
+    _results: Admit | None = None
 
     def plan(self, unit: Unit) -> None:
         self.next, self.bells, self.lost, self.breaker_open = [], [], 0, False
+        self._results = None
+        if results := [item.result for item in self.learned if item.result is not None]:
+            self._results = Admit(messages=results)
+            self._results.plan(unit)
         for item in self.learned:
             unit.want_keys.add(item.claim.key_id)
             unit.want_final.add(item.claim.delivery_id)
@@ -85,6 +94,8 @@ class WriteOutcomes:
                 unit.want_replies.add((self.party, item.answer.correlation))
 
     def apply(self, unit: Unit) -> None:
+        if self._stale is not None:
+            return  # a result was made by keys or a policy that count no longer: made anew, then all of it is written
         self._note_party(unit)
         members = len(self.learned)
         for item in self.learned:
@@ -95,6 +106,23 @@ class WriteOutcomes:
                 self._write(unit, key, head, item, members)
             else:
                 self._append_late(unit, key, head, item)
+
+    @property
+    def _stale(self) -> LedgerUnavailable | None:
+        if self._results is None:
+            return None
+        return self._results.outdated or (StaleKey() if self._results.stale else None)
+
+    def _tell(self, unit: Unit, item: Learned, told: bool) -> None:
+        """The result of a delivery, with what it tells of; or it leaves no trace."""
+        if item.result is None or self._results is None:
+            return
+        # by the generation of keys that counts (Admit.fit)
+        [result] = [each for each in self._results.messages if each.message_id == item.result.message_id]
+        if told:
+            unit.admissions.admit(unit, result, self.bells)
+        else:
+            unit.admissions.leave_out(unit, result)
 
     def _note_party(self, unit: Unit) -> None:
         """The breaker takes the call as one event: it was answered, or it was not."""
@@ -140,6 +168,8 @@ class WriteOutcomes:
         if item.terms is not None:
             unit.note_terms(item.terms, sent=head.id)
         self._record(unit, key, head, item)
+        accepted, rejected = isinstance(item.answer, Delivered), isinstance(item.answer, Rejected)
+        self._tell(unit, item, (accepted and head.state is State.DELIVERED) or (rejected and key.held is Hold.REJECTED))
         if head.state.final:
             self.bells.extend(bell_of(woken, unit.now) for woken in unit.wake_dependents(head))
         if key.due_at is None or key.due_at > unit.now:
@@ -178,6 +208,7 @@ class WriteOutcomes:
                 "at": unit.now,
             },
         )  # fmt: skip
+        self._tell(unit, item, kind == "delivered")
         if kind == "delivered":
             unit.note_late(item.claim.delivery_id, _code(item.answer))
         machine.learned_late(key, head, item.claim.delivery_id, kind, unit.now)
@@ -189,7 +220,9 @@ class WriteOutcomes:
         if key.due_at is not None and key.due_at <= unit.now and key.claim_worker is None:
             self.bells.append(bell_of(key, unit.now))
 
-    def finish(self, unit: Unit) -> OutcomeResult:
+    def finish(self, unit: Unit) -> OutcomeResult | LedgerUnavailable:
+        if self._stale is not None:
+            return self._stale
         return OutcomeResult(
             next=tuple(with_payload(unit, c) for c in self.next), bells=tuple(self.bells), lost=self.lost, breaker_open=self.breaker_open
         )

@@ -40,6 +40,8 @@ class PreparedDelivery:
     """What the policy permitted; None leaves no record of provision."""
     approval: str | None = None
     """``release`` or ``bulk-output``: it leaves only when a second person has approved."""
+    way: str | None = None
+    """Type, producer and consumer, where they are not the message's own and the party (:class:`gateway.policy.routes.Way`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,12 @@ class PreparedMessage:
     """Of the resident, as it was decided."""
     sets: tuple[MarkChange, ...] = ()
     """What it says about marks of its resident."""
+    municipality: str | None = None
+    """At the other end, where a party relays to several."""
+    reference: str | None = None
+    """The application that it belongs to, as the sender names it: on record with the acceptance."""
+    answers: tuple[tuple[str, str], ...] = ()
+    """Party and stream of the requests that it may answer: about a resident of whom nothing went there it is refused."""
     producer: str | None = None
     """Whose message it is, where ``system`` hands on another's (the city CS those of J-LIS, say)."""
     link: SealedPayload | None = None

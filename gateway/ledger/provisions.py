@@ -37,6 +37,12 @@ class Provision:
     outcome_at: float | None
     code: str | None
     rule: str | None
+    question: str | None = None
+    """Of a dialogue that one of our systems began: the message type of the question."""
+    reference: str | None = None
+    """The application that it belongs to, as the asking system names it (C-2-3-8)."""
+    condition: Mapping[str, str] | None = None
+    """What was asked by: items, values masked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,7 @@ class Wanted:
     party: str | None = None
     message_type: str | None = None
     outcome: str | None = None
+    reference: str | None = None
     limit: int = 200
     after: tuple[float, str] | None = None
 
@@ -56,19 +63,25 @@ class Wanted:
 def search(conn: Connection, wanted: Wanted) -> list[Provision]:
     """Records in order of time."""
     query = (
-        select(t.provision, t.provision_terms.c.text, t.delivery.c.state, t.delivery.c.attempts)
+        select(
+            t.provision, t.provision_terms.c.text, t.delivery.c.state, t.delivery.c.attempts,
+            t.inquiry.c.question, t.inquiry.c.reference, t.inquiry.c.condition,
+        )
         .outerjoin(t.provision_terms, t.provision_terms.c.id == _P.terms)
         .outerjoin(t.delivery, t.delivery.c.id == _P.id)
+        .outerjoin(t.inquiry, t.inquiry.c.id == _P.id)
         .order_by(_P.at, _P.id)
         .limit(wanted.limit)
-    )
+    )  # fmt: skip
     if wanted.subjects is not None:
         query = query.where(_P.subject.in_(sorted(wanted.subjects)))
     if wanted.since is not None:
         query = query.where(_P.at >= wanted.since)
     if wanted.until is not None:
         query = query.where(_P.at <= wanted.until)
-    for column, value in ((_P.party, wanted.party), (_P.type, wanted.message_type), (_P.outcome, wanted.outcome)):
+    for column, value in (
+        (_P.party, wanted.party), (_P.type, wanted.message_type), (_P.outcome, wanted.outcome), (t.inquiry.c.reference, wanted.reference),
+    ):  # fmt: skip
         if value is not None:
             query = query.where(column == value)
     if wanted.after is not None:
@@ -86,7 +99,8 @@ def _provision(row: Mapping[Any, Any]) -> Provision:
         id=row["id"], at=row["at"], subject=row["subject"], message_id=row["message_id"], system=row["system"], type=row["type"],
         party=row["party"], work=row["work"] or terms.get("work"), basis=tuple(terms.get("basis", ())),
         items=tuple(terms.get("items", ())), policy=terms.get("policy"), operator=row["operator"], terminal=row["terminal"],
-        outcome=outcome, outcome_at=row["outcome_at"], code=row["code"], rule=row["rule"],
+        outcome=outcome, outcome_at=row["outcome_at"], code=row["code"], rule=row["rule"], question=row["question"],
+        reference=row["reference"], condition=None if row["condition"] is None else json.loads(row["condition"]),
     )  # fmt: skip
 
 

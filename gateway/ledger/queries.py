@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, literal, literal_column, or_, select, tuple_
+from sqlalchemy import Connection, Label, and_, func, literal, literal_column, or_, select, tuple_
 
 from gateway.delivery.breaker import PartyRow
 from gateway.delivery.rows import DeliveryRow, Hold, KeyRow, State
@@ -21,6 +21,7 @@ from gateway.ledger import tables as t
 from gateway.ledger.clock import ledger_time
 from gateway.ledger.lookup import party_row
 from gateway.ledger.receipts import utc
+from gateway.policy.routes import way_of
 
 _DELIVERY = [c.name for c in t.delivery.columns]
 _KEY = [c.name for c in t.key_row.columns]
@@ -142,7 +143,7 @@ def deliveries(conn: Connection, *conditions: Any) -> list[FoundDelivery]:
                 delivery=row,
                 key=key,
                 party=parties[row.party],
-                message_type=message_type,
+                message_type=way_of(row.way, message_type, "", row.party).message_type,
                 status=status,
                 blocked_by=blocked_by,
                 now=now,
@@ -312,8 +313,9 @@ class SealedContent:
 
 def sealed_content(conn: Connection, payload_id: str) -> SealedContent | None:
     """A sealed body, as long as its data key exists."""
+    key = t.data_key.c
     row = conn.execute(
-        select(t.payload.c.sealed, t.data_key.c.wrapped, t.data_key.c.kek_id, t.data_key.c.message_id, t.data_key.c.party, t.message.c.type)
+        select(t.payload.c.sealed, key.wrapped, key.kek_id, key.message_id, key.party, t.message.c.type, way_of_key())
         .join(t.data_key, t.data_key.c.id == t.payload.c.id)
         .join(t.message, t.message.c.id == t.data_key.c.message_id)
         .where(t.payload.c.id == payload_id)
@@ -321,9 +323,16 @@ def sealed_content(conn: Connection, payload_id: str) -> SealedContent | None:
     if row is None:
         return None
     return SealedContent(
-        sealed=bytes(row.sealed), wrapped=bytes(row.wrapped), kek_id=row.kek_id, message_id=row.message_id, message_type=row.type,
-        party=row.party,
+        sealed=bytes(row.sealed), wrapped=bytes(row.wrapped), kek_id=row.kek_id, message_id=row.message_id,
+        message_type=way_of(row.way, row.type, "", row.party).message_type, party=row.party,
     )  # fmt: skip
+
+
+def way_of_key() -> Label[str | None]:
+    """The way of the deliveries that a row of ``data_key`` belongs to: all of one message to one party have the same."""
+    d = t.delivery.c
+    own = (d.message_id == t.data_key.c.message_id, d.party == t.data_key.c.party)
+    return select(func.max(d.way)).where(*own).correlate(t.data_key).scalar_subquery().label("way")
 
 
 def delivery_content(conn: Connection, delivery_id: str) -> SealedContent | None:
@@ -389,6 +398,12 @@ def origin(conn: Connection, message_id: str) -> Origin:
     system = func.coalesce(m.producer, m.system).label("system")
     row = conn.execute(select(system, m.subject, m.work, m.basis).where(m.id == message_id)).one()
     return Origin(system=row.system, subject=row.subject, work=row.work, basis=row.basis)
+
+
+def waited_for(conn: Connection, delivery_id: str) -> bool:
+    """Whether a delivery that is not final waits for this one."""
+    d = t.delivery.c
+    return conn.execute(select(d.id).where(d.waits_for == delivery_id, d.final_at.is_(None)).limit(1)).first() is not None
 
 
 def message_subject(conn: Connection, message_id: str) -> str | None:

@@ -38,7 +38,7 @@ REPLIES = (
     "AND kind IN ('delivered', 'rejected', 'retry-later') ORDER BY at"
 )
 PAYLOADS = (
-    "SELECT p.id, p.sealed, k.wrapped, k.kek_id, m.type, COALESCE(m.producer, m.system), m.work, m.basis FROM payload p "
+    "SELECT p.id, p.sealed, k.wrapped, k.kek_id, m.type, COALESCE(m.producer, m.system), m.work, m.basis, m.municipality FROM payload p "
     "JOIN data_key k ON k.id = p.id JOIN message m ON m.id = k.message_id WHERE p.id IN ({ids})"
 )
 MARKS = "SELECT subject, mark, since, until FROM person_mark WHERE subject IN ({ids})"

@@ -49,6 +49,7 @@ message = Table(
     Column("corrects", String(36), nullable=True, comment="the held message that this one replaced"),
     Column("work", String(64), nullable=True, comment="what for, as the sender said (事務)"),
     Column("basis", String(200), nullable=True, comment="the legal basis that the sender claimed, which matched"),
+    Column("municipality", String(6), nullable=True, comment="at the other end, where a party relays to several"),
     Column("accepted_at", Double, nullable=False),
     Column("receipt", LargeBinary, nullable=False, comment="returned byte for byte to whoever submits the same message again"),
     UniqueConstraint("system", "source_id", name="message_once"),
@@ -67,6 +68,7 @@ delivery = Table(
     Column("state", String(16), nullable=False),
     Column("reason", String(64), nullable=True, comment="stable code of why it is where it is"),
     Column("party_key", String(64), nullable=True, comment="the party's own key (依頼管理番号)"),
+    Column("way", String(200), nullable=True, comment="type, producer and consumer, where not the message's own and the party"),
     Column("content_digest", LargeBinary, nullable=False, comment="keyed digest of what is sealed for this party (R13)"),
     Column("payload_id", String(36), nullable=False, comment="the sealed body, and its data key"),
     Column("waits_for", String(36), nullable=True, comment="the delivery that must be delivered first (R3)"),
@@ -212,6 +214,16 @@ provision = Table(
     Column("rule", String(200), nullable=True),
     sqlite_with_rowid=False,
     comment="record of provision (提供記録): independent of bodies, kept five years",
+)
+
+inquiry = Table(
+    "inquiry",
+    metadata,
+    Column("id", String(36), primary_key=True, comment="of the record of provision, and of the dialogue at the party"),
+    Column("question", String(64), nullable=False, comment="message type"),
+    Column("reference", String(64), nullable=True, index=True, comment="the application that it belongs to, as the asking system names it"),
+    Column("condition", String, nullable=False, comment="JSON: what was asked by, values masked"),
+    comment="what one of our systems asked a party while somebody waited (C-2-3-8); nothing of the answer",
 )
 
 daily_check = Table(

@@ -32,7 +32,7 @@ _KEY_COLUMNS = [c.name for c in t.key_row.columns]
 _DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
 _PARTY_COLUMNS = [c.name for c in t.party_state.columns]
 _KEY_FIXED = {"id", "place", "party", "stream", "subject"}
-_DELIVERY_FIXED = {"id", "message_id", "party", "key_id", "lane", "party_key", "content_digest", "payload_id", "accepted_at"}
+_DELIVERY_FIXED = {"id", "message_id", "party", "key_id", "lane", "party_key", "way", "content_digest", "payload_id", "accepted_at"}
 
 _EPOCHS = select(t.intake_epoch).where(t.intake_epoch.c.system.in_(bindparam("ids", expanding=True))).order_by(t.intake_epoch.c.system)
 _TURN = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 14)))
@@ -106,7 +106,7 @@ class Unit:
         self._dirty_deliveries: set[str] = set()
         self._dirty_parties: set[str] = set()
         self._inserts: dict[str, list[dict[str, Any]]] = {}
-        self._payloads: dict[str, tuple[bytes, bytes, str, str, str, str | None, str | None]] = {}
+        self._payloads: dict[str, tuple[bytes, bytes, str, str, str, str | None, str | None, str | None]] = {}
         self._marks: dict[str, dict[str, MarkChange]] = {}
         self._terms: dict[str, str] = {}
         self._provisions: dict[str, tuple[str, float, str | None, str | None, str]] = {}
@@ -296,9 +296,9 @@ class Unit:
             return frozenset()
         return flags(self.marks([*(key.subject for key in self.keys.values()), subject])[subject].values(), self.day)
 
-    def payload(self, payload_id: str) -> tuple[bytes, bytes, str, str, str, str | None, str | None]:
-        """Sealed body, wrapped data key, the id of its key-encryption key; of the message its type, system, work and claimed legal basis.
-        Read with the claim."""
+    def payload(self, payload_id: str) -> tuple[bytes, bytes, str, str, str, str | None, str | None, str | None]:
+        """Sealed body, wrapped data key, the id of its key-encryption key; of the message its type, system, work, claimed legal basis and
+        the municipality at the other end. Read with the claim."""
         return self._payloads[payload_id]
 
     # ---- changing ----------------------------------------------------------------------------------------------------------------

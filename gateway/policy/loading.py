@@ -65,6 +65,7 @@ class _Permission(_Shape):
     sender: _Id = Field(alias="from")
     to: _Id
     leg: Literal["gateway", "beyond-city-cs", "beyond-application-management"]
+    decision: Literal["project"] | None = None
     works: list[_Id] = Field(min_length=1)
     items: Literal["ceiling"] | list[_Path] | None = None
     approval: Literal["required"] | None = None
@@ -212,7 +213,7 @@ def _permissions(message_type: str, row: _Permission, shape: _Document, works: M
     withheld = _leaves(message_type, named, place)
     period = Period(since=row.since or shape.since, until=row.until)
     common: dict[str, Any] = {
-        "message_type": message_type, "producer": row.sender, "consumer": row.to, "leg": row.leg,
+        "message_type": message_type, "producer": row.sender, "consumer": row.to, "leg": row.leg, "decided": row.decision == "project",
         "refuse_protected": row.protected == "refuse",
     }  # fmt: skip
     if row.approval is None:

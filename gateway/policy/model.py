@@ -100,6 +100,8 @@ class Permission:
     withheld: frozenset[str] = frozenset()
     """Left out for a resident under support measures."""
     refuse_protected: bool = False
+    decided: bool = False
+    """No step of the specification, but a decision of this project."""
     excess: Literal["filter", "refuse"] = "filter"
     """What becomes of a message that holds more: the rest is left out, or the whole is refused."""
     approved: bool = True

@@ -18,9 +18,17 @@ from typing import Any
 import yaml
 
 from gateway.errors import ConfigurationError, InputRefused
+from message_formats import derivations
+from message_formats.errors import FormatError
 
+REGISTER = "resident-record-system"
 LANES = frozenset({"live", "bulk"})
 APPROVALS = frozenset({None, "bulk-output", "release"})
+MUNICIPALITY = frozenset({None, "required", "optional"})
+LEGS = frozenset({"prefecture-server", "card-management-system"})
+"""Parties whose leg is the gateway's or the city CS's, as the configuration says (``legs``)."""
+LONGEST_ANSWER_S = 110.0
+"""A question lives no longer than the queue that it goes through (:mod:`gateway.broker.topology`), and a call ends within 120 s (R5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +39,28 @@ class Connection:
     sender: str
     receiver: str
     via: tuple[str, ...] = ()
+    decided: bool = False
+    """No leg of the gateway's in the specification, but a decision of this project."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What goes from whom to whom in the sense of the policy, where that is not the message's own type, its sender and the party."""
+
+    message_type: str
+    producer: str
+    consumer: str
+
+    def text(self) -> str:
+        """As the ledger keeps it with the delivery."""
+        return f"{self.message_type} {self.producer} {self.consumer}"
+
+
+def way_of(text: str | None, message_type: str, producer: str, party: str) -> Way:
+    """The way of a delivery: what the ledger kept, or the message's own."""
+    if text is not None:
+        message_type, producer, party = text.split(" ")
+    return Way(message_type=message_type, producer=producer, consumer=party)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +73,28 @@ class Route:
     waits_for: str | None = None
     approval: str | None = None
     """``bulk-output`` or ``release``: it leaves only when a second person has approved (C-1-3-28, C-2-3-14, C-3-3-7)."""
+    carries: str | None = None
+    """Another message type, which is made from the message for this party (``message_formats/derivations.py``)."""
+    producer: str | None = None
+    """In whose place it is sent, where that is not the sender: only the register's messages are."""
+    consumer: str | None = None
+    """Whose it is in the end, where the party hands it on."""
+    municipality: str | None = None
+    """``required`` or ``optional``: the attribute that names the municipality at the other end; None: it must not be there."""
+
+    @property
+    def recipient(self) -> str:
+        """Who gets it in the sense of the policy."""
+        return self.consumer or self.party
+
+    def way(self, message_type: str, sender: str) -> Way:
+        """What the policy is asked about."""
+        return Way(message_type=self.carries or message_type, producer=self.producer or sender, consumer=self.recipient)
+
+    @property
+    def differs(self) -> bool:
+        """Its way is not the message's own type, its sender and the party."""
+        return not (self.carries is self.producer is self.consumer is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +106,32 @@ class Arrival:
     route: Route
     bound: bool = False
     """Taken in only where its key is that of somebody known here (C-1-2-1)."""
+    answers: tuple[str, ...] = ()
+    """Types of requests that it answers: it comes for nobody about whom there was none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """One kind of question that our systems may put to a party, and what is answered to it."""
+
+    message_type: str
+    to: str
+    """Whose answer it is."""
+    party: str
+    """Who is called: ``to``, or the system on the way to it."""
+    answer: str
+    answer_s: float
+    municipality: str | None = None
+    """``required``, as with :class:`Route`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultRoute:
+    """What the answer to a delivery of one type becomes: a message of ``type`` from ``sender`` to one of our systems."""
+
+    type: str
+    sender: str
+    route: Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +145,8 @@ class PolicyTables:
     routes: Mapping[str, tuple[Route, ...]]
     _allowed: frozenset[tuple[str, str, str]]
     inbound: Mapping[str, tuple[Arrival, ...]] = field(default_factory=dict)
+    dialogues: Mapping[str, Asking] = field(default_factory=dict)
+    results: Mapping[str, ResultRoute] = field(default_factory=dict)
 
     @property
     def systems(self) -> frozenset[str]:
@@ -81,39 +161,68 @@ class PolicyTables:
         return (message_type, sender, receiver) in self._allowed
 
     def senders(self, message_type: str) -> frozenset[str]:
-        return frozenset(c.sender for c in self.connections if c.message_type == message_type)
+        instead = any(route.producer is not None for route in self.routes.get(message_type, ()))
+        found = frozenset(c.sender for c in self.connections if c.message_type == message_type)
+        return found | {REGISTER} if instead else found
 
     def sendable(self, system: str) -> frozenset[str]:
         """The message types that ``system`` may hand in and that this release routes."""
-        return frozenset(t for t, routes in self.routes.items() if any(self.may_connect(t, system, r.party) for r in routes))
+        sent = {t for t, routes in self.routes.items() if any(self._may_go(t, system, r) for r in routes)}
+        return frozenset(sent | {t for t, each in self.dialogues.items() if self.may_connect(t, system, each.to)})
+
+    def _may_go(self, message_type: str, sender: str, route: Route) -> bool:
+        if route.producer is not None and sender != REGISTER:
+            return False
+        way = route.way(message_type, sender)
+        return self.may_connect(way.message_type, way.producer, way.consumer)
 
     def routes_for(self, message_type: str, sender: str, parties: frozenset[str]) -> tuple[Route, ...]:
         """The deliveries of one message from ``sender``, in the order in which they get their places.
 
-        :param parties: the parties that this installation serves (``config.yaml``).
+        :param parties: the parties that this installation serves (``config.yaml``). A leg that is left to the city CS (:data:`LEGS`) is
+            one whose party is not among them: what the others get is not touched by that.
         :raises InputRefused: ``not-permitted`` if the sender may not use one of the connections that the routes need (C-2-3-2),
             ``not-carried`` if the type has no route, or a party of its routes is not configured: nothing is sent to some of its parties
             only.
         """
         routes = self.routes.get(message_type)
+        if not routes and message_type in self.dialogues:
+            raise InputRefused("not-carried", "this is a question: ask it at /v1/dialogues", place="attribute type", rule="routes")
         if not routes:
             raise InputRefused("not-carried", "this gateway has no route for the message type", place="attribute type", rule="routes")
+        ours = tuple(route for route in routes if route.party in parties or route.party not in LEGS)
         for route in routes:
-            if (message_type, sender, route.party) not in self._allowed:
+            if not self._may_go(message_type, sender, route):
                 raise InputRefused(
                     "not-permitted",
                     f"{sender} may not send {message_type} to {route.party}",
                     place="attribute type",
                     rule="C-2-3-2" if route.party == "city-cs" else "connections",
                 )
-            if route.party not in parties:
+            if route.party not in parties and (route in ours or not ours):
                 raise InputRefused(
                     "not-carried",
                     f"the party {route.party} of this message type is not configured here",
                     place="attribute type",
-                    rule="parties",
+                    rule="parties" if route in ours else "legs",
                 )
-        return routes
+        return ours
+
+    def asking(self, message_type: str, sender: str, parties: frozenset[str]) -> Asking:
+        """How ``sender`` may ask a question of that type.
+
+        :raises InputRefused: ``not-permitted`` if it may not, ``not-carried`` if the type is no question, or its party is not served here.
+        """
+        asking = self.dialogues.get(message_type)
+        if asking is None:
+            raise InputRefused("not-carried", "this message type is no question", place="attribute type", rule="routes")
+        if not self.may_connect(message_type, sender, asking.to) or not self.may_connect(asking.answer, asking.to, sender):
+            rule = "C-2-3-2" if asking.party == "city-cs" else "connections"
+            raise InputRefused("not-permitted", f"{sender} may not ask {asking.to}", place="attribute type", rule=rule)
+        if asking.party not in parties:
+            detail = f"the party {asking.party} of this message type is not configured here"
+            raise InputRefused("not-carried", detail, place="attribute type", rule="parties")
+        return asking
 
     def arrival(self, message_type: str, at: str, parties: frozenset[str], destination: str | None = None) -> Arrival:
         """How a message of that type comes in at the listener of ``at``; ``destination``: for which of several systems it is.
@@ -141,18 +250,22 @@ def build(connections: Mapping[str, Any], routes: Mapping[str, Any]) -> PolicyTa
     allowed: set[Connection] = set()
     for message_type, rows in connections["connections"].items():
         for row in rows:
-            connection = Connection(message_type=message_type, sender=row["from"], receiver=row["to"], via=tuple(row.get("via", ())))
+            decided = row.get("decision") == "project"
+            via = tuple(row.get("via", ()))
+            connection = Connection(message_type=message_type, sender=row["from"], receiver=row["to"], via=via, decided=decided)
             for system in (connection.sender, connection.receiver, *connection.via):
                 _demand(system in known, f"connection of {message_type} names the unknown system {system}")
             allowed.add(connection)
     _demand(not _forbidden(allowed, in_house), f"connections against C-2-3-1 or C-2-3-2: {', '.join(_forbidden(allowed, in_house))}")
     triples = frozenset((c.message_type, c.sender, c.receiver) for c in allowed)
-    table = {name: _routes(name, rows, triples) for name, rows in routes["routes"].items()}
+    table = {name: _routes(name, rows, allowed) for name, rows in routes["routes"].items()}
     ephemeral = frozenset(connections["ephemeral"])
     arrivals = {name: _arrivals(name, rows, allowed) for name, rows in routes.get("inbound", {}).items()}
     for name in arrivals.keys() & ephemeral:
         _demand(False, f"{name} must vanish after it was sent, and may not come in for a queue (C-3-7-1)")
-    return PolicyTables(in_house, outside, ephemeral, frozenset(allowed), table, triples, arrivals)
+    dialogues = {name: _asking(name, row, allowed) for name, row in routes.get("dialogues", {}).items()}
+    results = {name: _result(name, row, triples) for name, row in routes.get("results", {}).items()}
+    return PolicyTables(in_house, outside, ephemeral, frozenset(allowed), table, triples, arrivals, dialogues, results)
 
 
 @functools.cache
@@ -161,17 +274,21 @@ def tables() -> PolicyTables:
     return build(_packaged("connections.yaml"), _packaged("routes.yaml"))
 
 
-def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: frozenset[tuple[str, str, str]]) -> tuple[Route, ...]:
+def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Iterable[Connection]) -> tuple[Route, ...]:
     result: list[Route] = []
     for row in rows:
         route = Route(
-            party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval")
-        )
+            party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval"),
+            carries=row.get("as"), producer=row.get("from"), consumer=row.get("to"), municipality=row.get("municipality"),
+        )  # fmt: skip
         _demand(route.approval in APPROVALS, f"route {message_type} to {route.party}: approval must be bulk-output or release")
+        _demand(route.municipality in MUNICIPALITY, f"route {message_type} to {route.party}: municipality must be required or optional")
         _demand(route.lane in LANES, f"route {message_type} to {route.party}: lane must be live or bulk")
+        ways = [c for c in allowed if c.message_type == (route.carries or message_type) and c.receiver == route.recipient]
+        ways = [c for c in ways if route.producer in (None, c.sender) and route.party in (c.sender, c.receiver, *c.via)]
+        _demand(bool(ways), f"route {message_type} to {route.party} has no connection")
         _demand(
-            any(t == message_type and receiver == route.party for t, _, receiver in allowed),
-            f"route {message_type} to {route.party} has no connection",
+            route.carries is None or _derived(route.carries, message_type), f"route {message_type}: no way to make {route.carries} of it"
         )
         _demand(all(route.party != r.party for r in result), f"route {message_type} names {route.party} twice")
         _demand(
@@ -181,6 +298,13 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: froze
         result.append(route)
     _demand(bool(result), f"message type {message_type} has no route")
     return tuple(result)
+
+
+def _derived(target: str, source: str) -> bool:
+    try:
+        return derivations.get(target).source == source
+    except (KeyError, FormatError):
+        return False
 
 
 def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Iterable[Connection]) -> tuple[Arrival, ...]:
@@ -195,9 +319,32 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
         chosen = row.get("by") == "procedure"
         again = [each for each in result if each.at == at and not (chosen and each.route.party != receiver)]
         _demand(not again, f"inbound {way}: the party hands it in twice")
-        route = Route(party=receiver, stream=row["stream"], lane=row["lane"])
-        result.append(Arrival(at=at, sender=sender, route=route, bound=row.get("bound", False)))
+        # which operations of a party name the municipality at the other end is its profile's business
+        route = Route(party=receiver, stream=row["stream"], lane=row["lane"], municipality="optional")
+        answers = tuple(row.get("answers", ()))
+        _demand(all(any(c.message_type == name for c in allowed) for name in answers), f"inbound {way}: it answers an unknown type")
+        result.append(Arrival(at=at, sender=sender, route=route, answers=answers, bound=row.get("bound", False)))
     return tuple(result)
+
+
+def _asking(message_type: str, row: Mapping[str, Any], allowed: Iterable[Connection]) -> Asking:
+    asking = Asking(message_type=message_type, **row)
+    ways = [c for c in allowed if (c.message_type, c.receiver) == (message_type, asking.to)]
+    _demand(bool(ways), f"dialogue {message_type} to {asking.to} has no connection")
+    _demand(any(asking.party in (c.receiver, *c.via) for c in ways), f"dialogue {message_type}: {asking.party} is not on the way")
+    back = {c.receiver for c in allowed if (c.message_type, c.sender) == (asking.answer, asking.to)}
+    _demand(bool(back & {c.sender for c in ways}), f"dialogue {message_type}: {asking.answer} has no connection back")
+    _demand(asking.municipality in MUNICIPALITY, f"dialogue {message_type}: municipality must be required or optional")
+    _demand(0 < asking.answer_s <= LONGEST_ANSWER_S, f"dialogue {message_type}: answer_s is at most {LONGEST_ANSWER_S:g}")
+    return asking
+
+
+def _result(message_type: str, row: Mapping[str, Any], allowed: frozenset[tuple[str, str, str]]) -> ResultRoute:
+    way = (row["type"], row["from"], row["party"])
+    _demand(way in allowed, f"result of {message_type}: {way[0]} from {way[1]} to {way[2]} has no connection")
+    _demand(row["lane"] in LANES, f"result of {message_type}: lane must be live or bulk")
+    route = Route(party=row["party"], stream=row["stream"], lane=row["lane"])
+    return ResultRoute(type=row["type"], sender=row["from"], route=route)
 
 
 def _forbidden(connections: Iterable[Connection], in_house: frozenset[str]) -> list[str]:

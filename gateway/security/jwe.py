@@ -78,6 +78,10 @@ class JweKeys:
         """The public keys as a JWK set (RFC 7517): first the one that senders must use now, then those that still open."""
         return {"keys": [self._public(kid) for kid in reversed(self.kids())]}
 
+    def public(self, kid: str) -> ec.EllipticCurvePublicKey:
+        """The public half of one of our keys."""
+        return self._private(kid).public_key()
+
     def _public(self, kid: str) -> dict[str, str]:
         numbers = self._private(kid).public_key().public_numbers()
         x, y = (_encode(each.to_bytes(_COORDINATE)) for each in (numbers.x, numbers.y))

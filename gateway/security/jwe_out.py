@@ -18,9 +18,34 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
 from gateway.errors import ConfigurationError
-from gateway.security.jwe import ALGORITHM, ENCRYPTION, derive_key
+from gateway.security.jwe import ALGORITHM, ENCRYPTION, JweKeys, derive_key
 
 _COORDINATE = 32
+
+
+def encrypt_for(key: ec.EllipticCurvePublicKey, kid: str, content: bytes) -> bytes:
+    """JWE in compact serialisation for that key, with an ephemeral key of its own; about 0.15 ms."""
+    ephemeral = ec.generate_private_key(ec.SECP256R1())
+    numbers = ephemeral.public_key().public_numbers()
+    x, y = (_text(each.to_bytes(_COORDINATE)) for each in (numbers.x, numbers.y))
+    header = {"alg": ALGORITHM, "enc": ENCRYPTION, "kid": kid, "epk": {"kty": "EC", "crv": "P-256", "x": x, "y": y}}
+    encoded = _encoded(json.dumps(header, separators=(",", ":")).encode())
+    secret, nonce = AESGCM.generate_key(256), os.urandom(12)
+    wrapped = aes_key_wrap(derive_key(ephemeral.exchange(ec.ECDH(), key), b"", b""), secret)
+    sealed = AESGCM(secret).encrypt(nonce, content, encoded)
+    return b".".join((encoded, _encoded(wrapped), _encoded(nonce), _encoded(sealed[:-16]), _encoded(sealed[-16:])))
+
+
+class Own:
+    """Encrypts for the gateway itself: what one process of it sends another over the broker."""
+
+    def __init__(self, keys: JweKeys) -> None:
+        self._keys = keys
+
+    def encrypt(self, content: bytes) -> bytes:
+        """For the key that counts now."""
+        kid = self._keys.kids()[-1]
+        return encrypt_for(self._keys.public(kid), kid, content)
 
 
 class ConsumerKey:
@@ -42,17 +67,9 @@ class ConsumerKey:
         return self._kid
 
     def encrypt(self, content: bytes) -> bytes:
-        """JWE in compact serialisation, with an ephemeral key of its own; about 0.15 ms."""
+        """JWE in compact serialisation, with an ephemeral key of its own."""
         self._follow()
-        ephemeral = ec.generate_private_key(ec.SECP256R1())
-        numbers = ephemeral.public_key().public_numbers()
-        x, y = (_text(each.to_bytes(_COORDINATE)) for each in (numbers.x, numbers.y))
-        header = {"alg": ALGORITHM, "enc": ENCRYPTION, "kid": self._kid, "epk": {"kty": "EC", "crv": "P-256", "x": x, "y": y}}
-        encoded = _encoded(json.dumps(header, separators=(",", ":")).encode())
-        key, nonce = AESGCM.generate_key(256), os.urandom(12)
-        wrapped = aes_key_wrap(derive_key(ephemeral.exchange(ec.ECDH(), self._key), b"", b""), key)
-        sealed = AESGCM(key).encrypt(nonce, content, encoded)
-        return b".".join((encoded, _encoded(wrapped), _encoded(nonce), _encoded(sealed[:-16]), _encoded(sealed[-16:])))
+        return encrypt_for(self._key, self._kid, content)
 
     def _follow(self) -> None:
         try:

@@ -4,7 +4,7 @@ adapter's package. This module imports the contract alone, so that an adapter ma
 - listens with mutual TLS, showing the certificate that it is given and, on the fault ``wrong-certificate``, the other one;
 - writes ``{"port": …, "control_port": …}`` into the ready file when it serves;
 - has a control API on loopback: ``POST /_sim/faults`` (a fault as JSON), ``DELETE /_sim/faults``, ``GET /_sim/journal?after=N`` with what
-  took effect (``kind`` *effect*, ``delivery``), with the bearer token from its token file.
+  took effect (``kind`` *effect*, or what the test manifest says; ``delivery``), with the bearer token from its token file.
 """
 
 from __future__ import annotations
@@ -58,5 +58,7 @@ class Simulation:
     refused: Callable[[int], Envelope]
     """A record which the party refuses by its own rules."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    effects: frozenset[str] = frozenset({"effect"})
+    """``kind`` of the journal's entries that say that a delivery took effect."""
     lacks: frozenset[str] = frozenset()
     """Faults of the suite that this party's protocol does not know."""

@@ -102,7 +102,7 @@ class Simulator:
     def effects(self, delivery_id: str) -> int:
         """How often that delivery took effect, by the party's own journal."""
         self._follow()
-        return self._effects.get(f"effect {delivery_id}", 0)
+        return sum(self._effects.get(f"{kind} {delivery_id}", 0) for kind in self.simulation.effects)
 
     def decided(self, delivery_id: str) -> int:
         """How often the party decided on that delivery, whatever it decided."""

@@ -10,13 +10,11 @@ import json
 import os
 import secrets
 import ssl
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 import yaml
@@ -25,7 +23,8 @@ from certs.setup import ensure_networks
 from certs.tls import client_context
 from simulators.errors import ProcessFailed
 from simulators.harness.postgres import PostgresServer
-from simulators.harness.processes import Child, Processes, file_ready, free_ports
+from simulators.harness.processes import Child, Processes, file_ready
+from simulators.harness.town_config import MAILBOXES, MODULES, REGISTER, LedgerKind, Plan, Ports, TownFiles, find_ports
 from simulators.journal import read_entries
 from simulators.references import References
 from simulators.register.amqp_door import Broker
@@ -33,69 +32,6 @@ from simulators.register.answers import Answers
 from simulators.register.inbox import Decide, Inbox, Moment, make_key
 from simulators.register.keys import GatewayKey
 from simulators.verdict import Verdict, judge
-
-LedgerKind = Literal["sqlite", "postgresql"]
-REGISTER = "resident-record-system"
-MUNICIPALITY = "272035"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What kind of town. Times in seconds."""
-
-    ledger: LedgerKind = "sqlite"
-    workers: int = 1
-    population: int = 400_000
-    city_seed: int = 1
-    calls: int = 16
-    records_per_call: int = 1
-    call_s: float = 10.0
-    retry: Mapping[str, Any] = field(default_factory=lambda: {"first_s": 0.5, "longest_s": 5.0, "budget": 12})
-    share: int = 20
-    command: tuple[str, ...] = (sys.executable, "-m", "gateway")
-    """How the ``renkei`` command is run; a harness may put a wrapper in between (a planted bug, say)."""
-    simulator: Mapping[str, Any] = field(default_factory=dict)
-    """Further settings of the city CS."""
-    inbound: bool = False
-    """Whether the city CS sends notices of its own accord, and the register has them by queue (with :meth:`Town.inbox`)."""
-    acknowledge_s: float = 5.0
-    answer_s: float = 10.0
-    signatures: bool = True
-    """Whether messages to and from the city CS are signed."""
-    disk_reserve_bytes: int = 64 << 20
-    immigration: bool = False
-    """Whether the town has the residence card issuing system, with its mailbox; needs ``inbound``."""
-    applications: bool = False
-    """Whether it has the application management system with the portal; needs ``inbound``."""
-    fetch_at: str = "06:00"
-    """When its mailbox is looked at."""
-    feeds: Mapping[str, Any] = field(default_factory=dict)
-    links: Mapping[str, Any] = field(default_factory=dict)
-    """What is expected when, and how long an update may be under way."""
-    application_settings: Mapping[str, Any] = field(default_factory=dict)
-    """Further settings of its adapter."""
-    profile: str = "production"
-    """``test``: the business clock of the town can be shifted."""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """For the gateway's processes, besides ours."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """All on loopback."""
-
-    broker: int
-    broker_tls: int
-    https: int
-    admin: int
-    metrics: int
-    city_cs: int
-    control: int
-    inbound: int
-    immigration: int
-    immigration_control: int
-    applications: int
-    applications_control: int
 
 
 class Town:
@@ -108,25 +44,12 @@ class Town:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.var = self.folder / "var"
         self.certificates = self.var / "certs"
-        ports = free_ports(12, room=self.plan.workers)  # each worker shows its metrics on a port above the gateway's
-        self.ports = Ports(
-            broker=ports[0],
-            broker_tls=ports[1],
-            https=ports[2],
-            admin=ports[3],
-            metrics=ports[4],
-            city_cs=ports[5],
-            control=ports[6],
-            inbound=ports[7],
-            immigration=ports[8],
-            immigration_control=ports[9],
-            applications=ports[10],
-            applications_control=ports[11],
-        )
+        self.ports = find_ports(self.plan)
         self.salt_file = self.folder / "salt"
         self.journal = self.folder / "city-cs.jsonl"
         self.record = self.folder / "register.jsonl"
         self.config = self.folder / "config.yaml"
+        self.files = TownFiles(self.folder, self.plan, self.ports)
         self.processes = Processes(logs=self.folder / "log", outlive=outlive)
         self.postgres: PostgresServer | None = None
         self._registers = 0
@@ -153,21 +76,18 @@ class Town:
             self.postgres = PostgresServer()
             self.postgres.start()
             url = self.postgres.create_database().replace("postgresql+psycopg://", "postgresql://")
-        self.config.write_text(yaml.safe_dump(self._configuration(url), allow_unicode=True, sort_keys=False), encoding="utf-8")
+        self.config.write_text(yaml.safe_dump(self.files.configuration(url), allow_unicode=True, sort_keys=False), encoding="utf-8")
 
     async def start(self, *, timeout_s: float = 90.0) -> None:
-        """Start city CS and gateway, and wait until both serve."""
+        """Start the simulated parties and the gateway, and wait until all serve."""
         if not self.config.exists():
             self.set_up()
-        self.city_cs().start()
+        outside = list({id(child): child for child in map(self.simulator, (*self.plan.parties, *self.plan.mailboxes))}.values())
+        for child in outside:
+            child.start()
         self.gateway().start()
-        if self.plan.immigration:
-            self.immigration().start()
-            await self["immigration"].wait_ready(timeout_s)
-        if self.plan.applications:
-            self.applications().start()
-            await self["applications"].wait_ready(timeout_s)
-        await self["city-cs"].wait_ready(timeout_s)
+        for child in outside:
+            await child.wait_ready(timeout_s)
         await self.gateway_ready(timeout_s)
 
     async def stop(self) -> None:
@@ -190,67 +110,37 @@ class Town:
         return self.processes.add("renkei", command, folder=self.folder, environment=self.plan.environment)
 
     def city_cs(self) -> Child:
-        """The simulated city CS."""
-        with suppress(KeyError):
-            return self.processes["city-cs"]
-        settings: dict[str, Any] = {
-            "port": self.ports.city_cs,
-            "control_port": self.ports.control,
-            "token_file": str(self.folder / "city-cs.token"),
-            **self._identity("city-cs", network="juki-net-"),
-            "caller": "CN=gateway-juki-net",
-            **(self._signing() if self.plan.signatures else {}),
-            **({"gateway_url": f"https://127.0.0.1:{self.ports.inbound}"} if self.plan.inbound else {}),
-            "journal": str(self.journal),
-            "salt_file": str(self.salt_file),
-            "population": self.plan.population,
-            "city_seed": self.plan.city_seed,
-            "ready_file": str(self.folder / "city-cs.ready"),
-            **self.plan.simulator,
-        }
-        file = self.folder / "city-cs.yaml"
-        file.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        return self.processes.python("city-cs", "simulators.juki_cs", "--config", str(file), ready_file=self.folder / "city-cs.ready")
+        """The process in which the simulated city CS runs: its own, or the world with all parties."""
+        return self.simulator("city-cs")
 
-    def immigration(self) -> Child:
-        """The simulated residence card issuing system."""
+    def simulator(self, party: str) -> Child:
+        """The process in which a simulated party runs."""
+        together = self.plan.together
+        name = "world" if party in together else party
         with suppress(KeyError):
-            return self.processes["immigration"]
-        settings = {
-            "port": self.ports.immigration,
-            "control_port": self.ports.immigration_control,
-            "token_file": str(self.folder / "immigration.token"),
-            **self._identity("residence-card-issuance-system", network="lgwan-"),
-            "caller": "CN=gateway-lgwan",
-            "journal": str(self.folder / "immigration.jsonl"),
-            "salt_file": str(self.salt_file),
-            "ready_file": str(self.folder / "immigration.ready"),
-        }
-        file = self.folder / "immigration.yaml"
+            return self.processes[name]
+        ready = self.folder / f"{name}.ready"
+        if party in self.plan.mailboxes:
+            settings = self.files.mailbox(party, ready)
+        else:
+            settings = self.files.world(together, ready) if name == "world" else self.files.party(party, ready)
+        file = self.folder / f"{name}.yaml"
         file.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        ready = self.folder / "immigration.ready"
-        return self.processes.python("immigration", "simulators.immigration", "--config", str(file), ready_file=ready)
+        module, *more = ("simulators.world",) if name == "world" else MODULES.get(party) or MAILBOXES[party]
+        return self.processes.python(name, module, *more, "--config", str(file), ready_file=ready)
 
-    def applications(self) -> Child:
-        """The simulated application management system, with the portal."""
-        with suppress(KeyError):
-            return self.processes["applications"]
-        settings = {
-            "port": self.ports.applications,
-            "control_port": self.ports.applications_control,
-            "token_file": str(self.folder / "applications.token"),
-            **self._identity("application-management-system", network="lgwan-"),
-            "caller": "CN=gateway-lgwan",
-            "municipality": MUNICIPALITY,
-            "applicants": str(self.certificates),
-            "journal": str(self.folder / "applications.jsonl"),
-            "salt_file": str(self.salt_file),
-            "ready_file": str(self.folder / "applications.ready"),
-        }
-        file = self.folder / "applications.yaml"
-        file.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        ready = self.folder / "applications.ready"
-        return self.processes.python("applications", "simulators.applications", "--config", str(file), ready_file=ready)
+    def control(self, party: str) -> tuple[str, str]:
+        """Where a simulated party's control API is, and its token."""
+        port = self.ports.parties[party].control
+        return f"http://127.0.0.1:{port}", (self.folder / f"{party}.token").read_text().strip()
+
+    def journal_of(self, party: str) -> Path:
+        """The journal of a simulated party."""
+        return self.files.journal(party)
+
+    def known(self, name: str, *, of: str) -> Path:
+        """The copy of somebody's certificate that the other side ``of`` has: each may learn of a new one before it is used."""
+        return self.files.known(name, of=of)
 
     def register(self, *, amqp: bool | Mapping[str, Any] = True, **settings: Any) -> Child:
         """A run of the register: it hands in its messages and ends.
@@ -260,7 +150,7 @@ class Town:
         self._registers += 1
         values: dict[str, Any] = {
             "url": f"https://127.0.0.1:{self.ports.https}",
-            **self._identity(REGISTER),
+            **self.files.identity(REGISTER),
             "record": str(self.record),
             "salt_file": str(self.salt_file),
             "population": self.plan.population,
@@ -278,7 +168,7 @@ class Town:
     @property
     def inbox_keys(self) -> tuple[Path, Path]:
         """The register's key pair for what comes to it by queue: private JWK, public JWK set."""
-        return self.folder / "register.jwk", self.folder / "register.jwks"
+        return self.files.inbox_keys
 
     def inbox(self, decide: Decide, moment: Moment = lambda name: None) -> Inbox:
         """The register's end of its queue, inside this process; start and stop it."""
@@ -308,40 +198,12 @@ class Town:
         return Answers(broker=self._register_broker(), system=REGISTER, key=key, gateway_key=GatewayKey(keys))
 
     def _register_context(self) -> ssl.SSLContext:
-        own = self._identity(REGISTER)
+        own = self.files.identity(REGISTER)
         return client_context(own["certificate"], own["key"], own["ca"], own["crl"])
 
     def _register_broker(self) -> Broker:
         context = self._register_context()
         return Broker(host="127.0.0.1", port=self.ports.broker_tls, user=REGISTER, context=context, server_name="broker")
-
-    def _consumer(self) -> dict[str, Any]:
-        keys = str(self.inbox_keys[1])
-        queue = {"keys": keys, "acknowledge_s": self.plan.acknowledge_s, "answer_s": self.plan.answer_s}
-        return {"adapter": "core_register", "queue": queue, "retry": dict(self.plan.retry)}
-
-    def _mailbox(self) -> dict[str, Any]:
-        return {
-            "adapter": "immigration",
-            "url": f"https://127.0.0.1:{self.ports.immigration}",
-            "peer": "residence-card-issuance-system",
-            "trust": "lgwan",
-            "certificate": "gateway-lgwan",
-            "retry": dict(self.plan.retry),
-            "fetch": {"at": self.plan.fetch_at, "again_s": 0.5},
-        }
-
-    def _portal(self) -> dict[str, Any]:
-        return {
-            "adapter": "application_management",
-            "url": f"https://127.0.0.1:{self.ports.applications}",
-            "peer": "application-management-system",
-            "trust": "lgwan",
-            "certificate": "gateway-lgwan",
-            "retry": dict(self.plan.retry),
-            "settings": {"municipality": MUNICIPALITY, **self.plan.application_settings},
-            "fetch": {"at": "*:05", "again_s": 0.5, "applicants": "applicants", "procedures": {"MOVE-OUT": REGISTER}},
-        }
 
     async def gateway_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until the doors and all workers serve."""
@@ -388,98 +250,6 @@ class Town:
         journal = list(read_entries(self.journal)) if self.journal.exists() else []
         return judge(record, journal, time_up=time_up)
 
-    # ---- files ----------------------------------------------------------------------------------------------------------------
-
-    def _identity(self, name: str, network: str = "") -> dict[str, str]:
-        return {
-            "certificate": str(self.certificates / f"{name}.pem"),
-            "key": str(self.certificates / f"{name}.key"),
-            "ca": str(self.certificates / f"{network}ca.pem"),
-            "crl": str(self.certificates / f"{network}ca.crl"),
-        }
-
-    def _signing(self) -> dict[str, str]:
-        folder = self.certificates
-        return {
-            "signing_certificate": str(folder / "city-cs-signing.pem"),
-            "signing_key": str(folder / "city-cs-signing.key"),
-            "caller_signing_certificate": str(self.known("gateway-signing", of="city-cs")),
-        }
-
-    def known(self, name: str, *, of: str) -> Path:
-        """The copy of somebody's certificate that the other side ``of`` has: each may learn of a new one before it is used."""
-        copy = self.certificates / f"{name}-known-to-{of}.pem"
-        source = self.certificates / f"{name}.pem"
-        if not copy.exists() or copy.stat().st_mtime < source.stat().st_mtime:
-            copy.write_bytes(source.read_bytes())
-        return copy
-
-    def _configuration(self, ledger_url: str) -> dict[str, Any]:
-        plan, ports = self.plan, self.ports
-        return {
-            "instance": "renkei-demo",
-            "data_dir": str(self.var),
-            "profile": plan.profile,
-            "ledger": {"url": ledger_url},
-            "broker": {
-                "mode": "embedded",
-                "embedded": {
-                    "port": ports.broker,
-                    "disk_free_bytes": 64_000_000,
-                    "listener": {"host": "127.0.0.1", "port": ports.broker_tls},
-                },
-            },
-            "certificates": {
-                "trust": {
-                    name: {"ca": str(self.certificates / f"{name}-ca.pem"), "crl": str(self.certificates / f"{name}-ca.crl")}
-                    for name in ("juki-net", "lgwan", "applicants")
-                }
-            },
-            "intake": {
-                "https": {"port": ports.https},
-                "limits": {"disk_reserve_bytes": plan.disk_reserve_bytes},
-                "systems": {
-                    REGISTER: {
-                        "peer": REGISTER,
-                        "doors": ["https", "amqp", "file"],
-                        "types": [
-                            "identity-information-update",
-                            *(["resident-protection-mark"] if plan.inbound else []),
-                            *(["residence-address-notice"] if plan.immigration else []),
-                            *(["number-linkage-feed"] if plan.applications else []),
-                        ],
-                    },
-                },
-            },
-            "parties": {
-                "city-cs": {
-                    "adapter": "juki_cs",
-                    "url": f"https://127.0.0.1:{ports.city_cs}",
-                    "peer": "city-cs",
-                    "trust": "juki-net",
-                    "certificate": "gateway-juki-net",
-                    **({"signatures": {"partner": self.known("city-cs-signing", of="gateway").stem}} if plan.signatures else {}),
-                    "limits": {"calls": plan.calls, "records_per_call": plan.records_per_call, "call_s": plan.call_s},
-                    "retry": dict(plan.retry),
-                    **({"inbound": {"port": ports.inbound}} if plan.inbound else {}),
-                },
-                **({REGISTER: self._consumer()} if plan.inbound else {}),
-                **({"residence-card-issuance-system": self._mailbox()} if plan.immigration else {}),
-                **({"application-management-system": self._portal()} if plan.applications else {}),
-            },
-            "feeds": dict(plan.feeds),
-            "links": dict(plan.links),
-            "workers": {"processes": plan.workers, "share": plan.share},
-            "admin": {
-                "port": ports.admin,
-                "operators": {
-                    "operator-a": {"roles": ["viewer", "operator", "approver"]},
-                    "operator-b": {"roles": ["viewer", "operator", "approver"]},
-                },
-            },
-            "metrics": {"port": ports.metrics},
-        }
-
 
 def _lives(pid: int) -> bool:
     try:
@@ -492,4 +262,4 @@ def _lives(pid: int) -> bool:
         return False
 
 
-__all__ = ["REGISTER", "Plan", "Ports", "Town", "file_ready"]
+__all__ = ["REGISTER", "LedgerKind", "Plan", "Ports", "Town", "file_ready"]

@@ -15,8 +15,9 @@ from typing import Any
 
 from simulators.journal import Entry, Journal
 from simulators.juki_cs.checks import Items, Resident, as_held, refusal_of
-from simulators.juki_cs.envelope import Record, Result
+from simulators.juki_cs.results import result
 from simulators.references import References, Vault, subject_code
+from simulators.soap.envelope import Record, Result
 
 Beginning = Callable[[str], Resident | None]
 """Looks up, by resident record code, who lived in the city from the beginning."""
@@ -135,16 +136,16 @@ class Residents:
         }
         if number in applied.requests or self._remembers(number):
             applied.entries.append({"kind": "duplicate", **note})
-            applied.results.append(Result(delivery_id=record.delivery_id, control_number=number, duplicate=True))
+            applied.results.append(result(record.delivery_id, number, duplicate=True))
             return
         resident = self._find(subject_code(items), reference, journal, applied.residents)
         refusal = refuse or refusal_of(items, resident, order=self._order_checked)
         if refusal is not None:
             applied.entries.append({"kind": "refused", **note, "code": str(refusal), "injected": refuse is not None})
-            applied.results.append(Result(delivery_id=record.delivery_id, control_number=number, error_code=str(refusal)))
+            applied.results.append(result(record.delivery_id, number, error_code=str(refusal)))
             return
         self._take_effect(items, reference, resident, note, applied)
-        applied.results.append(Result(delivery_id=record.delivery_id, control_number=number, duplicate=say_duplicate))
+        applied.results.append(result(record.delivery_id, number, duplicate=say_duplicate))
 
     def _take_effect(self, items: Items, reference: str, before: Resident | None, note: dict[str, Any], applied: Applied) -> None:
         last_abnormal = note["abnormal"] or (before.abnormal if before is not None else 0)

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from certs.peer import Authority
-from certs.tls import client_context
 from simulators.city import City
 from simulators.control import Control
-from simulators.encryption import Encryption
-from simulators.juki_cs.beginning import empty, of_city
-from simulators.juki_cs.notices import Notices
 from simulators.juki_cs.party import JukiCs
 from simulators.party import PartyServer
 from simulators.serving import serve, serving
-from simulators.settings import PartySettings
-from simulators.signatures import Signatures
+from simulators.soap.settings import SoapSettings
 
 
-class JukiCsSettings(PartySettings):
+class JukiCsSettings(SoapSettings):
     """Settings of the city CS simulator."""
 
     population: int = Field(default=0, ge=0)
@@ -31,66 +24,27 @@ class JukiCsSettings(PartySettings):
     city_seed: int = 1
     memory_s: float = Field(default=86400.0, ge=0)
     """How long a request control number (依頼管理番号) that took effect is remembered."""
-    signing_certificate: Path | None = None
-    signing_key: Path | None = None
-    caller_signing_certificate: Path | None = None
-    """With these three calls must be signed and answers are; without them neither."""
-    gateway_url: str | None = None
-    """Where the gateway takes what the city CS sends of its own accord: ``https://host:port``; needs signatures."""
-    gateway_name: str = "gateway-juki-net"
-    """Name that the gateway's certificate must bear there."""
-    encryption_key: Path | None = None
-    caller_encryption_certificate: Path | None = None
-    """With these two the Bodies of signed calls must be encrypted besides, and those of answers are."""
     order_checked: bool = True
     """Off: what comes out of order takes effect all the same, so that a harness sees it as such instead of as a refusal."""
-
-    @model_validator(mode="after")
-    def _signs_both_ways(self) -> Self:
-        if len({each is None for each in (self.signing_certificate, self.signing_key, self.caller_signing_certificate)}) != 1:
-            raise ValueError("signing_certificate, signing_key and caller_signing_certificate belong together")
-        if (self.encryption_key is None) != (self.caller_encryption_certificate is None) or (self.encryption_key and not self.signing_key):
-            raise ValueError("encryption_key and caller_encryption_certificate belong together, and to signatures")
-        return self
+    delay_s: float = Field(default=0.2, ge=0)
+    """How long J-LIS and other municipalities take to answer."""
+    quiet_s: float = Field(default=2.0, gt=0)
+    """A reconciliation is over when nothing of it came for so long."""
+    carries: tuple[Literal["prefecture-server", "card-management-system"], ...] = ()
+    """Parties whose leg is left to the city CS (the gateway has ``legs.<party>: city-cs``): it tells them itself. Only within a world."""
 
 
 def build(settings: JukiCsSettings) -> JukiCs:
     """The party, not yet on the network."""
-    authority = Authority(settings.ca, settings.crl)
-    signatures = None
-    if settings.signing_certificate and settings.signing_key and settings.caller_signing_certificate:
-        signatures = Signatures(
-            certificate=settings.signing_certificate,
-            key=settings.signing_key,
-            caller=settings.caller_signing_certificate,
-            authority=authority,
-            seen=settings.journal.with_name(f"{settings.journal.stem}.seen"),
-            other=(settings.certificate, settings.key),
-        )
-    encryption = None
-    if settings.encryption_key and settings.caller_encryption_certificate:
-        encryption = Encryption(key=settings.encryption_key, caller=settings.caller_encryption_certificate)
     return JukiCs(
-        signatures=signatures,
-        notices=_notices(settings, signatures, encryption),
-        encryption=encryption,
-        salt=settings.the_salt(),
-        caller=settings.caller,
-        authority=authority,
-        beginning=of_city(City(settings.city_seed, settings.population)) if settings.population else empty(),
-        population=settings.population,
+        **settings.parts("juki_cs"),
+        city=City(settings.city_seed, settings.population) if settings.population else None,
+        city_seed=settings.city_seed,
         memory_s=settings.memory_s,
         order_checked=settings.order_checked,
-        seed=settings.seed,
-    )
-
-
-def _notices(settings: JukiCsSettings, signatures: Signatures | None, encryption: Encryption | None) -> Notices | None:
-    if settings.gateway_url is None or signatures is None:
-        return None
-    context = client_context(settings.certificate, settings.key, settings.ca, settings.crl)
-    return Notices(
-        url=settings.gateway_url, server_name=settings.gateway_name, context=context, signatures=signatures, encryption=encryption
+        delay_s=settings.delay_s,
+        quiet_s=settings.quiet_s,
+        carries=settings.carries,
     )
 
 

@@ -28,8 +28,10 @@ _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=Fals
 
 def wide_area_copy(kind: str, items: Mapping[str, str]) -> bytes:
     """The copy of a resident record for whom the question names."""
-    asked = {name: items[name] for name in ("request_id", "resident_record_code")}
-    return writing.write("wide-area-certificate-data", {**samples.items("wide-area-certificate-data"), **asked}).to_bytes()
+    made = {**samples.items("wide-area-certificate-data"), "request_id": items["request_id"]}
+    code = items["resident_record_code"]
+    made |= {path: code for path in made if path.rpartition("/")[2] == "resident_record_code"}  # also that of the copy itself
+    return writing.write("wide-area-certificate-data", made).to_bytes()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -19,16 +19,16 @@ from typing import Any
 import pika
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
-from lxml import etree
 
+from message_formats import reading
+from message_formats.errors import FormatError
 from simulators.journal import Entry, Journal
 from simulators.references import References
 from simulators.register.amqp_door import Broker, _Link
 from simulators.register.keys import ALGORITHM, OwnKeys
 
-_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
 Decide = Callable[[str, Mapping[str, str]], str]
-"""Type and items in, ``accepted``, ``not-yet`` or ``refused`` out."""
+"""Type and items (by the keys of :attr:`message_formats.message.Message.items`) in, ``accepted``, ``not-yet`` or ``refused`` out."""
 Moment = Callable[[str], None]
 """Called between every two steps, with the name of the moment: whoever makes the register die does it here."""
 
@@ -126,7 +126,10 @@ class Inbox:
             content = self._keys.open(body)
         except (JoseError, KeyError, ValueError):
             return "refused", "cannot-be-opened"
-        items = {etree.QName(each).localname: each.text or "" for each in etree.fromstring(content, _PARSER)}
+        try:
+            items = {key: value for key, value in reading.read(content).items.items() if value is not None}
+        except FormatError as error:
+            return "refused", error.code
         kind = str((properties.headers or {}).get("cloudEvents:type", ""))
         status = self._decide(kind, items)
         if status == "accepted":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,3 +131,10 @@ def test_a_file_that_holds_no_key_to_encrypt_for_is_refused(tmp_path: Path, text
     with pytest.raises(ConfigurationError) as refused:
         ConsumerKey(file)
     assert refused.value.code == code
+
+
+@pytest.mark.flow("F1-2")
+async def test_the_system_is_told_which_municipality_a_notice_came_from() -> None:
+    line = Line()
+    await adapter(line).deliver([dataclasses.replace(envelope(), municipality="131016"), envelope()])
+    assert [sent[3].get("cloudEvents:municipality") for sent in line.sent] == ["131016", None]

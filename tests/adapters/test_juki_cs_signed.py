@@ -13,7 +13,7 @@ import pytest
 from lxml import etree
 
 from adapters.juki_cs import JukiCsAdapter
-from adapters.juki_cs.outcomes import EVIDENCE
+from adapters.soap.outcomes import EVIDENCE
 from certs.authority import TestAuthority
 from certs.peer import Authority
 from certs.setup import ensure

@@ -20,6 +20,7 @@ from gateway.contract import Adapter, Delivered, Limits, Receipt, Rejected, Unkn
 from gateway.delivery.rows import PartyTraits
 from gateway.errors import BrokerUnavailable, CommandRefused, InputRefused
 from gateway.intake.admit import Intake
+from gateway.ledger import queries
 from gateway.ledger import tables as t
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Learned
@@ -287,6 +288,34 @@ async def test_what_a_correction_may_not_be(city: City, case: str, code: str) ->
         await city.service.correct("operator-a", view.delivery_id, seen(view), "a reason", contents[case])
     assert error.value.code == code
     assert not await city.desk.requests(waiting_only=False)
+
+
+@pytest.mark.rule("R3")
+@pytest.mark.flow("F2-1")
+async def test_what_others_wait_for_is_corrected_by_its_sender_only(city: City) -> None:
+    """The notice for the prefecture is made of the update: an operator's correction of the update alone would let the former one go."""
+    both = frozenset({PARTY, "prefecture-server"})
+    city.intake = Intake(preparer=kit.preparer(city.keys, parties=both), ledger=city.ledger)
+    await city.submit("m1", 1)
+    views = {each.party: each for each in (await city.service.message("m1")).deliveries}
+    city.worker = await city.ledger.register("worker")
+    claimed = (await city.ledger.claim(city.worker, PARTY, [await city.key(views[PARTY].delivery_id)], TRAITS)).claimed
+    refusals = [Learned(claim=claim, answer=Rejected(code="E103")) for claim in claimed]
+    await city.ledger.write_outcomes(city.worker, PARTY, refusals, TRAITS, go_on=False)
+    held = next(each for each in (await city.service.message("m1")).deliveries if each.party == PARTY)
+    with pytest.raises(CommandRefused) as error:
+        content = kit.xml(1, request_control_number="R999999999")
+        await city.service.correct("operator-a", held.delivery_id, seen(held), "wrong town code", content)
+    assert error.value.code == "others-wait"
+    # what operators and backups open is known by the type that it was sealed as
+    sealed = await city.ledger.read(lambda conn: queries.delivery_content(conn, views["prefecture-server"].delivery_id))
+    assert sealed is not None
+    assert sealed.message_type == "identity-information-notice"
+    again = kit.submission(kit.xml(1, request_control_number="R999999999"), id="m2", corrects="m1")
+    assert (await city.intake.admit_one(again)).refusal is None
+    states = {(each.party, each.state) for each in (await city.service.message("m1")).deliveries}
+    assert {party for party, _ in states} == both
+    assert State.QUEUED not in {state for _, state in states}, "both were replaced"
 
 
 async def test_a_correction_is_recognised_after_the_hmac_key_has_rotated(city: City) -> None:

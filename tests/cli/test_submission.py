@@ -102,7 +102,7 @@ class Clock:
 async def submit(door: Door, file: Path, state: Path, **more: object) -> Submission:
     run = Submission(door, **more)  # type: ignore[arg-type]
     with Receipts(state, system=SYSTEM, file=file) as receipts:
-        await run.run(items_of(file, system=SYSTEM, type_name=None), receipts)
+        await run.run(items_of(file, system=SYSTEM, given={}), receipts)
     return run
 
 
@@ -159,7 +159,7 @@ async def test_a_gateway_that_stays_away_ends_the_run_and_the_next_run_goes_on(d
     door = Door(lambda headers, _tries: receipt(headers) if len(door.came) < 40 else CallNotSent("connection-refused"))
     clock = Clock()
     run = Submission(door, patience_s=60, pause=clock.pause, clock=clock, window=8)
-    items = items_of(file, system=SYSTEM, type_name=None)
+    items = items_of(file, system=SYSTEM, given={})
     with Receipts(tmp_path / "state", system=SYSTEM, file=file) as receipts:
         with pytest.raises(Unavailable, match="gateway-away"):
             await run.run(items, receipts)
@@ -216,24 +216,24 @@ async def test_one_that_cannot_be_read_here_waits_for_all_and_all_wait_for_it(da
 def test_what_a_file_may_hold(day: list[Event], tmp_path: Path) -> None:
     xml = tmp_path / "one.xml"
     xml.write_bytes(day[0].xml)
-    (item,) = items_of(xml, system=SYSTEM, type_name=None)
+    (item,) = items_of(xml, system=SYSTEM, given={})
     assert isinstance(item, Item)
     assert item.attributes["type"] == "identity-information-update"
     assert (item.data, item.place) == (day[0].xml, "one.xml")
     # The same file is the same message, another content is another one.
-    assert next(items_of(xml, system=SYSTEM, type_name=None)).id == item.id
+    assert next(items_of(xml, system=SYSTEM, given={})).id == item.id
     xml.write_bytes(day[1].xml)
-    assert next(items_of(xml, system=SYSTEM, type_name=None)).id != item.id
+    assert next(items_of(xml, system=SYSTEM, given={})).id != item.id
     assert day[0].xml.decode()[:200] not in repr(item)
 
     lines = tmp_path / "odd.jsonl"
     lines.write_text('{\n[1]\n{"id": 3}\n{"id": "a"}\n\n{"id": "b", "data": "x", "data_base64": "eA=="}\n{"id": "c", "data_base64": "%"}\n')
-    found = list(items_of(lines, system=SYSTEM, type_name=None))
+    found = list(items_of(lines, system=SYSTEM, given={}))
     assert all(isinstance(each, Refused) for each in found)
     assert [each.place for each in found] == [f"odd.jsonl:{number}" for number in (1, 2, 3, 4, 6, 7)]
     xml.write_bytes(b"<x/>")
-    assert isinstance(next(items_of(xml, system=SYSTEM, type_name=None)), Refused)
-    assert isinstance(next(items_of(xml, system=SYSTEM, type_name="forced-type")), Item)
+    assert isinstance(next(items_of(xml, system=SYSTEM, given={})), Refused)
+    assert isinstance(next(items_of(xml, system=SYSTEM, given={"type": "forced-type"})), Item)
 
 
 async def test_the_command_over_real_tls(day: list[Event], file: Path, renkei, authority: TestAuthority, tmp_path: Path) -> None:

@@ -210,3 +210,14 @@ def test_a_party_can_only_trust_an_authority_that_is_there(write) -> None:
     party = "parties: {city-cs: {adapter: juki_cs, url: 'https://localhost', peer: city-cs, trust: lgwan}}\n"
     assert "line 1: parties.city-cs.trust: there is no lgwan below certificates.trust" in refused(write(party))
     assert load(write(f"{party}certificates: {{trust: {{lgwan: {{ca: a, crl: b}}}}}}\n"), environment={}).trust("lgwan").ca.name == "a"
+
+
+def test_a_leg_is_the_gateway_s_where_its_party_is_configured_and_can_be_left_to_the_city_cs(write) -> None:
+    party = "parties: {prefecture-server: {adapter: prefecture_server, url: 'https://localhost', peer: prefecture-server}}\n"
+    assert load(write(party), environment={}).carried_parties == {"prefecture-server"}
+    assert load(write(f"{party}legs: {{prefecture-server: city-cs}}\n"), environment={}).carried_parties == frozenset()
+    assert load(write("legs: {card-management-system: city-cs}\n"), environment={}).carried_parties == frozenset()
+    assert "legs.card-management-system: card-management-system must be in parties" in refused(
+        write("legs: {card-management-system: gateway}\n")
+    )
+    assert "legs" in refused(write("legs: {city-cs: gateway}\n"))

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from adapters.juki_cs import JukiCsAdapter
+from adapters.soap.way import Way
 from gateway.contract import Adapter, CallUnanswered, Delivered, Envelope, HttpAnswer, Outcome, PartyDown, Receipt, Rejected, Unknown
 from gateway.testing.contract import FAULTS, SEVERAL, examine
 from gateway.testing.simulation import Simulator
+from tests.contract.conftest import POINTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.invariant("I2")]
 BY_NAME = {fault.name: fault for fault in FAULTS}
@@ -44,10 +46,10 @@ class NewIdsEachTime(JukiCsAdapter):
 
 
 class Escapes(JukiCsAdapter):
-    def _read(self, answer: HttpAnswer, message_id: str, envelopes: Sequence[Envelope]) -> Sequence[Outcome]:
+    async def _read(self, way: Way, answer: HttpAnswer, message_id: str, envelopes: Sequence[Envelope]) -> Sequence[Outcome]:
         if answer.status != 200:
             raise CallUnanswered("escaped")
-        return super()._read(answer, message_id, envelopes)
+        return await super()._read(way, answer, message_id, envelopes)
 
 
 class ForgetsOne(JukiCsAdapter):
@@ -55,6 +57,7 @@ class ForgetsOne(JukiCsAdapter):
         return (await super().deliver(envelopes))[:-1]
 
 
+@pytest.mark.parametrize("simulator", [each for each in POINTS if each.name == "juki_cs"], ids=lambda point: point.name, indirect=True)
 @pytest.mark.parametrize(
     ("wrong", "fault", "count"),
     [

@@ -6,21 +6,23 @@ from dataclasses import replace
 import pytest
 
 from simulators.harness.town import Plan, Town
-from tests.fetching.kit import Mailboxes
+from tests.fetching.kit import IMMIGRATION, PORTAL, REGISTER, Mailboxes
 from tests.support.broker import until
 
 
 @pytest.fixture(scope="module")
 async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     """Everything real, as processes: gateway with broker and ledger, city CS, the residence card issuing system."""
-    plan = Plan(
-        workers=1, population=20, city_seed=3, inbound=True, immigration=True, applications=True, profile="test", acknowledge_s=2.0,
-        links={"look_s": 0.3, "lag_s": 600, "parties": {"residence-card-issuance-system": 900}},
-        feeds={
-            "linkage": {"party": "resident-record-system", "type": "number-linkage-feed", "at": "03:00", "grace_s": 600},
-            "immigration-daily": {"party": "residence-card-issuance-system", "grace_s": 600, "empty": "anomaly"},
+    further = {
+        "profile": "test",
+        "links": {"look_s": 0.3, "lag_s": 600, "parties": {IMMIGRATION: 2}},
+        "feeds": {
+            "linkage": {"party": REGISTER, "type": "number-linkage-feed", "at": "03:00", "grace_s": 600},
+            "immigration-daily": {"party": IMMIGRATION, "grace_s": 600, "empty": "anomaly"},
         },
-
+    }
+    plan = Plan(
+        workers=1, population=20, city_seed=3, inbound=True, mailboxes=(IMMIGRATION, PORTAL), further=further, acknowledge_s=2.0,
         retry={"first_s": 0.2, "longest_s": 1.0, "budget": 40},
     )  # fmt: skip
     async with Town(tmp_path_factory.mktemp("fetching"), plan) as town:
@@ -41,4 +43,4 @@ async def ends(town: Town) -> AsyncIterator[Mailboxes]:
 @pytest.fixture
 async def portal(ends: Mailboxes) -> Mailboxes:
     """The same, looking at the portal."""
-    return replace(ends, party="applications", port=ends.town.ports.applications_control)
+    return replace(ends, party=PORTAL)

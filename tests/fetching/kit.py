@@ -48,8 +48,7 @@ def card_of(serial: int) -> str:
 class Mailboxes(Ends):
     """Both ends of the gateway, and the parties with mailboxes."""
 
-    party: str = "immigration"
-    port: int = 0
+    party: str = IMMIGRATION
     given: list[dict[str, str]] = field(default_factory=list)
     """What the register was given, in order."""
 
@@ -60,7 +59,7 @@ class Mailboxes(Ends):
     # ---- the party
 
     def control(self, method: str, path: str, what: Any = None) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port or self.town.ports.immigration_control, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.town.ports.parties[self.party].control, timeout=30)
         try:
             token = (self.town.folder / f"{self.party}.token").read_text().strip()
             body = None if what is None else json.dumps(what)

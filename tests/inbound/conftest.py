@@ -4,8 +4,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from certs.authority import TestAuthority
+from certs.setup import ensure
 from simulators.harness.town import Plan, Town
 from tests.inbound.kit import Ends
+from tests.support.broker import authority, broker_node, endpoint
+
+__all__ = ["authority", "broker_node", "endpoint"]
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> TestAuthority:
+    """Certificates of the register: fictitious."""
+    return ensure(tmp_path_factory.mktemp("people"))
 
 
 @pytest.fixture(scope="module")

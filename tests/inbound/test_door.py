@@ -29,8 +29,8 @@ from gateway.security.sealing import Sealer
 from gateway.security.soap.messages import open_security
 from gateway.security.soap.replay import RecentAnswers
 from simulators.encryption import Encryption
-from simulators.juki_cs.notices import Notice, Notices, Said
 from simulators.signatures import Signatures
+from simulators.soap.notices import Notice, Notices, Said
 from tests.inbound.kit import notice
 from tests.intake.kit import MemoryLedger
 from tests.support.policy import rights_for
@@ -80,6 +80,7 @@ class House:
         )
         context = client_context(tls.certificate, tls.key, self.authority.ca, self.authority.crl)
         made = Notices(
+            profile="juki_cs",
             url=f"https://127.0.0.1:{self.ports[at]}",
             server_name="localhost",
             context=context,

@@ -9,10 +9,13 @@ import uuid
 import pytest
 
 from message_formats import samples
+from simulators.journal import read_entries
+from simulators.world.people import Elsewhere
 from tests.inbound.kit import Ends, notice, publish
 from tests.support.broker import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+OTHER = samples.municipality_code(samples.OTHER_MUNICIPALITY_BASE)
 
 
 @pytest.mark.flow("F1-2")
@@ -145,6 +148,15 @@ async def test_a_notice_before_the_move_out_is_committed_is_held_and_tried_again
 
 
 @pytest.mark.flow("F1-2")
+async def test_the_municipality_that_a_notice_came_from_stays_with_it(ends: Ends) -> None:
+    delivery = str(uuid.uuid4())
+    record = {"delivery": delivery, "xml": notice(serial=31), "municipality": "131016"}
+    await ends.send(records=[record])
+    row = await ends.until_state(delivery, "delivered")
+    assert [found["municipality"] for found in ends.rows("SELECT municipality FROM message WHERE id = ?", row["message_id"])] == ["131016"]
+
+
+@pytest.mark.flow("F1-2")
 async def test_what_the_register_cannot_bind_for_good_is_put_aside_for_staff(ends: Ends) -> None:
     xml, delivery = notice(serial=13), str(uuid.uuid4())
     ends.refused.add(xml.split("resident_record_code>")[1].split("<")[0])
@@ -244,3 +256,19 @@ async def test_an_acknowledgement_that_makes_no_sense_or_is_somebody_elses_ends_
     ends.unknown.clear()
     await ends.until_state(delivery, "delivered")
     assert ends.effects.count(row["id"]) == 1
+
+
+@pytest.mark.flow("F1-4")
+@pytest.mark.flow("F2-3")
+async def test_a_special_move_in_that_began_at_a_terminal_brings_its_data_to_the_register(ends: Ends) -> None:
+    person, other = Elsewhere(3).person(OTHER, 4), {"municipality": OTHER}
+    await asyncio.to_thread(ends._emit, {"do": "municipality", **other})
+    said = await asyncio.to_thread(ends._emit, {"do": "terminal", "dialogue": "special-move-in", "code": person.code, **other})
+    assert said == {"match": "1"}
+
+    def came() -> list[str]:
+        sent = [each for each in read_entries(ends.town.journal) if each["kind"] == "outgoing" and each.get("municipality") == OTHER]
+        return [each["delivery"] for each in sent if ends.delivery(each["delivery"]) is not None]
+
+    await until(lambda: bool(came()))
+    await ends.until_state(came()[0], "delivered")

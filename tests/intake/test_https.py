@@ -86,7 +86,9 @@ async def test_bad_content_is_refused_with_a_problem_and_kept(web: Web, name: st
         ({"ce_subject": "x"}, 400, "unknown-attribute"),
         ({"ce_operator": samples.individual_number(1)}, 400, "personal-data-in-attribute"),
         ({"ce_type": "no-such-type"}, 422, "unknown-type"),
-        ({"ce_type": "destination-information"}, 422, "not-carried"),
+        ({"ce_type": "destination-information"}, 422, "wrong-namespace"),
+        ({"ce_municipality": "131016"}, 400, "unknown-attribute"),
+        ({"ce_municipality": "131017"}, 400, "invalid-attribute"),
         ({"ce_source": "urn:renkei:system:tax-system"}, 403, "source-mismatch"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from gateway.errors import ConfigurationError, InputRefused
-from gateway.policy.routes import Connection, build, tables
+from gateway.policy.routes import LEGS, Connection, build, tables
 from message_formats import catalogue
 
 SPEC = Path(__file__).resolve().parents[2].parent / "shared" / "spec"
@@ -26,17 +26,29 @@ def packaged(name: str) -> Any:
 def specified() -> set[tuple[str, str, str]]:
     """(type, from, to) of every step that the gateway carries: from the specification where it is, else as packaged."""
     if not SPEC.is_dir():
-        return {(c.message_type, c.sender, c.receiver) for c in tables().connections}
+        return {(c.message_type, c.sender, c.receiver) for c in tables().connections if not c.decided}
     flows = yaml.safe_load((SPEC / "flows.yaml").read_text(encoding="utf-8"))["flows"]
     return {(s["message"], s["from"], s["to"]) for flow in flows for s in flow["steps"] if s.get("message") and s["leg"] == "gateway"}
 
 
-OURS = {("resident-protection-mark", "resident-record-system", "integration-gateway")}
-"""Not of the specification: what the register tells the gateway itself."""
+def beyond() -> set[tuple[str, str, str]]:
+    """The steps that the specification gives to others, where it is here: else what is packaged."""
+    if not SPEC.is_dir():
+        return {(c.message_type, c.sender, c.receiver) for c in tables().connections if c.decided}
+    flows = yaml.safe_load((SPEC / "flows.yaml").read_text(encoding="utf-8"))["flows"]
+    return {(s["message"], s["from"], s["to"]) for flow in flows for s in flow["steps"] if s.get("message") and s["leg"] != "gateway"}
 
 
 def test_the_connections_are_those_of_the_specification() -> None:
-    assert {(c.message_type, c.sender, c.receiver) for c in tables().connections} - OURS == specified() - OURS
+    assert {(c.message_type, c.sender, c.receiver) for c in tables().connections if not c.decided} == specified()
+
+
+def test_what_is_carried_in_the_place_of_the_city_cs_is_a_leg_of_its_own_and_marked_as_decided() -> None:
+    decided = {(c.message_type, c.sender, c.receiver) for c in tables().connections if c.decided}
+    for message_type, routes in tables().routes.items():
+        for route in (each for each in routes if each.producer is not None or each.party in LEGS):
+            way = route.way(message_type, "resident-record-system")
+            assert (way.message_type, way.producer, way.consumer) in decided & beyond()
 
 
 def test_the_systems_and_the_ephemeral_types_are_those_of_the_specification() -> None:
@@ -57,7 +69,8 @@ def test_every_connection_and_route_is_of_a_type_that_the_gateway_carries() -> N
         assert catalogue.get(name).carried
     for name, routes in tables().routes.items():
         assert {route.lane for route in routes} == {catalogue.get(name).lane}
-        assert {route.party for route in routes} <= set(catalogue.get(name).consumers)
+        for route in routes:
+            assert route.recipient in catalogue.get(route.carries or name).consumers
 
 
 @pytest.mark.control("C-2-3-2")
@@ -97,18 +110,67 @@ def test_what_the_core_may_send_to_the_city_cs_is_a_closed_list() -> None:
         "core-cs-reconciliation-data",
         "code-acquisition-number-pair",
         "move-out-certificate-data",
+        "identity-confirmation-request",
+        "identity-search-request",
     }
 
 
 def test_the_routes_of_the_register() -> None:
     (route,) = tables().routes_for("identity-information-update", "resident-record-system", PARTIES)
     assert (route.party, route.stream, route.lane, route.waits_for) == ("city-cs", "identity", "live", None)
-    assert tables().sendable("resident-record-system") == {"identity-information-update"}
+    assert tables().sendable("resident-record-system") >= {"identity-information-update"} | tables().dialogues.keys()
+
+
+@pytest.mark.flow("F1-1")
+@pytest.mark.flow("F2-1")
+def test_the_prefecture_is_told_after_the_city_cs_or_by_it() -> None:
+    """``legs.prefecture-server``: the gateway's where the party is served, else left to the city CS (architecture, section 10 point 0)."""
+    found = tables().routes_for("identity-information-update", "resident-record-system", PARTIES | {"prefecture-server"})
+    assert [(r.party, r.carries, r.waits_for) for r in found] == [
+        ("city-cs", None, None), ("prefecture-server", "identity-information-notice", "city-cs"),
+    ]  # fmt: skip
+    assert found[1].way("identity-information-update", "resident-record-system").text() == (
+        "identity-information-notice city-cs prefecture-server"
+    )
+    with pytest.raises(InputRefused) as e:
+        tables().routes_for("card-management-update", "resident-record-system", PARTIES)
+    assert (e.value.code, e.value.rule) == ("not-carried", "legs")
+
+
+@pytest.mark.flow("F1-1")
+def test_what_a_flow_calls_independent_has_streams_of_its_own() -> None:
+    independent = ("identity-information-update", "move-in-notice", "family-register-supplement-notice")
+    streams = [route.stream for name in independent for route in tables().routes[name] if route.party == "city-cs"]
+    assert len(set(streams)) == len(streams)
+
+
+@pytest.mark.control("C-2-3-2")
+def test_only_the_register_sends_in_another_s_place() -> None:
+    for name, routes in tables().routes.items():
+        if any(route.producer for route in routes):
+            for system in sorted(tables().in_house - {"resident-record-system"}):
+                with pytest.raises(InputRefused):
+                    tables().routes_for(name, system, frozenset(route.party for route in routes))
+
+
+@pytest.mark.control("C-2-3-2")
+@pytest.mark.parametrize("question", sorted(tables().dialogues))
+def test_only_the_register_may_ask(question: str) -> None:
+    assert tables().asking(question, "resident-record-system", PARTIES).party == "city-cs"
+    with pytest.raises(InputRefused) as e:
+        tables().asking(question, "tax-system", PARTIES)
+    assert (e.value.code, e.value.rule) == ("not-permitted", "C-2-3-2")
+    with pytest.raises(InputRefused) as e:
+        tables().asking(question, "resident-record-system", frozenset())
+    assert e.value.code == "not-carried"
+    with pytest.raises(InputRefused) as e:
+        tables().routes_for(question, "resident-record-system", PARTIES)
+    assert (e.value.code, "/v1/dialogues" in e.value.safe_detail) == ("not-carried", True)
 
 
 def test_a_type_without_a_route_or_a_party_that_is_not_configured_is_refused_whole() -> None:
     with pytest.raises(InputRefused) as e:
-        tables().routes_for("move-in-notice", "resident-record-system", PARTIES)
+        tables().routes_for("identity-information-notice", "resident-record-system", PARTIES)
     assert e.value.code == "not-carried"
     with pytest.raises(InputRefused) as e:
         tables().routes_for("identity-information-update", "resident-record-system", frozenset())
@@ -146,7 +208,7 @@ def _no_such_lane(c: Any, r: Any) -> None:
 
 
 def _twice_the_same_party(c: Any, r: Any) -> None:
-    r["routes"]["identity-information-update"] *= 2
+    r["routes"]["identity-information-update"] = r["routes"]["identity-information-update"][:1] * 2
 
 
 def _no_route_at_all(c: Any, r: Any) -> None:
@@ -176,9 +238,9 @@ def test_tables_that_contradict_themselves_or_the_controls_are_not_loaded(change
 def test_a_route_may_wait_for_one_listed_before_it() -> None:
     def change(c: Any, r: Any) -> None:
         c["connections"]["identity-information-update"].append({"from": "resident-record-system", "to": "prefecture-server"})
-        r["routes"]["identity-information-update"].append(
+        r["routes"]["identity-information-update"][1:] = [
             {"party": "prefecture-server", "stream": "identity", "lane": "live", "waits_for": "city-cs"}
-        )
+        ]
 
     built = build(*altered(change))
     found = built.routes_for("identity-information-update", "resident-record-system", frozenset({"city-cs", "prefecture-server"}))

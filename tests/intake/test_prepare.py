@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import InputRefused
-from gateway.intake.prepare import Preparer
-from gateway.policy.routes import build, tables
+from gateway.intake.prepare import Preparer, Sender
+from gateway.ledger.prepared import PreparedDelivery
+from gateway.policy.routes import tables
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
-from message_formats import samples
+from message_formats import reading, samples
 from tests.intake.kit import NAMESPACE, OTHER, REGISTER, TYPE, preparer, refusal, submission, xml
-from tests.intake.test_policy import packaged
 
 GOOD = xml()
 BAD: dict[str, tuple[bytes, str]] = {
@@ -77,7 +77,8 @@ def test_bad_content_has_its_own_error_without_a_value(ready: Preparer, name: st
         ({"system": "nobody"}, "unknown-sender"),
         ({"door": "file"}, "door-closed"),
         ({"type": "destination-information", "door": "amqp"}, "ephemeral-by-queue"),
-        ({"type": "destination-information"}, "not-carried"),
+        ({"type": "destination-information"}, "wrong-namespace"),
+        ({"type": "identity-information-notice"}, "not-permitted"),
         ({"source": "urn:renkei:system:certificate-issuance-system"}, "source-mismatch"),
         ({"source": "//city.example/tax-system#x"}, "source-mismatch"),
         ({"schema": "urn:renkei:format:identity-information-update:2"}, "unknown-schema"),
@@ -146,16 +147,63 @@ def test_the_identity_of_the_content_is_type_schema_and_data_and_nothing_else(re
     assert first.content_mac != other.content_mac
 
 
+ALL = frozenset({"city-cs", "prefecture-server", "card-management-system"})
+
+
 @pytest.mark.rule("R3")
+@pytest.mark.flow("F2-1")
 def test_one_delivery_for_each_party_each_sealed_for_itself(keys: KeyStore) -> None:
-    connections, routes = packaged("connections.yaml"), packaged("routes.yaml")
-    connections["connections"][TYPE].append({"from": REGISTER, "to": "prefecture-server"})
-    routes["routes"][TYPE].append({"party": "prefecture-server", "stream": "identity", "lane": "live", "waits_for": "city-cs"})
-    ready = preparer(keys, policy=build(connections, routes), parties=frozenset({"city-cs", "prefecture-server"}))
-    made = ready.prepare(submission(GOOD))
-    assert [d.party for d in made.deliveries] == ["city-cs", "prefecture-server"]
-    assert made.deliveries[1].waits_for == "city-cs"
-    assert made.deliveries[0].sealed.key_id != made.deliveries[1].sealed.key_id
+    """The prefecture's is the notice that is made of the update, sealed as such, and waits until the city CS has the update."""
+    made = preparer(keys, parties=ALL).prepare(submission(GOOD))
+    update, notice = made.deliveries
+    assert [(d.party, d.waits_for, d.way) for d in made.deliveries] == [
+        ("city-cs", None, None), ("prefecture-server", "city-cs", "identity-information-notice city-cs prefecture-server"),
+    ]  # fmt: skip
+    assert update.sealed.key_id != notice.sealed.key_id
+    assert notice.party_key is None
+    assert notice.terms is not None
+    assert "identity-information-notice:city-cs:prefecture-server" in notice.terms.text
+    opened = opened_by(keys, notice, made.message_id, "identity-information-notice")
+    items, given = reading.read(opened, expected="identity-information-notice").items, reading.read(GOOD).items
+    assert {name: items[name] for name in ("resident_record_code", "name", "address", "change_reason")} == {
+        "resident_record_code": given["resident_record_code"], "name": given["name_kanji"], "address": given["address"],
+        "change_reason": given["change_reason"],
+    }  # fmt: skip
+    assert b"relationship" not in opened
+
+
+def opened_by(keys: KeyStore, delivery: PreparedDelivery, message_id: str, message_type: str) -> bytes:
+    sealed = delivery.sealed
+    return Sealer(keys).unseal(
+        sealed.sealed, wrapped=sealed.wrapped, kek_id=sealed.kek_id, message_id=message_id, message_type=message_type, party=delivery.party
+    )
+
+
+@pytest.mark.control("C-3-5-6")
+@pytest.mark.flow("F2-7")
+def test_destination_information_is_sealed_to_the_byte_as_it_came(keys: KeyStore) -> None:
+    plain = samples.message("destination-information", 1).to_bytes()
+    odd = plain.replace(b">", b"\n  >", 1).replace("見本".encode(), "&#x898B;<![CDATA[本]]>".encode())
+    ready = preparer(keys, parties=ALL)
+    made = ready.prepare(submission(b'<?xml version="1.0" encoding="UTF-8"?>\n' + odd, type="destination-information"))
+    assert [(d.party, d.waits_for) for d in made.deliveries] == [("city-cs", None), ("card-management-system", "city-cs")]
+    for delivery in made.deliveries:
+        assert opened_by(keys, delivery, made.message_id, "destination-information") == odd
+
+
+@pytest.mark.flow("F1-1")
+@pytest.mark.invariant("I10")
+def test_the_municipality_at_the_other_end_is_named_where_a_type_needs_it_and_nowhere_else(keys: KeyStore) -> None:
+    register = Sender(system=REGISTER, peer=REGISTER, types=frozenset({TYPE, "move-in-notice"}))
+    ready = preparer(keys, parties=ALL, senders={REGISTER: register})
+    notice = samples.message("move-in-notice", 1).to_bytes()
+    error = refused(ready, notice, type="move-in-notice")
+    assert (error.code, error.place) == ("missing-attribute", "attribute municipality")
+    assert refused(ready, GOOD, municipality="131016").code == "unknown-attribute"
+    one, other = (ready.prepare(submission(notice, type="move-in-notice", municipality=code)) for code in ("131016", "131024"))
+    assert one.municipality == "131016"
+    assert [(d.party, d.way) for d in one.deliveries] == [("city-cs", "move-in-notice resident-record-system other-municipality-cs")]
+    assert one.content_mac != other.content_mac, "the same notice to another municipality is another message (R17)"
 
 
 @given(st.binary(max_size=300) | st.integers(0, len(GOOD) - 1).map(lambda i: GOOD[:i] + b"\0" + GOOD[i + 1 :]))

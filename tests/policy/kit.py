@@ -36,6 +36,22 @@ from tests.intake.kit import preparer, submission
 TRANSFER, LINK, WORK = "resident-info-transfer", "internal-link-system", "transfer-2"
 REGISTER = "resident-record-system"
 MARK = "resident-protection-mark"
+DECIDED = frozenset(
+    {
+        ("resident-protection-mark", REGISTER, "integration-gateway"),
+        ("identity-confirmation-request", REGISTER, "city-cs"),
+        ("identity-confirmation-result", "city-cs", REGISTER),
+        ("identity-search-request", REGISTER, "city-cs"),
+        ("identity-search-result", "city-cs", REGISTER),
+        ("identity-inquiry-request", REGISTER, "national-server"),
+        ("identity-inquiry-result", "national-server", REGISTER),
+        ("wide-area-certificate-request", REGISTER, "other-municipality-cs"),
+        ("wide-area-certificate-data", "other-municipality-cs", REGISTER),
+        ("move-out-certificate-request", REGISTER, "other-municipality-cs"),
+    }
+)
+"""Ways (type, from, to) that are no steps of the specification: what the register tells the gateway itself, and the dialogues of the
+integrated terminal, which the gateway offers to the register as well."""
 
 
 class Party(Adapter):

@@ -15,18 +15,19 @@ from gateway.policy.explain import REASONS, lines
 from gateway.policy.items import every, leaves
 from gateway.policy.loading import packaged, with_sample_approvals
 from gateway.policy.model import Permission, Policy
+from gateway.policy.routes import REGISTER, tables
 from message_formats import catalogue
+from tests.policy.kit import DECIDED
 
 SPEC = Path(__file__).resolve().parents[2].parent / "shared" / "spec"
 CARRIED = {"gateway", "beyond-city-cs", "beyond-application-management"}
 DAY = dt.date(2026, 11, 23)
-OURS = ("resident-protection-mark", "resident-record-system", "integration-gateway")
 
 
 def carried() -> set[tuple[str, str, str]]:
     """(type, from, to) of every carried step: from the specification where it stands beside the repository, else as packaged."""
     if not SPEC.is_dir():
-        return set(packaged().triples) - {OURS}
+        return set(packaged().triples) - DECIDED
     flows = yaml.safe_load((SPEC / "flows.yaml").read_text(encoding="utf-8"))["flows"]
     return {(s["message"], s["from"], s["to"]) for f in flows for s in f["steps"] if s.get("message") and s["leg"] in CARRIED}
 
@@ -52,9 +53,22 @@ def test_over_all_systems_and_types_the_carried_steps_are_permitted_and_nothing_
         works = [p.works[0] for p in policy.permissions.get((message_type, producer, consumer), ())] or [None]
         if any(isinstance(decide(policy, Request(**{**_values(asked), "work": work})), Permit) for work in works):
             permitted.add((message_type, producer, consumer))
-    assert permitted - {OURS} == carried()
-    assert len(permitted - {OURS}) == 86
+    assert permitted - DECIDED == carried()
+    assert len(permitted - DECIDED) == 86
+    assert permitted >= DECIDED
     assert ("atena-linkage-update", "atena-system", "city-cs") not in permitted
+
+
+def test_what_this_project_decided_beyond_the_flows_is_marked_so_in_both_tables_and_is_a_closed_list() -> None:
+    told = {p.triple for each in packaged().permissions.values() for p in each if p.decided}
+    decided = {(c.message_type, c.sender, c.receiver) for c in tables().connections if c.decided}
+    assert told == DECIDED <= decided
+    # the rest is carried in the place of the city CS (legs.<party>), by the permission that it has in the specification
+    in_place = {
+        route.way(name, REGISTER) for name, routes in tables().routes.items() for route in routes if route.producer is not None
+    }  # fmt: skip
+    assert {(way.message_type, way.producer, way.consumer) for way in in_place} == decided - DECIDED
+    assert {p.leg for triple in decided - DECIDED for p in packaged().permissions[triple]} == {"beyond-city-cs"}
 
 
 def _values(asked: Request) -> dict[str, Any]:
@@ -145,7 +159,7 @@ def test_works_are_those_of_the_specification() -> None:
     for triple, permissions in packaged().permissions.items():
         of_flows = {w for p in permissions for w in p.works if works[w].kind == "flow"}
         steps = {f["id"] for f in flows.values() for s in f["steps"] if (s.get("message"), s["from"], s["to"]) == triple}
-        assert triple == OURS or not of_flows or of_flows == steps
+        assert triple in DECIDED or not of_flows or of_flows == steps
     systems = {s["id"]: s for s in yaml.safe_load((SPEC / "systems.yaml").read_text(encoding="utf-8"))["systems"]}
     assert {k: (s.ja, s.in_house, s.number_never) for k, s in packaged().systems.items()} == {
         k: (s["name_ja"], s["kind"] == "internal", s["holds_individual_number"] == "never") for k, s in systems.items()

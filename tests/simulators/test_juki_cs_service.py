@@ -26,7 +26,7 @@ async def test_an_update_takes_effect_and_is_answered_by_the_profile(city_cs: Si
     assert answer.root.findtext(f".//{{{WSA}}}Action") == f"{ACTION}Response"
     assert answer.headers["Content-Type"] == "text/xml; charset=utf-8"
     profile_validator("juki_cs")(answer.root[1][0])
-    held = city_cs.party._residents.find(samples.resident_record_code(1), city_cs.party.journal)
+    held = city_cs.party.residents.find(samples.resident_record_code(1), city_cs.party.journal)
     assert held is not None
     assert held.load()["name_kanji"] == samples.identity_items(1)["name_kanji"]
 
@@ -162,7 +162,7 @@ async def test_one_delivery_id_twice_in_a_call_is_refused(city_cs: Simulator) ->
 async def test_the_wording_of_an_unknown_date_is_kept(city_cs: Simulator) -> None:
     changes = {"birth_date": "19800000", "birth_date@text": "昭和55年頃"}
     assert (await city_cs.caller.update(("d", xml_of(1, **changes)))).results[0][1] == "accepted"
-    held = city_cs.party._residents.find(samples.resident_record_code(1), city_cs.party.journal)
+    held = city_cs.party.residents.find(samples.resident_record_code(1), city_cs.party.journal)
     assert held is not None
     assert held.load()["birth_date@text"] == "昭和55年頃"
 
@@ -213,10 +213,13 @@ async def test_the_residents_of_the_city_are_there_from_the_beginning(
 
 def test_an_answer_of_ours_that_breaks_the_schema_is_not_sent() -> None:
     from message_formats.errors import FormatError
-    from simulators.juki_cs.envelope import Result, build_answer
+    from simulators.juki_cs.results import result
+    from simulators.soap.envelope import envelopes
 
+    written = envelopes("juki_cs")
+    operation = written.profile.operation("UpdateIdentityInformation")
     with pytest.raises(FormatError):
-        build_answer("urn:x", [Result(delivery_id="d 1", control_number="Q1")], profile_validator("juki_cs"))
-    answer = build_answer("urn:<&>", [Result(delivery_id="d1", control_number="Q<&1")], profile_validator("juki_cs"))
+        written.answer("urn:x", operation, [result("d 1", "Q1")])
+    answer = written.answer("urn:<&>", operation, [result("d1", "Q<&1")])
     assert etree.fromstring(answer.body).findtext(f".//{{{WSA}}}RelatesTo") == "urn:<&>"
     assert answer.body.count(J.encode()) >= 1

@@ -9,6 +9,7 @@ fails after that fails with one code. The cryptography is python-xmlsec's, whose
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,6 +104,7 @@ class DecryptionKey:
     def __init__(self, key: Path) -> None:
         """:raises ConfigurationError: unreadable, readable by others, or no RSA key of at least 3072 bits."""
         files = (key, key.with_name(f"{key.stem}.next.key"), key.parent / "archive")
+        self._turn = threading.Lock()  # large messages are opened in threads, and xmlsec promises nothing of a manager that two use
         self._followed = Followed(files, lambda: _load_keys(key))
 
     @property
@@ -121,8 +123,10 @@ class DecryptionKey:
         if len(list(envelope.iter(_DATA, _KEY))) != 2:
             raise MessageRefused("encryption-malformed", "more than one encrypted part")
         require_shape(body[0])
-        known = self._followed.current()
-        if self._opened(body[0], known) or ((now := self._followed.look()) is not known and self._opened(body[0], now)):
+        with self._turn:
+            known = self._followed.current()
+            opened = self._opened(body[0], known) or ((now := self._followed.look()) is not known and self._opened(body[0], now))
+        if opened:
             return etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
         raise MessageRefused("decryption-failed")
 

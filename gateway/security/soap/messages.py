@@ -34,7 +34,7 @@ class Encryption:
 
 
 LARGE_BYTES = 65_536
-"""From here on a message is verified in a thread."""
+"""From here on a message is decrypted and verified in a thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,16 @@ class MessageSecurity:
         except FormatError as error:
             raise MessageRefused("message-malformed") from error
         return self.encryption.own.decrypt(envelope)
+
+    async def open(self, data: bytes, *, limits: reading.Limits = reading.DEFAULT) -> bytes:
+        """:meth:`opened`, in a thread for a message so large that the loop would stand still for it."""
+        if self.encryption is None or len(data) <= LARGE_BYTES:
+            return self.opened(data, limits=limits)
+        return await asyncio.to_thread(self.opened, data, limits=limits)
+
+    async def made(self, build: Callable[[], bytes]) -> bytes:
+        """What ``build`` makes with :meth:`answer`: a token is waited for in a thread, not on the loop."""
+        return await asyncio.to_thread(build) if self.own.waits else build()
 
     async def verify(self, data: bytes, *, limits: reading.Limits = reading.DEFAULT) -> VerifiedMessage:
         """A message of the party, verified, fresh, and here for the first time.

@@ -32,8 +32,8 @@ from gateway.security.soap.keys import PartyCertificates
 from gateway.security.soap.replay import RecentAnswers, require_first
 from gateway.security.soap.verifier import verify
 from message_formats import samples, schemas, writing
-from simulators.juki_cs import envelope as party_side
 from simulators.signatures import Signatures
+from simulators.soap import envelope as party_side
 
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 WSA = "http://www.w3.org/2005/08/addressing"

@@ -232,6 +232,18 @@ def upgrade() -> None:
         comment="what was fetched from a party, by its calendar; also when nothing was there (C-1-2-25, C-1-7-13)",
     )
     op.create_table(
+        "inquiry",
+        sa.Column("id", sa.String(length=36), nullable=False, comment="of the record of provision, and of the dialogue at the party"),
+        sa.Column("question", sa.String(length=64), nullable=False, comment="message type"),
+        sa.Column(
+            "reference", sa.String(length=64), nullable=True, comment="the application that it belongs to, as the asking system names it"
+        ),
+        sa.Column("condition", sa.String(), nullable=False, comment="JSON: what was asked by, values masked"),
+        sa.PrimaryKeyConstraint("id"),
+        comment="what one of our systems asked a party while somebody waited (C-2-3-8); nothing of the answer",
+    )
+    op.create_index(op.f("ix_inquiry_reference"), "inquiry", ["reference"], unique=False)
+    op.create_table(
         "intake_epoch",
         sa.Column("system", sa.String(length=64), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
@@ -320,6 +332,7 @@ def upgrade() -> None:
         sa.Column("corrects", sa.String(length=36), nullable=True, comment="the held message that this one replaced"),
         sa.Column("work", sa.String(length=64), nullable=True, comment="what for, as the sender said (事務)"),
         sa.Column("basis", sa.String(length=200), nullable=True, comment="the legal basis that the sender claimed, which matched"),
+        sa.Column("municipality", sa.String(length=6), nullable=True, comment="at the other end, where a party relays to several"),
         sa.Column("accepted_at", sa.Double(), nullable=False),
         sa.Column("receipt", sa.LargeBinary(), nullable=False, comment="returned byte for byte to whoever submits the same message again"),
         sa.PrimaryKeyConstraint("id"),
@@ -525,6 +538,9 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.String(length=64), nullable=True, comment="stable code of why it is where it is"),
         sa.Column("party_key", sa.String(length=64), nullable=True, comment="the party's own key (依頼管理番号)"),
+        sa.Column(
+            "way", sa.String(length=200), nullable=True, comment="type, producer and consumer, where not the message's own and the party"
+        ),
         sa.Column("content_digest", sa.LargeBinary(), nullable=False, comment="keyed digest of what is sealed for this party (R13)"),
         sa.Column("payload_id", sa.String(length=36), nullable=False, comment="the sealed body, and its data key"),
         sa.Column("waits_for", sa.String(length=36), nullable=True, comment="the delivery that must be delivered first (R3)"),

@@ -1,4 +1,4 @@
-"""What the city CS sends of its own accord: notices to the gateway's listener, signed, and the receipts that come back, verified.
+"""What a party sends of its own accord: notices and questions to the gateway's listener, signed, and what comes back, verified.
 
 A notice that has no receipt is sent again by whoever asked for it: with the same delivery ids, in a new message. ``wrong`` makes one that
 must be refused.
@@ -6,12 +6,13 @@ must be refused.
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 from xml.sax.saxutils import quoteattr
 
 import aiohttp
@@ -25,7 +26,6 @@ from simulators.signatures import LONGEST_S, SKEW_S, SOAP, WSA, SignatureRefused
 
 Wrong = Literal["signer", "unsigned", "expired", "altered", "addressee", "replay", "action"]
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=False)
-_ADDRESS = "https://renkei-gateway.invalid/soap/juki_cs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +56,12 @@ class Said:
 
 
 class Notices:
-    """Sends notices. Belongs to the event loop."""
-
-    profile: ClassVar[profiles.Profile] = profiles.get("juki_cs")
+    """Sends notices of one profile. Belongs to the event loop."""
 
     def __init__(
         self,
         *,
+        profile: str,
         url: str,
         server_name: str,
         context: ssl.SSLContext,
@@ -71,13 +70,15 @@ class Notices:
         timeout_s: float = 20.0,
     ) -> None:
         """``url``: of the gateway's listener for this party, ``https://host:port``; ``encryption``: of Bodies, both ways."""
-        self._url = f"{url}/soap/juki_cs"
+        self.profile = profiles.get(profile)
+        self._url = f"{url}/soap/{profile}"
+        self._address = f"https://renkei-gateway.invalid/soap/{profile}"
         self._server_name = server_name
         self._context = context
         self._signatures = signatures
         self._encryption = encryption
         self._timeout_s = timeout_s
-        self._validate = profile_validator("juki_cs")
+        self._validate = profile_validator(profile)
         self._last: tuple[str, bytes, str] | None = None
 
     async def send(self, operation: str, notices: Sequence[Notice], *, wrong: Wrong | None = None, action: str | None = None) -> Said:
@@ -116,10 +117,11 @@ class Notices:
         records = "".join(
             f"<j:Record deliveryId={quoteattr(each.delivery_id)}"
             + (f" municipality={quoteattr(each.municipality)}" if each.municipality is not None else "")
+            + (f' digest="{hashlib.sha256(each.xml.encode()).hexdigest()}"' if operation.digest else "")
             + f">{each.xml}</j:Record>"
             for each in notices
         )
-        to = "https://another-gateway.invalid/soap/juki_cs" if wrong == "addressee" else _ADDRESS
+        to = self._address.replace("renkei", "another") if wrong == "addressee" else self._address
         text = (
             f'<soap:Envelope xmlns:soap="{SOAP}" xmlns:wsa="{WSA}"><soap:Header><wsa:Action>{action}</wsa:Action>'
             f"<wsa:MessageID>{message_id}</wsa:MessageID><wsa:To>{to}</wsa:To></soap:Header><soap:Body>"
