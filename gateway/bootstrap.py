@@ -49,6 +49,7 @@ from gateway.monitoring import Monitoring, process_index
 from gateway.operations import logs
 from gateway.operations.metrics import FactsReader, Metrics
 from gateway.plugins import BoundParty, bind_parties
+from gateway.policy.destinations import Destinations
 from gateway.policy.rights import Rights
 from gateway.policy.routes import tables
 from gateway.ready import mark_ready
@@ -129,6 +130,11 @@ def topology_of(config: Config, parties: Mapping[str, BoundParty] | None = None)
         consumers=[name for name, party in config.parties.items() if party.queue is not None],
         asked=[] if parties is None else [name for name, party in parties.items() if party.adapter.manifest.questions],
     )
+
+
+def destinations_of(config: Config) -> Destinations:
+    """Which account has what is handed over for a work."""
+    return Destinations({work: name for name, party in config.parties.items() for work in party.works})
 
 
 @contextlib.asynccontextmanager
@@ -324,7 +330,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
     from gateway.bootstrap_feeds import expected_feeds, watcher_of
-    from gateway.bootstrap_inbound import Inbound
+    from gateway.bootstrap_inbound import Inbound, serve_pull
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
     from gateway.intake.https import HttpsDoor, open_door
@@ -376,6 +382,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             "mac": ContentMac.following(common.keys),
             "refresh_keys": common.keys.refresh,
             "message_bytes": limits.message_bytes,
+            "destinations": destinations_of(config),
         }
         preparer = Preparer(senders=senders, parties=config.carried_parties, policy=tables(), **made_of)
         intake = Intake(preparer=preparer, ledger=ledger)
@@ -437,6 +444,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         monitoring.watch_feeds(watcher)
         await watcher.start()
         stack.push_async_callback(watcher.stop)
+        await serve_pull(config, common, seals, stack)
         service = LedgerAdminService(
             config,
             ledger,
@@ -471,7 +479,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             service,
             desk,
             Operators.of(config, accounts, common.authority),
-            keys=KeyAdmin(ledger, common.keys, custodian, tables()),
+            keys=KeyAdmin(ledger, common.keys, custodian, tables(), destinations_of(config)),
             policy=policy,
             audit=LedgerAuditRecord(ledger, common.parties),
             reports=LedgerReports(ledger, without=tables().ephemeral),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from gateway.config_values import TIME_OF_DAY, Seconds, Section, SpecId
+from gateway.config_values import MOMENT_OF_DAY, Seconds, Section, SpecId
 
 
 class Feed(Section):
@@ -16,7 +16,7 @@ class Feed(Section):
         description="Who they come from: a party that is fetched from (its fetch must be given), or whoever hands them in."
     )
     type: SpecId | None = Field(default=None, description="The message type that is handed in. Left out: what is fetched from the party.")
-    at: Annotated[str, StringConstraints(pattern=TIME_OF_DAY)] | None = Field(
+    at: Annotated[str, StringConstraints(pattern=MOMENT_OF_DAY)] | None = Field(
         default=None, description="HH:MM each day, or *:MM each hour, in Japan. Default, for what is fetched: as parties.PARTY.fetch.at."
     )
     days: Literal["every", "business"] = Field(default="every", description="business: on business days only (retention.holidays).")

@@ -22,7 +22,7 @@ settings.register_profile("renkei", database=DirectoryBasedExampleDatabase(REPOS
 settings.load_profile("renkei")
 
 
-TOWNS = frozenset({"demo", "faults", "inbound", "operations"})
+TOWNS = frozenset({"convenience", "demo", "faults", "inbound", "operations"})
 """Folders whose slow tests run whole gateways: never two of those at a time, for they measure how soon something happens."""
 
 

@@ -5,6 +5,7 @@ Whose message it is follows from type and listener (``routes.yaml``, *inbound*),
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -24,13 +25,20 @@ class InboundPreparer(Preparer):
     """For submissions whose ``system`` is the party at whose listener they arrived."""
 
     def __init__(
-        self, *, parties: frozenset[str], policy: PolicyTables, asks: Mapping[str, Collection[str]] | None = None, **others: Any
+        self,
+        *,
+        parties: frozenset[str],
+        policy: PolicyTables,
+        asks: Mapping[str, Collection[str]] | None = None,
+        accounts: Mapping[str, str] | None = None,
+        **others: Any,
     ) -> None:
-        """``asks``: the types that each of our systems sends."""
+        """``asks``: the types that each of our systems sends; ``accounts``: whose account a party is, where it does not bear its name."""
         super().__init__(senders={}, parties=parties, policy=policy, **others)
         self._served = parties
         self._tables = policy
         self._asks = asks or {}
+        self._accounts = accounts or {}
 
     def permitted(self, system: str, door: str, attributes: EventAttributes) -> tuple[MessageType, tuple[Route, ...]]:
         """Type and listener fit.
@@ -47,7 +55,12 @@ class InboundPreparer(Preparer):
         return kind, routes if submission.destination is None else (self._arrival(submission).route,)
 
     def _arrival(self, submission: Submission) -> Arrival:
-        return self._tables.arrival(submission.attributes.type, submission.system, self._served, submission.destination)
+        kind, at, account = submission.attributes.type, submission.system, submission.destination
+        system = self._accounts.get(account or "", account)
+        if account is None or system is None or account == system:
+            return self._tables.arrival(kind, at, self._served, account)
+        arrival = self._tables.arrival(kind, at, self._served | {system}, system)
+        return dataclasses.replace(arrival, route=dataclasses.replace(arrival.route, party=account, consumer=system))
 
     def producer_of(self, submission: Submission) -> str:
         """Whose message it is."""

@@ -25,6 +25,7 @@ from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
 from gateway.ledger.prepared import PreparedDelivery, PreparedMessage
 from gateway.policy.decision import Refuse
+from gateway.policy.destinations import Destinations
 from gateway.policy.items import Filtered
 from gateway.policy.marks import MARK_TYPE, NONE, Flags, changes_of
 from gateway.policy.rights import PolicyRefused, Rights, Standing, Terms
@@ -107,11 +108,14 @@ class Preparer:
         rights: Rights,
         make_id: Callable[[], str] = new_id,
         refresh_keys: Callable[[], None] = lambda: None,
+        destinations: Destinations | None = None,
     ) -> None:
         """:param blind: gives the blind indexes that count now, and :param mac: the digests of contents.
         :param rights: the policy that counts.
         :param refresh_keys: looks at once whether a key was rotated.
+        :param destinations: which account has what is handed over for a work; None: there are none.
         """
+        self._destinations = destinations or Destinations()
         self.refresh_keys = refresh_keys
         self.message_bytes = message_bytes
         self._senders = senders
@@ -152,9 +156,11 @@ class Preparer:
         identifiers = tuple((name, index) for name, index, _ in indexes)
         standing = self.rights.standing
         deliveries = []
-        for route in routes:
+        producer = self.producer_of(submission)
+        for route in self._destinations.resolve(standing.policy, kind.name, producer, routes, attributes.work):
             given = message if route.carries is None else _derived(message, route.carries)
             filtered, terms = self._permitted_items(standing, given, route, submission, marks, identifiers)
+            self._destinations.require(route, attributes.work)
             # as it came, to the byte, where nothing is taken out of it (C-3-5-6)
             content = filtered.content if filtered.removed or given is not message else reading.in_utf8(data).strip()
             deliveries.append(
@@ -196,7 +202,7 @@ class Preparer:
             sets=changes_of(message) if system == REGISTER else (),
             reference=attributes.reference,
             answers=self.answers_of(submission),
-            producer=None if (producer := self.producer_of(submission)) == system else producer,
+            producer=None if producer == system else producer,
             bound=self.must_be_bound(submission),
             link=self._link(message, system, message_id),
         )
@@ -243,7 +249,7 @@ class Preparer:
             filtered = grant.plan.apply(message)
             if filtered.removed and grant.permit.permission.excess == "refuse":
                 refusal = Refuse(code="item-not-permitted", rule="C-1-5-4", names=filtered.removed)
-                raise PolicyRefused(refusal, party=route.party, version=standing.policy.version)
+                raise PolicyRefused(refusal, party=route.recipient, version=standing.policy.version)
         except PolicyRefused as refused:
             refused.identifiers = identifiers
             raise

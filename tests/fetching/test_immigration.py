@@ -69,7 +69,12 @@ async def test_items_outside_the_list_are_dropped_and_counted(ends: Mailboxes) -
     assert ends.records("day-items") == {"notice-items": ("accepted", None)}
     assert ends.batch("day-items")["items_dropped"] == 2
     await until(lambda: ends.taken("notice-items")[0]["state"] == "delivered")
-    assert {name.partition("/")[0] for name in ends.given[-1]} == {"residence_card_number", "status_of_residence", "period_of_stay", "other_items"}
+    assert {name.partition("/")[0] for name in ends.given[-1]} == {
+        "residence_card_number",
+        "status_of_residence",
+        "period_of_stay",
+        "other_items",
+    }
     assert ends.given[-1]["residence_card_number"] == card_of(2)
 
 

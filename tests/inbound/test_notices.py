@@ -102,12 +102,27 @@ async def test_a_type_that_may_not_come_from_this_party_is_refused_and_recorded(
     outgoing = await ends.send(notice("identity-information-update"), operation="UpdateIdentityInformation")
     assert outgoing["fault"] == "operation-not-offered"
     delivery = str(uuid.uuid4())
-    xml = notice("family-register-supplement-internal")
-    [result] = (await ends.send(xml, operation="RelayFamilyRegisterSupplement", ids=(delivery,)))["results"]
+    xml = notice("family-register-supplement-notice")
+    [result] = (await ends.send(xml, operation="SendFamilyRegisterSupplement", ids=(delivery,)))["results"]
     assert (result["outcome"], result["code"]) == ("rejected", "not-permitted")
     [record] = ends.rows("SELECT outcome, system, type FROM provision WHERE code = 'not-permitted'")
-    assert tuple(record) == ("refused", "city-cs", "family-register-supplement-internal")
+    assert tuple(record) == ("refused", "city-cs", "family-register-supplement-notice")
     assert (await ends.send(notice(serial=6), action="NotifyIndividualNumber"))["fault"] == "operation-differs"
+
+
+@pytest.mark.flow("FS2-12")
+@pytest.mark.control("C-2-3-2")
+async def test_supplement_entries_for_the_family_register_go_to_the_register_first(ends: Ends) -> None:
+    """The city CS speaks to the register only: it has them, and hands them on to the family register system as a message of its own."""
+    delivery = str(uuid.uuid4())
+    xml = notice("family-register-supplement-internal")
+    [result] = (await ends.send(xml, operation="RelayFamilyRegisterSupplement", ids=(delivery,)))["results"]
+    assert result["outcome"] == "accepted", result
+    row = await ends.until_state(delivery, "delivered")
+    assert (row["system"], row["producer"], row["party"]) == ("city-cs", None, "resident-record-system")
+    assert row["id"] in ends.effects
+    [provided] = ends.rows("SELECT outcome FROM provision WHERE id = ?", row["id"])
+    assert provided["outcome"] == "provided"
 
 
 @pytest.mark.invariant("I10")
