@@ -320,6 +320,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.app import create_app
     from gateway.admin.app import serve as serve_admin
     from gateway.admin.feeds import LedgerFeeds
+    from gateway.admin.flows import LedgerFlows
     from gateway.admin.identity import Operators, rights_of
     from gateway.admin.keys import KeyAdmin
     from gateway.admin.ledger_accounts import LedgerAccounts
@@ -330,7 +331,9 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
     from gateway.bootstrap_feeds import expected_feeds, watcher_of
+    from gateway.bootstrap_flows import open_flows
     from gateway.bootstrap_inbound import Inbound, serve_pull
+    from gateway.flows.model import flows
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
     from gateway.intake.https import HttpsDoor, open_door
@@ -369,6 +372,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         monitoring.watch_retention(keeper)
         await keeper.start()
         stack.push_async_callback(keeper.stop)
+        tracker = await open_flows(config, common, stack)
         if config.backup.daily_at is not None:
             backups = DailyBackups(
                 ledger, place_of(config, keeping.policy), dt.time.fromisoformat(config.backup.daily_at), lambda: common.liveness.id
@@ -485,6 +489,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             reports=LedgerReports(ledger, without=tables().ephemeral),
             retention=retention,
             feeds=LedgerFeeds(ledger, expected_feeds(config, keeping.calendar)),
+            flows=LedgerFlows(ledger, tracker.machine, flows()),
             witness=common.refusals,
         )
         tls = listener_context(config, admin.certificate)

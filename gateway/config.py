@@ -34,6 +34,7 @@ from gateway.config_machine import (
     Certificates,
     EmbeddedBroker,
     ExternalBroker,
+    Flows,
     Keys,
     Ledger,
     Log,
@@ -87,6 +88,7 @@ __all__ = [
     "Feed",
     "Fetch",
     "FileDrop",
+    "Flows",
     "HttpsIntake",
     "Inbound",
     "Intake",
@@ -154,6 +156,7 @@ class Config(Section):
     feeds: dict[SpecId, Feed] = {}
     links: Links = Links()
     workers: Workers = Workers()
+    flows: Flows = Flows()
     retention: Retention = Retention()
     backup: Backup = Backup()
     admin: Admin = Admin()

@@ -24,6 +24,7 @@ from certs.path import PathCheck, Purpose, WhenUnknown, load_certificates, load_
 from certs.tls import client_context, server_context
 from gateway.check_backup import look_at_backups
 from gateway.check_feeds import look_at_feeds
+from gateway.check_flows import look_at_flows
 from gateway.check_operators import look_at_accounts
 from gateway.check_policy import look_at_policy
 from gateway.check_signing import in_force, signing
@@ -251,6 +252,7 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     ("keys", look_at_keys),
     ("operators", look_at_operators),
     ("accounts", look_at_accounts),
+    ("flows", look_at_flows),
     ("disk", look_at_disk),
     ("broker", look_at_broker),
     ("ledger", look_at_ledger),

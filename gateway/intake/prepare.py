@@ -33,7 +33,7 @@ from gateway.policy.routes import Asking, PolicyTables, Route
 from gateway.policy.rules import REGISTER
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.sealing import Sealed
-from message_formats import catalogue, derivations, guard, reading
+from message_formats import catalogue, dates, derivations, guard, reading
 from message_formats.catalogue import MessageType
 from message_formats.errors import FormatError
 from message_formats.message import Message
@@ -175,6 +175,8 @@ class Preparer:
                     waits_for=route.waits_for,
                     terms=terms,
                     approval=route.approval,
+                    effective_on=attributes.effectiveon or _day_of(message, route),
+                    newest=route.newest,
                 )
             )
         return PreparedMessage(
@@ -192,6 +194,8 @@ class Preparer:
             former_hmac_key_id=blind.former_id,
             deliveries=tuple(deliveries),
             corrects=attributes.corrects,
+            resends=attributes.resends,
+            flow=attributes.flow,
             operator=attributes.operator,
             terminal=attributes.terminal,
             work=attributes.work,
@@ -282,6 +286,13 @@ class Preparer:
             if len(self._sources) >= 1024:
                 self._sources.clear()
             self._sources.add((system, attributes.source))
+        if attributes.flow is not None and attributes.flow not in kind.flows:
+            raise InputRefused(
+                "flow-mismatch", f"{kind.name} is no message of that flow", place="attribute flow", rule="the flows of the message type"
+            )
+        if attributes.corrects is not None and attributes.resends is not None:
+            text = "it replaces a message, or sends one again"
+            raise InputRefused("invalid-attribute", text, place="attribute resends", rule="corrects or resends, not both")
         if attributes.schema is not None and attributes.schema != kind.schema:
             detail = f"{kind.name} has the schema {kind.schema}"
             raise InputRefused("unknown-schema", detail, place="attribute dataschema", rule="the namespace of the message type")
@@ -347,6 +358,14 @@ class Preparer:
     def _has_namespace(self, data: bytes, kind: MessageType) -> bool:
         """Only to say which of two things is wrong with a root element that was refused."""
         return etree.QName(reading.parse(data, self._limits)).namespace == kind.schema
+
+
+def _day_of(message: Message, route: Route) -> str | None:
+    """The day of effect that the message itself names, where the route says in which item; none if it is unknown or no day."""
+    value = message.items.get(route.day) if route.day is not None else None
+    if value is None or not (len(value) == 8 and value.isdigit() and dates.is_calendar_day(value)):
+        return None
+    return f"{value[:4]}-{value[4:6]}-{value[6:]}"
 
 
 def check_municipality(routes: Sequence[Route | Asking], attributes: EventAttributes) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from gateway.errors import ConfigurationError, InputRefused
-from message_formats import derivations
+from message_formats import catalogue, derivations
 from message_formats.errors import FormatError
 
 REGISTER = "resident-record-system"
@@ -73,6 +73,10 @@ class Route:
     waits_for: str | None = None
     approval: str | None = None
     """``bulk-output`` or ``release``: it leaves only when a second person has approved (C-1-3-28, C-2-3-14, C-3-3-7)."""
+    day: str | None = None
+    """The item with the day before which it is not sent, where its sender names none."""
+    newest: bool = False
+    """A later one of the same resident takes the place of one that its receiver has not taken yet."""
     sender: str | None = None
     """Only what this system hands in goes this way; None: whoever has the connection."""
     by_work: bool = False
@@ -304,10 +308,23 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Itera
     result: list[Route] = []
     for row in rows:
         route = Route(
-            party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval"),
-            carries=row.get("as"), producer=row.get("from"), consumer=row.get("to"), municipality=row.get("municipality"),
-            sender=row.get("sender"), by_work=row.get("by") == "work",
-        )  # fmt: skip
+            party=row["party"],
+            stream=row["stream"],
+            lane=row["lane"],
+            waits_for=row.get("waits_for"),
+            approval=row.get("approval"),
+            day=row.get("day"),
+            newest=bool(row.get("newest", False)),
+            carries=row.get("as"),
+            producer=row.get("from"),
+            consumer=row.get("to"),
+            municipality=row.get("municipality"),
+            sender=row.get("sender"),
+            by_work=row.get("by") == "work",
+        )
+        if route.day is not None:
+            known = catalogue.get(message_type).items if message_type in catalogue.names() else ()
+            _demand(any(each.id == route.day for each in known), f"route {message_type} to {route.party}: there is no item {route.day}")
         _demand(row.get("by") in (None, "work"), f"route {message_type} to {route.party}: by is work, or not there")
         _demand(route.approval in APPROVALS, f"route {message_type} to {route.party}: approval must be bulk-output or release")
         _demand(route.municipality in MUNICIPALITY, f"route {message_type} to {route.party}: municipality must be required or optional")
@@ -345,7 +362,8 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
         handed_to = row.get("by_way_of", receiver)
         final = None if handed_to == receiver else receiver
         # which operations of a party name the municipality at the other end is its profile's business
-        route = Route(party=handed_to, stream=row["stream"], lane=row["lane"], consumer=final, municipality="optional")
+        newest = bool(row.get("newest", False))
+        route = Route(party=handed_to, stream=row["stream"], lane=row["lane"], consumer=final, municipality="optional", newest=newest)
         answers = tuple(row.get("answers", ()))
         _demand(all(any(c.message_type == name for c in allowed) for name in answers), f"inbound {way}: it answers an unknown type")
         bound = row.get("bound", False)

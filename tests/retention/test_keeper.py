@@ -132,6 +132,7 @@ async def test_destination_information_vanishes(safe: Safe, tmp_path: Path, coun
 
 
 @pytest.mark.control("C-3-7-4")
+@pytest.mark.edge("F2-7", "unreachable")
 async def test_what_was_never_delivered_expires(safe: Safe, tmp_path: Path) -> None:
     keeper = keeper_of(safe, tmp_path)
     await admit(safe, 3)

@@ -130,6 +130,7 @@ async def vanish(town: Town, when: tuple[dt.datetime, dt.date], count: int) -> N
 
 
 @pytest.mark.control("C-3-7-4")
+@pytest.mark.edge("F2-7", "dead-letter")
 async def test_what_was_never_sent_expires_after_one_business_day(town: Town) -> None:
     sent, last_day = GOLDEN_WEEK
     await admit(town.safe, 5)
