@@ -58,6 +58,8 @@ class Plan:
     mailboxes: tuple[str, ...] = ()
     """Of :data:`MAILBOXES`, each in a process of its own; they need ``inbound``."""
     fetch_at: Mapping[str, str] = field(default_factory=lambda: {IMMIGRATION: "06:00", APPLICATIONS: "*:05"})
+    more_parties: Mapping[str, Any] = field(default_factory=dict)
+    """Further parties of the gateway, as its configuration has them."""
     further: Mapping[str, Any] = field(default_factory=dict)
     """Further sections of the gateway's configuration: profile, feeds, links."""
     types: tuple[str, ...] = ()
@@ -284,6 +286,7 @@ class TownFiles:
             "parties": {
                 **{party: self._party_of_gateway(party) for party in plan.parties},
                 **{party: self._mailbox_of_gateway(party) for party in plan.mailboxes},
+                **plan.more_parties,
                 **({REGISTER: self._consumer()} if plan.inbound else {}),
             },
             **plan.further,

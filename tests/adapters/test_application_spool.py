@@ -42,6 +42,7 @@ def batch_file(folder: Path, name: str = "portal-20260402.xml", *, tenant: str =
     return file
 
 
+@pytest.mark.edge("FS10-1", "lgwan-terminal")
 async def test_a_file_is_a_batch_and_nothing_of_it_is_left_after_its_import(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     file = batch_file(tmp_path)

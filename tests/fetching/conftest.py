@@ -13,6 +13,7 @@ from tests.support.broker import until
 @pytest.fixture(scope="module")
 async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     """Everything real, as processes: gateway with broker and ledger, city CS, the residence card issuing system."""
+    folder = tmp_path_factory.mktemp("fetching")
     further = {
         "profile": "test",
         "links": {"look_s": 0.3, "lag_s": 600, "parties": {IMMIGRATION: 2}},
@@ -23,9 +24,10 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     }
     plan = Plan(
         workers=1, population=20, city_seed=3, inbound=True, mailboxes=(IMMIGRATION, PORTAL), further=further, acknowledge_s=2.0,
+        more_parties={"gateway-operators": {"adapter": "operators", "queue": {"keys": str(folder / "register.jwks")}}},
         retry={"first_s": 0.2, "longest_s": 1.0, "budget": 40},
     )  # fmt: skip
-    async with Town(tmp_path_factory.mktemp("fetching"), plan) as town:
+    async with Town(folder, plan) as town:
         await town.start()
         yield town
 

@@ -76,6 +76,8 @@ async def test_a_signed_application_reaches_the_register_under_the_atena_number(
         ("R-revoked", {"applicant": "applicant-revoked"}, "signer-revoked"),
     ],
 )
+@pytest.mark.edge("FS10-1", "bad-signature")
+@pytest.mark.edge("FS10-1", "no-signature")
 async def test_what_is_not_proven_to_be_the_applicant_s_is_refused_with_its_reason(
     portal: Mailboxes, reception: str, made: dict[str, Any], code: str
 ) -> None:
@@ -104,6 +106,7 @@ def _spoilt_certificates(portal: Mailboxes, name: str) -> None:
 
 @pytest.mark.flow("FS10-2")
 @pytest.mark.control("C-1-2-18")
+@pytest.mark.edge("FS10-2", "unknown-serial")
 async def test_an_unknown_serial_number_is_kept_for_a_person_and_not_forwarded(portal: Mailboxes) -> None:
     await apply(portal, "hour-unknown", [{"reception": "R-unknown", "applicant": "applicant-3"}])
     await hour(portal)
@@ -124,6 +127,7 @@ async def test_a_renewed_certificate_is_its_holder_s_once_the_feed_says_so(porta
 
 @pytest.mark.flow("FS10-2")
 @pytest.mark.control("C-1-2-7")
+@pytest.mark.edge("FS10-2", "other-procedure")
 async def test_an_application_of_a_procedure_that_nobody_has_goes_to_nobody(portal: Mailboxes) -> None:
     await apply(portal, "hour-procedure", [{"reception": "R-procedure", "procedure": "FISHING-LICENCE"}])
     await hour(portal)
@@ -134,6 +138,7 @@ async def test_an_application_of_a_procedure_that_nobody_has_goes_to_nobody(port
 @pytest.mark.flow("FS10-1")
 @pytest.mark.control("C-1-7-13")
 @pytest.mark.invariant("I2")
+@pytest.mark.edge("FS10-1", "fetch-fails")
 async def test_after_hours_without_a_line_the_next_run_takes_all_and_nothing_twice(portal: Mailboxes) -> None:
     await link(portal, "applicant-1", "9000000016", "link-hours")
     await asyncio.to_thread(portal.control, "POST", "/_sim/faults", {"kind": "down"})
@@ -155,6 +160,7 @@ async def test_after_hours_without_a_line_the_next_run_takes_all_and_nothing_twi
 
 @pytest.mark.flow("FS10-3")
 @pytest.mark.control("C-1-7-14")
+@pytest.mark.edge("FS10-3", "no-status")
 async def test_an_application_on_the_list_of_which_nothing_is_known_is_reported_and_fetched(portal: Mailboxes) -> None:
     await link(portal, "applicant-1", "9000000016", "link-list")
     await apply(portal, None, [{"reception": "R-lost"}])

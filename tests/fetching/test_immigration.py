@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
+import re
 import signal
+import time
 
 import pytest
 
@@ -44,6 +47,7 @@ async def test_a_status_notice_comes_from_the_mailbox_to_the_register_once_a_day
 @pytest.mark.flow("F1-6")
 @pytest.mark.control("C-1-2-1")
 @pytest.mark.invariant("I10")
+@pytest.mark.edge("F1-6", "unbound-card")
 async def test_a_card_that_belongs_to_nobody_known_is_set_aside_for_staff(ends: Mailboxes) -> None:
     await ends.put("day-unbound", {"notice-unbound": status_notice(501)})
     await ends.next_run()
@@ -60,6 +64,7 @@ async def test_a_card_that_belongs_to_nobody_known_is_set_aside_for_staff(ends: 
 
 @pytest.mark.flow("F1-6")
 @pytest.mark.control("C-1-2-3")
+@pytest.mark.edge("F1-6", "item-not-listed")
 async def test_items_outside_the_list_are_dropped_and_counted(ends: Mailboxes) -> None:
     await bind(ends, 2, "address-2")
     strange = "<tax_class>A</tax_class><employer><name>架空商店</name></employer>"
@@ -90,6 +95,7 @@ async def test_items_outside_the_list_are_dropped_and_counted(ends: Mailboxes) -
         ("in-pieces", ("</ResidenceStatusNotice>", "<a>9999</a><b>0000</b><c>0011</c></ResidenceStatusNotice>")),
     ],
 )
+@pytest.mark.edge("F1-6", "individual-number")
 async def test_an_individual_number_in_whatever_disguise_is_refused(ends: Mailboxes, name: str, spoilt: tuple[str, str]) -> None:
     if not ends.taken("address-3", REGISTER):
         await bind(ends, 3, "address-3")
@@ -104,6 +110,7 @@ async def test_an_individual_number_in_whatever_disguise_is_refused(ends: Mailbo
 
 @pytest.mark.flow("FS7-2")
 @pytest.mark.control("C-1-3-10")
+@pytest.mark.edge("FS7-2", "individual-number")
 async def test_an_individual_number_does_not_leave_for_the_immigration_bureau(ends: Mailboxes) -> None:
     before = len(ends.journal("effect"))
     xml = address_notice(4, **{"address_change/address": "虚構県架空市見本町 999900000011"})
@@ -118,6 +125,7 @@ async def test_an_individual_number_does_not_leave_for_the_immigration_bureau(en
 
 @pytest.mark.flow("F1-6")
 @pytest.mark.control("C-1-2-25")
+@pytest.mark.edge("F1-6", "no-notice-on-a-day")
 async def test_a_day_without_a_notice_and_an_empty_batch_are_recorded(ends: Mailboxes) -> None:
     run = await ends.next_run()
     assert (run["batches"], run["records"], run["code"]) == (0, 0, None)
@@ -203,3 +211,28 @@ async def test_what_the_bureau_refuses_is_held_with_its_code_and_can_be_sent_aga
     [row] = ends.taken("address-future", REGISTER)
     await until(lambda: ends.rows(query, row["id"])[0]["held"] == "rejected")
     assert "N103" in (ends.taken("address-future", REGISTER)[0]["outcome_code"], ends.taken("address-future", REGISTER)[0]["reason"])
+
+
+@pytest.mark.flow("FS7-2")
+@pytest.mark.edge("FS7-2", "japanese-national")
+async def test_a_japanese_national_has_no_card_and_no_notice(ends: Mailboxes) -> None:
+    before = len(ends.journal("effect"))
+    xml = address_notice(1).replace(card_of(1).encode(), b"")
+    await ends.hand_in("address-national", xml, expected=422)
+    await ends.hand_in(
+        "address-nobody", re.sub(rb"<residence_card_number>.*?</residence_card_number>", b"", address_notice(1)), expected=422
+    )
+    assert len(ends.journal("effect")) == before
+
+
+@pytest.mark.flow("FS7-2")
+async def test_a_move_out_to_come_is_notified_on_its_day(ends: Mailboxes) -> None:
+    [offset] = ends.rows("SELECT value FROM meta WHERE name = 'business_offset_s'")
+    today = dt.datetime.fromtimestamp(time.time() + float(offset["value"]), dt.timezone(dt.timedelta(hours=9))).date()
+    day = (today + dt.timedelta(days=2)).isoformat()
+    await ends.hand_in("address-to-come", address_notice(70), effectiveon=day)
+    await ends.hand_in("address-now", address_notice(71))
+    await until(lambda: ends.taken("address-now", REGISTER)[0]["state"] == "delivered", 40)
+    assert ends.taken("address-to-come", REGISTER)[0]["state"] == "queued"
+    ends.shift(2 * 86_400.0)
+    await until(lambda: ends.taken("address-to-come", REGISTER)[0]["state"] == "delivered", 60)

@@ -33,6 +33,7 @@ def is_open(ends: Mailboxes, link: str, *kinds: str) -> bool:
     return any(row["cleared_at"] is None and row["kind"] in kinds for row in anomalies(ends, link))
 
 
+@pytest.mark.edge("FM-1", "absence")
 async def test_a_feed_that_nobody_sent_is_raised_told_and_cleared_when_it_comes(ends: Mailboxes) -> None:
     await until(lambda: bool(ends.rows("SELECT value FROM meta WHERE name = 'feeds_watched_since'")))
     ends.shift(DAY_S)
@@ -71,6 +72,7 @@ async def test_a_run_that_fails_is_an_anomaly_with_its_cause_and_an_empty_day_on
     assert "day-not-empty" in shown
 
 
+@pytest.mark.edge("FM-1", "not-completed")
 async def test_an_update_that_does_not_arrive_is_an_anomaly_and_clears_when_the_backlog_is_through(ends: Mailboxes) -> None:
     await asyncio.to_thread(ends.control, "POST", "/_sim/faults", {"kind": "down"})
     for number in range(3):
@@ -83,3 +85,18 @@ async def test_an_update_that_does_not_arrive_is_an_anomaly_and_clears_when_the_
     await until(lambda: not is_open(ends, IMMIGRATION, "lag"))
     ids = {ends.taken(f"lag-{number}", REGISTER)[0]["id"]: number for number in range(3)}
     assert [ids[each["delivery"]] for each in ends.journal("effect") if each["delivery"] in ids] == [0, 1, 2]
+
+
+@pytest.mark.edge("FM-1", "no-personal-data")
+@pytest.mark.invariant("I5")
+async def test_the_operators_are_told_by_a_message_without_personal_data(ends: Mailboxes) -> None:
+    await until(lambda: bool(ends.rows("SELECT value FROM meta WHERE name = 'feeds_watched_since'")))
+    ends.shift(2 * DAY_S)
+    query = "SELECT d.party, m.subject, m.system FROM delivery d JOIN message m ON m.id = d.message_id WHERE m.type = 'link-anomaly-alert'"
+    await until(lambda: bool(ends.rows(query)))
+    for row in ends.rows(query):
+        assert (row["party"], row["subject"], row["system"]) == ("gateway-operators", None, "integration-gateway")
+    names = {row["link"] for row in ends.rows("SELECT link FROM anomaly")} | {
+        row["cause"] for row in ends.rows("SELECT cause FROM anomaly")
+    }
+    assert all(name.replace("-", "").isalnum() and len(name) <= 64 for name in names), names
