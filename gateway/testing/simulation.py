@@ -17,7 +17,7 @@ from typing import Any
 
 from certs.authority import Profile, TestAuthority
 from certs.peer import Authority
-from certs.setup import ensure
+from certs.setup import LOOPBACK_DNS, LOOPBACK_IPS, ensure
 from gateway.contract import Adapter, AdapterHost
 from gateway.delivery.transport import Endpoint, PartyHttp
 from gateway.errors import ConfigurationError
@@ -162,8 +162,9 @@ class Simulator:
 def running(simulation: Simulation, folder: Path) -> Iterator[Simulator]:
     """The simulator while the block runs, with certificates of its own in ``folder``."""
     authority = ensure(folder / "certs")
-    # also for a party that the test authority has no server certificate for: a new one, or a system of ours that is called
-    theirs, wrong = authority.issue(simulation.peer, Profile.PEER), authority.issue(STRANGER, Profile.SERVER)
+    # anew: the test authority may know no such name, or know it as a client only (a new party; a system of ours that is called)
+    theirs = authority.issue(simulation.peer, Profile.PEER, dns=LOOPBACK_DNS, ips=LOOPBACK_IPS)
+    wrong = authority.issue(STRANGER, Profile.SERVER)
     signing = authority.issue(f"{simulation.peer}-signing", Profile.SIGNING)
     place = Place(
         folder=folder,

@@ -31,13 +31,15 @@ _ROLES: dict[str, set[str]] = {
     "withdraw": {"operator", "administrator", "auditor"},
     "operators": {"operator", "administrator", "auditor"}, "review_operator": {"administrator"},
     "release_operator": {"operator", "administrator"}, "ask_rights": {"operator", "administrator"},
-    "search": {"operator", "auditor"}, "keys": {"viewer", "auditor"}, "rotate_key": {"operator", "administrator"},
+    "search": {"operator", "auditor"}, "network": {"viewer", "auditor"},
+    "keys": {"viewer", "auditor"}, "rotate_key": {"operator", "administrator"},
     "policy": {*Role}, "policy_versions": {*Role}, "policy_change": {*Role},
     "ask_policy": {"administrator"}, "provisions": {"operator", "auditor"},
     "refusals": {"viewer", "operator", "auditor"}, "check_day": {"operator", "auditor"}, "statistics": {"operator", "auditor"},
     "audit_entries": {"viewer", "auditor"}, "audit_checkpoints": {"viewer", "auditor"}, "audit_scope": {"viewer", "auditor"},
     "audit_export": {"viewer", "auditor"}, "retention": {"viewer", "auditor"}, "run_retention": {"operator", "administrator"},
     "disposals": {"viewer", "auditor"}, "purgeable": {"administrator", "approver"}, "ask_purge": {"administrator"},
+    "feeds": {"viewer"}, "batches": {"viewer", "auditor"}, "batch": {"viewer", "auditor"},
     "restored": {"viewer", "auditor"}, "ask_restore_release": {"operator"},
 }  # fmt: skip
 """What is wanted, written down a second time: whoever changes a right changes it here too."""
