@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
 
-from message_formats import catalogue, reading
+from message_formats import catalogue, profiles, reading
 from message_formats.errors import FormatError
 from message_formats.profiles import Operation, Profile
 from message_formats.schemas import profile_validator
@@ -180,6 +180,11 @@ class Envelopes:
         report = '<x:WeatherReport xmlns:x="urn:example:weather"><x:Sky>clear</x:Sky></x:WeatherReport>'
         text = f"{_head(self.profile.action(operation.name, 'Response'), to)}{report}{_TAIL}"
         return Answer(status=200, content_type=CONTENT_TYPE, body=_finished(text, sign))
+
+
+def envelopes(profile: str, *, quick: frozenset[str] = frozenset()) -> Envelopes:
+    """Of a packaged profile."""
+    return Envelopes(profiles.get(profile), quick=quick)
 
 
 def _parsed(body: bytes) -> etree._Element:
