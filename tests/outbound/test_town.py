@@ -96,7 +96,6 @@ async def test_move_out_certificate_data_is_with_the_city_cs_when_the_destinatio
 @pytest.mark.flow("F3-1")
 @pytest.mark.flow("F3-2")
 @pytest.mark.flow("F3-3")
-@pytest.mark.flow("F6-1")
 @pytest.mark.flow("FR-1")
 @pytest.mark.flow("F2-6")
 @pytest.mark.parametrize(
@@ -105,7 +104,6 @@ async def test_move_out_certificate_data_is_with_the_city_cs_when_the_destinatio
         ("individual-number-generation-request", (CS,)),
         ("individual-number-change-request", (CS,)),
         ("resident-code-change-notice", (CS,)),
-        ("code-acquisition-number-pair", (CS,)),
         ("core-cs-reconciliation-data", (CS,)),
         ("reconciliation-identity-data", (CS, PREFECTURE)),
     ],
