@@ -319,6 +319,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     """The doors, the operators' API, metrics, until ``stop`` is set."""
     from gateway.admin.app import create_app
     from gateway.admin.app import serve as serve_admin
+    from gateway.admin.books import LedgerBooks
     from gateway.admin.flows import LedgerFlows
     from gateway.admin.identity import Operators, rights_of
     from gateway.admin.keys import KeyAdmin
@@ -483,6 +484,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             reports=LedgerReports(ledger, without=tables().ephemeral),
             retention=retention,
             flows=LedgerFlows(ledger, tracker.machine, flows()),
+            books=LedgerBooks(ledger),
             witness=common.refusals,
         )
         tls = listener_context(config, admin.certificate)

@@ -96,6 +96,8 @@ OPERATIONS: tuple[Operation, ...] = (
     _get("flow_case", "/flows/{reference}", _LOOK),
     _post("complete_flow", "/flows/{reference}/complete", _OPERATOR),
     _post("rebuild_flows", "/flows/rebuild", frozenset({Role.ADMINISTRATOR}), staff_only=True),
+    _get("tally", "/tally", _RECORDS),
+    _post("shift_clock", "/business-clock", frozenset({Role.ADMINISTRATOR}), staff_only=True),
     _get("restored", "/restored", _RECORDS),
     _post("ask_restore_release", "/parties/{party}/restore-release", RULES[Kind.RESTORE_RELEASE].asks, staff_only=True),
     _get("audit_entries", "/audit/entries", _RECORDS),

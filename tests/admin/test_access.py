@@ -24,6 +24,7 @@ _ROLES: dict[str, set[str]] = {
     "retry": {"operator"}, "correct": {"operator"}, "skip": {"operator"}, "settle": {"operator"}, "release": {"operator"},
     "by_hand": {"operator"}, "manual": {"operator"}, "automatic": {"operator"},
     "flow_cases": {"viewer"}, "flow_case": {"viewer"}, "complete_flow": {"operator"}, "rebuild_flows": {"administrator"},
+    "tally": {"viewer", "auditor"}, "shift_clock": {"administrator"},
     "pause": {"operator"}, "resume": {"operator"}, "ask_release": {"operator"}, "ask_discard": {"operator"},
     "ask_bulk_output": {"operator"},
     "ask_reveal": {"operator", "auditor"}, "reveal": {"operator", "auditor"},
