@@ -142,12 +142,19 @@ class Town:
 
     def office(self) -> Child:
         """The process in which our own systems run; the gateway must serve before it is ready."""
+        return self._office("office")
+
+    def register_queue(self) -> Child:
+        """A process that takes what comes to the register's queue, for a town that goes on without :meth:`inbox`."""
+        return self._office(REGISTER)
+
+    def _office(self, name: str) -> Child:
         with suppress(KeyError):
-            return self.processes["office"]
-        ready, file = self.folder / "office.ready", self.folder / "office.yaml"
+            return self.processes[name]
+        ready, file = self.folder / f"{name}.ready", self.folder / f"{name}.yaml"
         (self.folder / "systems").mkdir(exist_ok=True)
-        file.write_text(yaml.safe_dump(self.files.office(ready)), encoding="utf-8")
-        return self.processes.python("office", "simulators.in_house", "--config", str(file), ready_file=ready)
+        file.write_text(yaml.safe_dump(self.files.office(ready, name)), encoding="utf-8")
+        return self.processes.python(name, "simulators.in_house", "--config", str(file), ready_file=ready)
 
     def control(self, party: str) -> tuple[str, str]:
         """Where a simulated party's control API is, and its token."""

@@ -200,8 +200,8 @@ class TownFiles:
         """A system's key pair for what comes to it by queue: private JWK, public JWK set."""
         return self.folder / f"{system}.jwk", self.folder / f"{system}.jwks"
 
-    def office(self, ready: Path) -> dict[str, Any]:
-        """Settings of all our systems in one process."""
+    def office(self, ready: Path, name: str = "office") -> dict[str, Any]:
+        """Settings of all our systems in one process; ``name`` of the register: of its queue alone."""
         identity = self.identity(REGISTER)
         return {
             "accounts": [
@@ -209,10 +209,10 @@ class TownFiles:
                     "account": system,
                     "system": system,
                     "channel": "queue",
-                    "own_keys": [str(self.keys_of(system)[0])],
+                    "own_keys": [str(self.inbox_keys[0] if system == REGISTER else self.keys_of(system)[0])],
                     **{name: self.identity(system)[name] for name in ("certificate", "key")},
                 }
-                for system in self.plan.systems
+                for system in ((REGISTER,) if name == REGISTER else self.plan.systems)
             ],
             "ca": identity["ca"],
             "crl": identity["crl"],
@@ -220,7 +220,7 @@ class TownFiles:
             "intake_url": f"https://127.0.0.1:{self.ports.https}",
             "journals": str(self.folder / "systems"),
             "salt_file": str(self.folder / "salt"),
-            "token_file": str(self.folder / "office.token"),
+            "token_file": str(self.folder / f"{name}.token"),
             "ready_file": str(ready),
         }
 

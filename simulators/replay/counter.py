@@ -30,13 +30,13 @@ IN_HAND = 1000
 class Counter:
     """One register. A context manager; belongs to the event loop."""
 
-    def __init__(self, town: Town, month: Month, references: References) -> None:
+    def __init__(self, town: Town, month: Month, references: References, *, https_share: float = HTTPS_SHARE) -> None:
         own: dict[str, Any] = town.files.identity(REGISTER)
         settings = RegisterSettings(
             url=f"https://127.0.0.1:{town.ports.https}",
             **own,
             amqp=AmqpSettings(port=town.ports.broker_tls, tls=True),
-            https_share=HTTPS_SHARE,
+            https_share=https_share,
             record=town.record,
             salt_file=town.salt_file,
         )
@@ -55,6 +55,10 @@ class Counter:
         """What waits for a number, by resident (reference); what is behind it waits as well."""
         self._waits: dict[str, str] = {}
         """Resident record code that is waited for → resident (reference)."""
+        self._rejected: list[Outgoing] = []
+        """Not replaced yet."""
+        self.replacing = True
+        """Replace what is rejected at once; else with :meth:`replace`."""
         self.replaced = 0
 
     async def __aenter__(self) -> Counter:
@@ -79,19 +83,23 @@ class Counter:
 
     # ---- out -------------------------------------------------------------------------------------------------------------------
 
-    async def hand_in(self, plan: DayPlan) -> None:
-        """All of a day; returns when the doors have taken it, or it waits for a number.
+    async def hand_in(self, plan: DayPlan, *, per_s: float | None = None) -> None:
+        """All of a day; returns when the doors have taken it, or it waits for a number. ``per_s``: messages a second.
 
         :raises SimulatorError: the gateway cannot be used as configured.
         """
         self._day = plan.number
         self._right |= plan.right
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         for place, planned in enumerate(plan.messages):
             if self._failure is not None:
                 raise SimulatorError("door-failed", str(self._failure))
             await self._lanes.room(IN_HAND)
             self._put(planned)
-            if place % 20 == 0:
+            if per_s is not None and (ahead_s := began + place / per_s - loop.time()) > 0:
+                await asyncio.sleep(ahead_s)
+            elif place % 20 == 0:
                 await asyncio.sleep(0)
 
     def _put(self, planned: Planned) -> None:
@@ -155,9 +163,22 @@ class Counter:
             self._lanes.put(message)
 
     def _result(self, items: Mapping[str, str]) -> None:
-        message = self._updates.pop(items["request_control_number"], None)
-        if message is None or items["outcome"] == "accepted":
-            return
+        request = items["request_control_number"]
+        if items["outcome"] == "accepted":
+            self._updates.pop(request, None)
+        elif request in self._updates:
+            self._rejected.append(self._updates[request])
+            if self.replacing:
+                self.replace()
+
+    def replace(self) -> None:
+        """What was rejected goes again, as it should have been."""
+        rejected, self._rejected = self._rejected, []
+        for message in rejected:
+            self._replace(message)
+
+    def _replace(self, message: Outgoing) -> None:
+        del self._updates[message.request]
         abnormal = self.record.next_abnormal(message.resident)
         content = self._right.get(message.id, message.content)
         made = replacement(message.id, content, time=message.time, abnormal=abnormal, references=self._references)
@@ -167,6 +188,6 @@ class Counter:
         self.replaced += 1
 
     @property
-    def taken(self) -> Mapping[str, Any]:
-        """Counts of what came."""
-        return self._inbox.counts
+    def came(self) -> int:
+        """Messages that came to the queue."""
+        return sum(self._inbox.counts.values())

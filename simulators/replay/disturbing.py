@@ -13,6 +13,7 @@ from simulators.harness.strikes import Striker
 from simulators.harness.town import Town
 
 Control = Callable[[str, str, str, Any], Awaitable[Any]]
+"""Party, method, path, body; see :meth:`simulators.replay.townhall.Townhall.control`."""
 KINDS = ("nothing", "down", "time-out", "late-effect", "http-503", "kill worker", "kill gateway")
 WEIGHTS = (2, 3, 3, 2, 2, 3, 2)
 

@@ -22,7 +22,7 @@ from simulators.replay.ways import CARDS, CITY_CS, DESTINATION, EPHEMERAL, GENER
 from simulators.world.people import Elsewhere, Person
 
 NOTICE_AFTER_DAYS = 2
-"""The destination's notice comes so many days after somebody moved out."""
+"""The destination's notice comes so many days after somebody moved out; a card is delivered then."""
 DOMICILE = samples.municipality_code("99305")
 """Where families are registered that are not registered here (:mod:`simulators.city.daily`)."""
 SPECIAL_EVERY = 100
@@ -59,11 +59,20 @@ class DayPlan:
 class Month:
     """The days of a city, one after another."""
 
-    def __init__(self, city: City, references: References, *, types: Collection[str], events_a_day: int | None = None) -> None:
-        """``types``: those that go to somebody; ``events_a_day``: instead of an average day's, which differ a little."""
+    def __init__(
+        self,
+        city: City,
+        references: References,
+        *,
+        types: Collection[str],
+        events_a_day: int | None = None,
+        notice_after: int = NOTICE_AFTER_DAYS,
+    ) -> None:
+        """``types``: those that go to somebody; ``events_a_day``: instead of an average day's, which differ a little;
+        ``notice_after``: days after which the destination's notice comes."""
         self._city, self._references = city, references
         self._types = frozenset(types)
-        self._events = events_a_day
+        self._events, self._after = events_a_day, notice_after
         self._elsewhere = Elsewhere(city.seed)
         self._notices: defaultdict[int, list[Happening]] = defaultdict(list)
         self._numbered = 0
@@ -73,8 +82,15 @@ class Month:
     def day(self, number: int) -> DayPlan:
         """The plan of one day; days are asked for in order."""
         events = list(self._city.day(number, self._events or (self._city.average_events() if number == 1 else None)))
-        plan = DayPlan(number=number, messages=[], happenings=self._notices.pop(number, []), right={})
-        wrong = self._wrong(events)
+        return self.plan(number, events, self._wrong(events))
+
+    def due(self, number: int) -> list[Happening]:
+        """What was planned for a day before it."""
+        return self._notices.pop(number, [])
+
+    def plan(self, number: int, events: Iterable[Event], wrong: Collection[str]) -> DayPlan:
+        """A day of these events, of which ``wrong`` (ids of in-city moves) are entered with a mistake."""
+        plan = DayPlan(number=number, messages=[], happenings=self.due(number), right={})
         for place, event in enumerate(events):
             sent = event
             if event.ce_id in wrong:
@@ -129,10 +145,10 @@ class Month:
         if event.reason == "OUT_DOM":
             told = {"code": event.items["resident_record_code"], "name": event.items["name_kanji"], "date": event.items["change_date"]}
             notice = Happening(party=CITY_CS, what={"do": "move-in-notice", "municipality": DOMICILE, **told})
-            self._notices[plan.number + NOTICE_AFTER_DAYS].append(notice)
+            self._notices[plan.number + self._after].append(notice)
         if event.reason in ("BIRTH", "IN_ABR") and DESTINATION in self._types:
             card = {"code": event.items["resident_record_code"], "card": f"SAMPLE-CARD-{self._numbered:08d}", "event": "ISSUED"}
-            self._notices[plan.number + NOTICE_AFTER_DAYS].append(Happening(party=CARDS, what={"do": "card", **card}))
+            self._notices[plan.number + self._after].append(Happening(party=CARDS, what={"do": "card", **card}))
         if place % SPECIAL_EVERY == 0:
             index = plan.number * 37 + place // SPECIAL_EVERY
             if "move-out-certificate-request" in self._types:

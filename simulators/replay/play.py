@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import Callable
@@ -24,12 +23,10 @@ from simulators.replay.accounts import Books, hold_together, read_journals, syst
 from simulators.replay.counter import Counter
 from simulators.replay.disturbing import Disturber
 from simulators.replay.month import DayPlan, Month
+from simulators.replay.townhall import LOOK_S, Townhall
 from simulators.replay.ways import CITY_CS, SETS, carried
 
 DAY_S = 86_400.0
-LOOK_S = 0.1
-ANSWER_S = 30.0
-"""Longer than an operator waits: the tally of a whole month."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +99,7 @@ class Replay:
         self._offset_days = 0
         self._counter: Counter
         self._duty: OnDuty
-        self._session: aiohttp.ClientSession
+        self._hall = Townhall(self.town)
 
     async def __aenter__(self) -> Replay:
         return self
@@ -124,16 +121,16 @@ class Replay:
         legs = carried((*town.plan.parties, *town.plan.systems))
         month = Month(city, references, types=legs, events_a_day=options.events_a_day)
         ready, spent_s = time.monotonic(), self._cpu_s()
-        disturber = Disturber(town, seed=options.seed, control=self._control) if options.faults else None
+        disturber = Disturber(town, seed=options.seed, control=self._hall.control) if options.faults else None
         async with (
-            aiohttp.ClientSession(trust_env=False) as self._session,
+            self._hall,
             OnDuty(town) as self._duty,
             Counter(town, month, references) as self._counter,
         ):
             for number in range(1, options.days + 1):
                 await self._step_to(city, number)
                 await self._day(month.day(number), disturber)
-            tally = await self._tally()
+            tally = await self._hall.tally()
             replaced = self._counter.replaced
         run_s, cpu_s = time.monotonic() - ready, self._cpu_s() - spent_s
         record = list(read_entries(town.record))
@@ -154,8 +151,7 @@ class Replay:
         began = time.monotonic()
         disturbing = asyncio.get_running_loop().create_task(disturber.day()) if disturber is not None else None
         try:
-            for each in plan.happenings:
-                await self._until_done(each.party, each.what)
+            await self._hall.begin(plan.happenings)
             await self._counter.hand_in(plan)
             fed_s = time.monotonic() - began
             if disturbing is not None:
@@ -178,19 +174,10 @@ class Replay:
                 raise SimulatorError(
                     "replay-not-quiet", f"day {number} does not end: {self._counter.pending()}; see {self.town.var / 'log'}"
                 )
-            seen = seen + 1 if self._counter.quiet and await self._all_quiet() else 0
+            seen = seen + 1 if self._counter.quiet and await self._hall.quiet(self._duty) else 0
             if self.options.faults:
                 await self._duty.look()
             await asyncio.sleep(LOOK_S)
-
-    async def _all_quiet(self) -> bool:
-        with suppress(aiohttp.ClientError, TimeoutError, OSError):
-            lanes = (await self._duty.get("queues"))["items"]
-            if any(lane["depth"] for lane in lanes):
-                return False
-            states = await asyncio.gather(*(self._control(party, "GET", "state") for party in self.town.plan.parties))
-            return not any(state["to_send"] for state in states)
-        return False
 
     async def _step_to(self, city: City, number: int) -> None:
         """The business clock is put to a day; real time is what it is."""
@@ -203,37 +190,6 @@ class Replay:
                 self._offset_days = days
                 return
             await asyncio.sleep(LOOK_S)
-
-    # ---- means -----------------------------------------------------------------------------------------------------------------
-
-    async def _until_done(self, party: str, what: dict[str, Any]) -> None:
-        """Its control API answers, but while its process is started again."""
-        while True:
-            with suppress(aiohttp.ClientConnectionError, TimeoutError):
-                await self._control(party, "POST", "emit", what)
-                return
-            await asyncio.sleep(LOOK_S)
-
-    async def _control(self, party: str, method: str, path: str, body: Any = None) -> Any:
-        """The control API of a party.
-
-        :raises SimulatorError: it refuses.
-        """
-        url, token = self.town.control(party)
-        headers = {"Authorization": f"Bearer {token}"}
-        async with self._session.request(method, f"{url}/_sim/{path}", json=body, headers=headers) as answer:
-            text = await answer.text()
-            if answer.status >= 400:
-                raise SimulatorError("control-refused", f"{party} {path}: {text[:200]}")
-            return json.loads(text) if text else None
-
-    async def _tally(self) -> Any:
-        """What ``renkei tally --json`` says, as an operator types it."""
-        process = await asyncio.create_subprocess_exec(*self.town.renkei("tally", "--json"), stdout=asyncio.subprocess.PIPE)
-        out, _ = await asyncio.wait_for(process.communicate(), ANSWER_S * 4)
-        if process.returncode != 0:
-            raise SimulatorError("command-failed", f"renkei tally ended with {process.returncode}")
-        return json.loads(out)
 
     def _cpu_s(self) -> float:
         """Of the town's processes that live, and of this one."""
