@@ -17,7 +17,7 @@ from simulators.errors import SimulatorError
 from simulators.harness.town import REGISTER, Town
 from simulators.references import References
 from simulators.register.inbox import Inbox
-from simulators.register.messages import Outgoing, replacement
+from simulators.register.messages import Outgoing, random_looking_id, replacement
 from simulators.register.record import RegisterRecord
 from simulators.register.service import AmqpSettings, RegisterSettings, doors
 from simulators.replay.month import DayPlan, Month, Planned
@@ -147,7 +147,7 @@ class Counter:
         elif kind == "move-out-certificate-data":
             self._later(*self._month.arrived(code, self._day, now))
         elif kind == SUPPLEMENT_IN:
-            name = f"handed-on-{self._references.of('|'.join(items.values()))}-{self._day}"
+            name = random_looking_id("handed-on", str(self._day), *items.values())
             self._later(*self._month.handed_on(kind, dict(items), name, now))
         return "accepted"
 

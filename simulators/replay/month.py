@@ -17,7 +17,7 @@ from message_formats import samples, writing
 from simulators.city import City, Event, spoiled
 from simulators.city.daily import following
 from simulators.references import References
-from simulators.register.messages import Door, Outgoing, of_type, outgoing
+from simulators.register.messages import Door, Outgoing, of_type, outgoing, random_looking_id
 from simulators.replay.ways import CARDS, CITY_CS, DESTINATION, EPHEMERAL, GENERATION
 from simulators.world.people import Elsewhere, Person
 
@@ -177,7 +177,7 @@ class Month:
         card = {"resident_record_code": code, "card_identifier": f"SAMPLE-CARD-{code[:10]}", "continuation": "1"}
         found = {"move-in-notice": notice, "card-continuation-request": card}
         return [
-            self._made(kind, written(kind, items), f"{day:05d}-{self._references.of(code)}-{kind}", stamp(at), municipality)
+            self._made(kind, written(kind, items), random_looking_id("arrived", str(day), code, kind), stamp(at), municipality)
             for (kind, items), municipality in zip(found.items(), (DOMICILE, None), strict=True)
             if kind in self._types
         ]
