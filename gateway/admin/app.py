@@ -25,6 +25,7 @@ from gateway.admin.desk_api import DeskApi
 from gateway.admin.flows_api import FlowApi, FlowService
 from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
+from gateway.admin.network_api import NetworkApi, NetworkService
 from gateway.admin.policy_api import PolicyApi, PolicyService
 from gateway.admin.problems import problem
 from gateway.admin.reports_api import ReportApi, ReportService
@@ -52,6 +53,7 @@ def create_app(
     policy: PolicyService | None = None,
     audit: AuditRecord | None = None,
     reports: ReportService | None = None,
+    network: NetworkService | None = None,
     retention: RetentionService | None = None,
     flows: FlowService | None = None,
     books: BooksService | None = None,
@@ -65,6 +67,7 @@ def create_app(
         **PolicyApi(policy, desk).handlers(),
         **AuditRoutes(audit).handlers(),
         **ReportApi(reports).handlers(),
+        **NetworkApi(network).handlers(),
         **RetentionApi(retention).handlers(),
         **FlowApi(flows).handlers(),
         **BooksApi(books).handlers(),
