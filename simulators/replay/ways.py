@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from simulators.harness.town_config import PROFILES, SYSTEMS
-
 CITY_CS, PREFECTURE, CARDS = "city-cs", "prefecture-server", "card-management-system"
 LINK, ISSUING, FAMILY = "internal-link-system", "certificate-issuance-system", "family-register-system"
 UPDATE, NOTICE, RESULT = "identity-information-update", "identity-information-notice", "identity-update-result"
@@ -53,8 +51,8 @@ EPHEMERAL = frozenset({DESTINATION})
 """By HTTPS only."""
 
 SETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "juki-net": (tuple(PROFILES), ()),
-    "all": (tuple(PROFILES), tuple(name for name in SYSTEMS if name in (LINK, ISSUING, FAMILY))),
+    "juki-net": ((CITY_CS, PREFECTURE, CARDS), ()),
+    "all": ((CITY_CS, PREFECTURE, CARDS), (LINK, ISSUING, FAMILY)),
 }
 """Parties outside and systems inside, by the name of the choice."""
 
