@@ -22,6 +22,7 @@ from gateway.admin.audit import AuditRecord, AuditRoutes
 from gateway.admin.books_api import BooksApi, BooksService
 from gateway.admin.desk import Desk
 from gateway.admin.desk_api import DeskApi
+from gateway.admin.feeds_api import FeedApi, FeedService
 from gateway.admin.flows_api import FlowApi, FlowService
 from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
@@ -55,6 +56,7 @@ def create_app(
     reports: ReportService | None = None,
     network: NetworkService | None = None,
     retention: RetentionService | None = None,
+    feeds: FeedService | None = None,
     flows: FlowService | None = None,
     books: BooksService | None = None,
     witness: Witness | None = None,
@@ -69,6 +71,7 @@ def create_app(
         **ReportApi(reports).handlers(),
         **NetworkApi(network).handlers(),
         **RetentionApi(retention).handlers(),
+        **FeedApi(feeds).handlers(),
         **FlowApi(flows).handlers(),
         **BooksApi(books).handlers(),
     }

@@ -96,6 +96,10 @@ class PreparedMessage:
     """Party and stream of the requests that it may answer: about a resident of whom nothing went there it is refused."""
     producer: str | None = None
     """Whose message it is, where ``system`` hands on another's (the city CS those of J-LIS, say)."""
+    link: SealedPayload | None = None
+    """The atena number of its resident, sealed for the gateway itself: what the linkage feed says."""
+    bound: bool = False
+    """It is admitted only where its first identifier is known already (C-1-2-1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
