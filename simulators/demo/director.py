@@ -36,6 +36,7 @@ from simulators.replay.townhall import Townhall
 from simulators.replay.ways import CITY_CS, SETS, carried
 from simulators.settings import read_secret
 
+PRESENT = SETS["all"]
 FEED_LONGEST_S, FEED_SHORTEST_S, FEED_PER_S = 40.0, 16.0, 20.0
 """The day is handed in within this time: slowly enough to see something."""
 HTTPS_SHARE = 0.3
@@ -85,10 +86,10 @@ class Outcome:
 
 def plan_of(options: Options) -> Plan:
     """A town with every party."""
-    parties, systems = SETS["all"]
     return Plan(
-        population=options.population, city_seed=options.seed, parties=parties, systems=systems, inbound=True,
-        types=tuple(carried((*parties, *systems))), records_per_call=10,
+        population=options.population, city_seed=options.seed, parties=PRESENT.parties, mailboxes=PRESENT.mailboxes,
+        systems=PRESENT.systems, inbound=True,
+        types=tuple(carried(PRESENT.everybody)), records_per_call=10,
     )  # fmt: skip
 
 
@@ -109,7 +110,7 @@ class Director:
         self._eyes: Eyes
         self._register: Counter
         self._hall = Townhall(self.town)
-        self._legs = carried((*self.town.plan.parties, *self.town.plan.systems))
+        self._legs = carried(PRESENT.everybody)
 
     async def play(self) -> Outcome:
         """The whole demo, up to all books held against each other. Leaves everything running.
@@ -135,7 +136,7 @@ class Director:
         town = self.town
         return hold_together(
             record=list(read_entries(town.record)), inbox=system_journal(read_entries(town.folder / "inbox.jsonl")), tally=tally,
-            journals=read_journals(town.plan.parties, town.plan.systems, town.folder),
+            journals=read_journals(PRESENT, town.folder),
             city_cs=read_entries(town.journal_of(CITY_CS)), legs=self._legs, time_up=time_up,
         )  # fmt: skip
 
@@ -167,11 +168,13 @@ class Director:
         title = t("title", population=self.options.population, seed=self.options.seed, events=self.events)
         self.screen.title(title)
         self.screen.say("starting")
-        town.city_cs().start()
-        town.gateway().start()
+        outside = [town.city_cs(), *map(town.simulator, PRESENT.mailboxes)]
+        for child in (*outside, town.gateway()):
+            child.start()
         self._note()
         try:
-            await town.city_cs().wait_ready(90)
+            for child in outside:
+                await child.wait_ready(90)
             await town.gateway_ready(120)
             town.office().start()
             self._note()

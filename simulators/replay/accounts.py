@@ -8,7 +8,7 @@ gateway accepted, what the ledger says is delivered, and what took effect at the
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from message_formats import profiles
 from simulators.harness.town import REGISTER
 from simulators.harness.town_config import PROFILES
 from simulators.journal import read_entries
-from simulators.replay.ways import CITY_CS, RESULT, UPDATE, Leg
+from simulators.replay.ways import CITY_CS, RESULT, UPDATE, Leg, Present, carried
 from simulators.verdict import Verdict, judge
 
 Entry = Mapping[str, Any]
@@ -216,9 +216,17 @@ def _differences(sent: int, ledger: int, effects: int, twice: int) -> tuple[str,
     return tuple(name for name, agrees in named.items() if not agrees)
 
 
-def read_journals(parties: Collection[str], systems: Collection[str], folder: Path) -> dict[str, Journal]:
+def mailbox_journal(kind: str, entries: Iterable[Entry]) -> Journal:
+    """Of a party with a mailbox, which is told of one type only."""
+    return system_journal({"type": kind, **entry} for entry in entries)
+
+
+def read_journals(present: Present, folder: Path) -> dict[str, Journal]:
     """The journals of a town."""
-    found = {party: soap_journal(party, read_entries(folder / f"{party}.jsonl")) for party in parties}
-    for system in systems:
+    found = {party: soap_journal(party, read_entries(folder / f"{party}.jsonl")) for party in present.parties}
+    for party in present.mailboxes:
+        [kind] = {leg.type for legs in carried((party,)).values() for leg in legs}
+        found[party] = mailbox_journal(kind, read_entries(folder / f"{party}.jsonl"))
+    for system in present.systems:
         found[system] = system_journal(read_entries(folder / "systems" / f"{system}.jsonl"))
     return found

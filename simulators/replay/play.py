@@ -80,10 +80,11 @@ class Found:
 
 def plan_of(options: Options) -> Plan:
     """The town."""
-    parties, systems = SETS[options.parties]
+    present = SETS[options.parties]
     return Plan(
-        workers=options.workers, population=options.population, city_seed=options.seed, parties=parties, systems=systems, inbound=True,
-        profile="test", types=tuple(carried((*parties, *systems))), records_per_call=100, call_s=4.0 if options.faults else 30.0,
+        workers=options.workers, population=options.population, city_seed=options.seed, parties=present.parties,
+        mailboxes=present.mailboxes, systems=present.systems, inbound=True,
+        profile="test", types=tuple(carried(present.everybody)), records_per_call=100, call_s=4.0 if options.faults else 30.0,
         acknowledge_s=10.0, retry={"first_s": 0.3, "longest_s": 2.0, "budget": 60},
     )  # fmt: skip
 
@@ -118,7 +119,8 @@ class Replay:
         await town.start()
         references = References(town.salt_file.read_text())
         city = City(options.seed, options.population)
-        legs = carried((*town.plan.parties, *town.plan.systems))
+        present = SETS[options.parties]
+        legs = carried(present.everybody)
         month = Month(city, references, types=legs, events_a_day=options.events_a_day)
         ready, spent_s = time.monotonic(), self._cpu_s()
         disturber = Disturber(town, seed=options.seed, control=self._hall.control) if options.faults else None
@@ -136,7 +138,7 @@ class Replay:
         record = list(read_entries(town.record))
         books = hold_together(
             record=record, inbox=system_journal(read_entries(town.folder / "inbox.jsonl")), tally=tally,
-            journals=read_journals(town.plan.parties, town.plan.systems, town.folder),
+            journals=read_journals(present, town.folder),
             city_cs=read_entries(town.journal_of(CITY_CS)), legs=legs, time_up=True,
         )  # fmt: skip
         return Found(

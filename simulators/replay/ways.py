@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 CITY_CS, PREFECTURE, CARDS = "city-cs", "prefecture-server", "card-management-system"
+IMMIGRATION = "residence-card-issuance-system"
 LINK, ISSUING, FAMILY = "internal-link-system", "certificate-issuance-system", "family-register-system"
 UPDATE, NOTICE, RESULT = "identity-information-update", "identity-information-notice", "identity-update-result"
 GENERATION = "individual-number-generation-request"
@@ -44,17 +45,32 @@ WAYS: Mapping[str, tuple[Leg, ...]] = {
     "resident-change-notification": _legs("resident-change-notification", LINK),
     "certificate-data-change": _legs("certificate-data-change", ISSUING),
     SUPPLEMENT_IN: _legs(SUPPLEMENT_IN, FAMILY),
-    "residence-address-notice": _legs("residence-address-notice", "residence-card-issuance-system"),
+    "residence-address-notice": _legs("residence-address-notice", IMMIGRATION),
 }
 """What becomes of each type that the register hands in."""
 EPHEMERAL = frozenset({DESTINATION})
 """By HTTPS only."""
 
-SETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "juki-net": ((CITY_CS, PREFECTURE, CARDS), ()),
-    "all": ((CITY_CS, PREFECTURE, CARDS), (LINK, ISSUING, FAMILY)),
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """Who takes part: parties outside, those with a mailbox, our own systems."""
+
+    parties: tuple[str, ...]
+    mailboxes: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.parties, *self.mailboxes, *self.systems)
+
+
+SETS: Mapping[str, Present] = {
+    "juki-net": Present(parties=(CITY_CS, PREFECTURE, CARDS)),
+    "all": Present(parties=(CITY_CS, PREFECTURE, CARDS), mailboxes=(IMMIGRATION,), systems=(LINK, ISSUING, FAMILY)),
 }
-"""Parties outside and systems inside, by the name of the choice."""
+"""By the name of the choice."""
 
 
 def carried(present: Collection[str]) -> dict[str, tuple[Leg, ...]]:
