@@ -20,7 +20,7 @@ TEXT: dict[str, tuple[str, str]] = {
     ),
     "stopping-kept": ("stopping the demo that was left running here", "残っていた前回のデモを停止しています"),
     "starting": (
-        "starting RabbitMQ, the gateway and every simulated party (some 15 seconds) …",
+        "starting RabbitMQ, the gateway and the simulated parties (some 15 seconds) …",
         "RabbitMQ・ゲートウェイ・全相手先のシミュレーターを起動しています（15秒ほど）…",
     ),
     "started": (
