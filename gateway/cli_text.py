@@ -211,7 +211,10 @@ TEXT: dict[str, tuple[str, str]] = {
     ),
     "command.tally": ("All messages and deliveries in numbers.", "全電文・全配信の件数を表示します。"),
     "command.clock": ("Shift the business clock of a test ledger.", "試験用台帳の業務時計を進めます。"),
-    "command.replay": ("A month of a synthetic city through every party, all books compared.", "架空の市の一か月を全相手先に流し、全帳簿を突き合わせます。"),
+    "command.replay": (
+        "A month of a synthetic city through every party, all books compared.",
+        "架空の市の一か月を全相手先に流し、全帳簿を突き合わせます。",
+    ),
     "clock.days": ("How far ahead of real time, in days.", "実時刻より何日進めるか。"),
     "clock.shifted": ("business time is {at}", "業務時刻は {at} です。"),
     "label.tally.from": ("handed in by", "提出元"),
