@@ -118,6 +118,7 @@ async def test_a_dead_certificate_system_holds_back_nobody_else(systems: InHouse
 
 @pytest.mark.flow("FS1-7")
 @pytest.mark.invariant("I5")
+@pytest.mark.edge("FS1-7", "pin-in-clear")
 async def test_a_pin_is_in_clear_in_no_queue_log_or_table(systems: InHouse) -> None:
     """While it waits (the system is away) and after: neither broker, ledger nor logs hold the card's number, which comes with the PIN."""
     card = "SAMPLE-CARD-77777777"
@@ -174,6 +175,7 @@ async def test_one_department_that_is_missing_does_not_hold_the_others(systems: 
 
 
 @pytest.mark.flow("FS5-4")
+@pytest.mark.edge("FS5-4", "two-numbers")
 async def test_two_atena_numbers_for_one_individual_number_are_a_conflict_that_stops_and_is_reported(systems: InHouse) -> None:
     kind, number = "atena-linkage-update", samples.individual_number(61)
     first = await systems.send(LINK, kind, message(kind, 61))
