@@ -150,6 +150,15 @@ class InHouse:
         await until(lambda: (row := self.deliveries(source_id).get(party)) is not None and row["held"] is not None, timeout_s)
         return self.deliveries(source_id)[party]
 
+    def case(self, source_id: str) -> tuple[str, dict[str, str]]:
+        """The case of a flow that a message is in, and the states of its steps; nothing yet: no flow."""
+        found = self.rows(
+            "SELECT i.flow, i.steps FROM flow_instance i JOIN flow_message f ON f.instance_id = i.id JOIN message m ON m.id = f.message_id "
+            "WHERE m.source_id = ?",
+            source_id,
+        )
+        return next(((row["flow"], {no: each["state"] for no, each in json.loads(row["steps"]).items()}) for row in found), ("", {}))
+
     def provision(self, source_id: str) -> dict[str, Any]:
         """The record of provision of a message, with its terms."""
         [row] = self.rows(
