@@ -23,6 +23,7 @@ from lxml import etree
 from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
+from gateway.intake.supplies import Presets, Supplier, require_preset, require_supplied
 from gateway.ledger.prepared import PreparedDelivery, PreparedMessage
 from gateway.policy.decision import Refuse
 from gateway.policy.destinations import Destinations
@@ -68,6 +69,10 @@ class Sender:
     """What it may send here; the connections of the specification narrow this further, nothing widens them."""
     pins: frozenset[str] = frozenset()
     """SHA-256 of the certificates or public keys that it may show; empty: any that bears its name."""
+    suppliers: tuple[Supplier, ...] = ()
+    """The departments behind it, each with what it may hand in; none: the system itself is the source."""
+    preset: Presets = field(default_factory=dict)
+    """Items of which only some values may be handed in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,8 @@ class Submission:
     door: str
     attributes: EventAttributes
     data: bytes = field(repr=False)
+    supplier: str | None = None
+    """The department whose certificate it came with."""
     waived: frozenset[str] = frozenset()
     """Rules of checks whose finding two persons looked at and set aside: of :data:`WAIVABLE`, and nothing else."""
 
@@ -145,6 +152,10 @@ class Preparer:
         kind, routes = self.permitted(system, submission.door, attributes)
         check_municipality(routes, attributes)
         message = self.read(data, kind, submission.waived)
+        if (sender := self._senders.get(system)) is not None:
+            if sender.suppliers:
+                require_supplied(message, sender.suppliers, submission.supplier)
+            require_preset(message, sender.preset)
         message_id = self._make_id()
         blind, mac = self._blind(), self._mac()
         indexes = [(name, *blind.both(name, value)) for name, value in message.identifiers]
@@ -203,6 +214,7 @@ class Preparer:
             reference=attributes.reference,
             answers=self.answers_of(submission),
             producer=None if producer == system else producer,
+            supplier=submission.supplier,
         )
 
     def answers_of(self, submission: Submission) -> tuple[tuple[str, str], ...]:

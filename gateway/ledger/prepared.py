@@ -91,6 +91,8 @@ class PreparedMessage:
     """Party and stream of the requests that it may answer: about a resident of whom nothing went there it is refused."""
     producer: str | None = None
     """Whose message it is, where ``system`` hands on another's (the city CS those of J-LIS, say)."""
+    supplier: str | None = None
+    """The department behind ``system`` that handed it in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

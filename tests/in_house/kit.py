@@ -38,6 +38,11 @@ SENDERS: Mapping[str, list[str]] = {
     "tax-system": ["tax-certificate-change"],
     "administrative-column-sources": ["administrative-column-update"],
 }  # fmt: skip
+SUPPLIERS: Mapping[str, list[str]] = {
+    "health-insurance-section": ["atena_number", "national_health_insurance", "late_stage_elderly_medical"],
+    "elections-section": ["atena_number", "electoral_register"],
+}
+"""Departments behind the sources of administrative columns, with a certificate of their own, and what they permit."""
 QUEUES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     REGISTER: ("core_register", REGISTER, ()),
     "internal-link-system": ("internal_link", "internal-link-system", ()),
@@ -193,8 +198,14 @@ def set_up(folder: Path, parties: Mapping[str, Any] | None = None, *, plan: Plan
     town = Town(folder, plan or Plan(workers=1, acknowledge_s=2.0, retry=RETRY))
     town.set_up()
     authority = TestAuthority(town.certificates, IN_HOUSE)
+    others = [name for name in samples.message("administrative-column-update", 1).items if "/" in name]
     config = yaml.safe_load(town.config.read_text())
     config["intake"]["systems"] = {name: {"peer": name, "types": types} for name, types in SENDERS.items()}
+    sources = config["intake"]["systems"]["administrative-column-sources"]
+    sources["doors"] = ["https"]
+    sources["suppliers"] = {name: {"peer": name, "items": items} for name, items in SUPPLIERS.items()}
+    # whatever is left is permitted by a department that hands in nothing in these tests
+    sources["suppliers"]["other-sections"] = {"peer": "other-sections", "items": sorted({name.partition("/")[0] for name in others})}
     found: dict[str, Any] = {"city-cs": config["parties"]["city-cs"]}
     for account, (adapter, system, works) in QUEUES.items():
         private, public = town.folder / f"{account}.jwk", town.folder / f"{account}.jwks"
@@ -210,7 +221,7 @@ def set_up(folder: Path, parties: Mapping[str, Any] | None = None, *, plan: Plan
     for account, more in (parties or {}).items():
         found[account] = more
     config["parties"] = {name: each for name, each in found.items() if each is not None}
-    for name in {*SENDERS, *config["parties"], "stranger"} - {"city-cs", REGISTER}:
+    for name in {*SENDERS, *SUPPLIERS, *config["parties"], "stranger"} - {"city-cs", REGISTER}:
         authority.issue(name, Profile.CLIENT)
     for operator in config["admin"]["operators"].values():
         operator["roles"] = ["viewer", "operator", "approver", "administrator", "auditor"]
