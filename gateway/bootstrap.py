@@ -489,7 +489,11 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             keys=KeyAdmin(ledger, common.keys, custodian, tables(), destinations_of(config)),
             policy=policy,
             audit=LedgerAuditRecord(ledger, common.parties),
-            reports=LedgerReports(ledger, without=tables().ephemeral),
+            reports=LedgerReports(
+                ledger,
+                without=tables().ephemeral,
+                systems={name: tuple(system.suppliers) for name, system in config.intake.systems.items()},
+            ),
             retention=retention,
             flows=LedgerFlows(ledger, tracker.machine, flows()),
             witness=common.refusals,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pika
 import pytest
@@ -199,6 +201,52 @@ async def test_one_department_that_is_missing_does_not_hold_the_others(systems: 
     assert {each.partition("/")[0] for each in effect["items"]} == {"atena_number", "national_health_insurance"}
 
 
+@pytest.mark.flow("FS1-8b")
+@pytest.mark.control("C-1-2-6")
+@pytest.mark.control("C-1-2-18")
+@pytest.mark.control("C-1-2-11")
+@pytest.mark.edge("FS1-8b", "recorded")
+@pytest.mark.edge("FS1-8b", "one-missing")
+async def test_the_import_report_of_a_day_names_each_record_with_what_became_of_it_and_the_missing_department(systems: InHouse) -> None:
+    """For several persons to check: what was accepted, set aside and refused; of whom nothing came, while others were processed."""
+    kind = "administrative-column-update"
+    items = samples.message(kind, 44).items
+    own = {name: value if name.startswith(("atena", "elect")) else None for name, value in items.items()}
+    sender = systems.sender(SOURCES, certificate="elections-section")
+    taken = await sender.send(kind, message(kind, 44, **own))
+    await systems.until_state(taken["id"], LINK, "delivered")
+    refused = await sender.send(kind, message(kind, 44))
+    assert refused["code"] == "item-not-permitted"
+    system = systems.book(LINK).system
+    system.people = {samples.atena_number(44)}
+    try:
+        unknown = await sender.send(kind, message(kind, 45, **{**own, "atena_number": samples.atena_number(45)}))
+        row = await systems.until_held(unknown["id"], LINK)
+        assert row["outcome_code"] == "atena-unknown"
+    finally:
+        system.people = set()
+    day = datetime.now(ZoneInfo("Asia/Tokyo")).date().isoformat()
+    report = await systems.renkei("reports", "import", SOURCES, day, "--json")
+    lines = {each["record"]: each for each in report["records"]}
+    common = {"message_type": kind, "supplier": "elections-section"}
+    expected = {
+        taken["id"]: {"party": LINK, "outcome": "accepted", "code": None, "place": None},
+        unknown["id"]: {"party": LINK, "outcome": "set-aside", "code": "atena-unknown", "place": None},
+        refused["id"]: {"party": None, "outcome": "refused", "code": "item-not-permitted"},
+    }
+    for record, said in expected.items():
+        assert lines[record].items() >= {**common, **said}.items(), lines[record]
+    assert lines[refused["id"]]["place"] in {each for each in items if not each.startswith(("atena", "elect"))}
+    [count] = [each for each in report["counts"] if each["supplier"] == "elections-section"]
+    assert all(count[name] >= 1 for name in ("accepted", "set_aside", "refused"))
+    assert "other-sections" in report["missing"]
+    assert "elections-section" not in report["missing"]
+    shown = str(await systems.renkei("reports", "import", SOURCES, day))
+    assert all(word in shown for word in (taken["id"], unknown["id"], refused["id"], "other-sections"))
+    numbers = {samples.atena_number(44), samples.atena_number(45)}
+    assert not any(number in shown + json.dumps(report) for number in numbers), "the sender's ids, no resident's"
+
+
 @pytest.mark.flow("FS5-4")
 @pytest.mark.edge("FS5-4", "two-numbers")
 async def test_two_atena_numbers_for_one_individual_number_are_a_conflict_that_stops_and_is_reported(systems: InHouse) -> None:
@@ -276,20 +324,17 @@ async def test_of_a_domicile_that_moves_the_one_after_the_change_decides(systems
     """To this city: the family register system ends with the last one, whatever was away meanwhile. From it: what still comes here for a
     domicile elsewhere is not taken in, and held for staff; others are taken in."""
     kind, here, elsewhere = "family-register-supplement-internal", "虚構県架空市例示町９番地", "虚構県よそ市見本町１番地"
+    head = samples.message(kind, 81).items["register_head"]
+    await systems.close(FAMILY)
+    ids = []
+    for domicile in (samples.message(kind, 81).items["domicile"], here):
+        receipt = await systems.send(REGISTER, kind, message(kind, 81, domicile=domicile))
+        ids.append(receipt["id"])
+    await systems.open(FAMILY)
     system = systems.book(FAMILY).system
     assert isinstance(system, FamilyRegister)
-    head = samples.message(kind, 81).items["register_head"]
     system.elsewhere.add(elsewhere)
     try:
-        await systems.close(FAMILY)
-        ids = []
-        for domicile in (samples.message(kind, 81).items["domicile"], here):
-            receipt = await systems.send(REGISTER, kind, message(kind, 81, domicile=domicile))
-            ids.append(receipt["id"])
-        await systems.open(FAMILY)
-        system = systems.book(FAMILY).system
-        assert isinstance(system, FamilyRegister)
-        system.elsewhere.add(elsewhere)
         for each in ids:
             await systems.until_state(each, FAMILY, "delivered")
         assert system.held[kind, str(head)]["domicile"] == here
