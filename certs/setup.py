@@ -33,16 +33,20 @@ NAMES: dict[str, Profile] = {
     "prefecture-server-signing": Profile.SIGNING,
     "card-management-system": Profile.PEER,
     "card-management-system-signing": Profile.SIGNING,
+    "intermediate-server": Profile.PEER,
+    "intermediate-server-signing": Profile.SIGNING,
 }
 """CN of each certificate (also its first DNS name) and what it may be used for."""
 
 _JUKI_NET_PARTIES = ("city-cs", "prefecture-server", "card-management-system")
 _JUKI_NET = {name: NAMES[name] for name in (*_JUKI_NET_PARTIES, *(f"{each}-signing" for each in _JUKI_NET_PARTIES), "gateway-signing")}
+_LGWAN = {name: NAMES[name] for name in ("intermediate-server", "intermediate-server-signing")}
 TOWN: dict[Network, dict[str, Profile]] = {
-    IN_HOUSE: {name: profile for name, profile in NAMES.items() if name not in _JUKI_NET},
+    IN_HOUSE: {name: profile for name, profile in NAMES.items() if name not in _JUKI_NET and name not in _LGWAN},
     JUKI_NET: {**_JUKI_NET, "gateway-juki-net": Profile.PEER},
     LGWAN: {
-        "intermediate-server": Profile.SERVER,
+        **_LGWAN,
+        "intermediate-server-encryption": Profile.ENCRYPTION,
         "certificate-centre": Profile.PEER,
         "certificate-centre-signing": Profile.SIGNING,
         "gateway-lgwan": Profile.PEER,

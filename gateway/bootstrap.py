@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from certs.peer import Authority
 from gateway import memory
+from gateway.acquisition.steps import Matching
 from gateway.audit.chainer import Chainer, ChainerOptions
 from gateway.audit.outside import OutsideFile
 from gateway.backup.daily import DailyBackups
@@ -325,6 +326,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.ledger_accounts import LedgerAccounts
     from gateway.admin.ledger_desk import LedgerDesk
     from gateway.admin.ledger_service import LedgerAdminService
+    from gateway.admin.network import LedgerNetwork
     from gateway.admin.policy import PolicyAdmin
     from gateway.admin.reports import LedgerReports
     from gateway.admin.retention import LedgerRetention
@@ -394,6 +396,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             "refresh_keys": common.keys.refresh,
             "message_bytes": limits.message_bytes,
             "destinations": destinations_of(config),
+            "matching": Matching(linkage=config.intake.network.matching == "linkage", limit_s=config.intake.network.overdue_hours * 3600),
         }
         preparer = Preparer(senders=senders, parties=config.carried_parties, policy=tables(), **made_of)
         intake = Intake(preparer=preparer, ledger=ledger)
@@ -494,6 +497,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 without=tables().ephemeral,
                 systems={name: tuple(system.suppliers) for name, system in config.intake.systems.items()},
             ),
+            network=LedgerNetwork(ledger),
             retention=retention,
             flows=LedgerFlows(ledger, tracker.machine, flows()),
             witness=common.refusals,

@@ -92,6 +92,19 @@ class System(Section):
         return self
 
 
+class NetworkMatching(Section):
+    """Towards the information provision network: how a person's numbers are held against each other, and when a code is overdue."""
+
+    matching: Literal["linkage", "none"] = Field(
+        default="linkage",
+        description="linkage: only who was linked through this gateway (atena-linkage-update, with the integrated atena number as the "
+        "business number of atena-system) goes to the intermediate server (C-M-6-13). none: the linkage has another way.",
+    )
+    overdue_hours: Annotated[float, Field(gt=0, le=8760)] = Field(
+        default=24.0, description="A code acquisition that had no next step for so long is overdue."
+    )
+
+
 class Intake(Section):
     """In from the city's own systems."""
 
@@ -100,6 +113,7 @@ class Intake(Section):
     limits: IntakeLimits = IntakeLimits()
     dialogues: DialoguesIntake = DialoguesIntake()
     systems: dict[SpecId, System] = {}
+    network: NetworkMatching = NetworkMatching()
 
 
 class PartyLimits(Section):

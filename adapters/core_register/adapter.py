@@ -19,6 +19,7 @@ class CoreRegisterAdapter(InHouseAdapter):
         message_types=(
             "administrative-column-update",
             "card-management-update",
+            "code-acquisition-number-pair",
             "copy-reconciliation-result",
             "core-cs-reconciliation-result",
             "family-register-supplement-internal",
@@ -26,6 +27,8 @@ class CoreRegisterAdapter(InHouseAdapter):
             "individual-number-notice",
             "move-in-notice",
             "move-out-certificate-data",
+            "replica-check-list",
+            "replica-export-data",
             "resident-code-allocation",
         ),
         # the register's guide demands it: by the id of the delivery, for as long as the record of it is kept

@@ -77,6 +77,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _post("release_operator", "/operators/{name}/release", _STAFF, staff_only=True),
     _post("ask_rights", "/operators/{name}/rights", RULES[Kind.OPERATOR_RIGHTS].asks, staff_only=True),
     _post("search", "/search", _PERSONAL),
+    _get("network", "/network", _RECORDS),
     _get("keys", "/keys", _RECORDS),
     _post("rotate_key", "/keys/{kind}/rotate", _STAFF, staff_only=True),
     _get("policy", "/policy", EVERYBODY),

@@ -24,6 +24,7 @@ from gateway.admin.desk_api import DeskApi
 from gateway.admin.flows_api import FlowApi, FlowService
 from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
+from gateway.admin.network_api import NetworkApi, NetworkService
 from gateway.admin.policy_api import PolicyApi, PolicyService
 from gateway.admin.problems import problem
 from gateway.admin.reports_api import ReportApi, ReportService
@@ -51,6 +52,7 @@ def create_app(
     policy: PolicyService | None = None,
     audit: AuditRecord | None = None,
     reports: ReportService | None = None,
+    network: NetworkService | None = None,
     retention: RetentionService | None = None,
     flows: FlowService | None = None,
     witness: Witness | None = None,
@@ -63,6 +65,7 @@ def create_app(
         **PolicyApi(policy, desk).handlers(),
         **AuditRoutes(audit).handlers(),
         **ReportApi(reports).handlers(),
+        **NetworkApi(network).handlers(),
         **RetentionApi(retention).handlers(),
         **FlowApi(flows).handlers(),
     }

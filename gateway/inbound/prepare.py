@@ -11,7 +11,7 @@ from typing import Any
 from gateway.errors import InputRefused
 from gateway.intake.cloudevents import EventAttributes
 from gateway.intake.prepare import ANSWERS, Preparer, Submission
-from gateway.policy.routes import PolicyTables, Route
+from gateway.policy.routes import GATEWAY, PolicyTables, Route
 from message_formats import catalogue
 from message_formats.catalogue import MessageType
 
@@ -38,7 +38,7 @@ class InboundPreparer(Preparer):
         if attributes.type not in catalogue.names():
             raise InputRefused("not-carried", "this release does not carry the message type", place="attribute type", rule="catalogue")
         arrival = self._tables.arrival(attributes.type, system, self._served)
-        return catalogue.get(attributes.type), (arrival.route,)
+        return catalogue.get(attributes.type), () if arrival.route.party == GATEWAY else (arrival.route,)
 
     def producer_of(self, submission: Submission) -> str:
         """Whose message it is."""

@@ -56,6 +56,8 @@ class EventAttributes:
     work: str | None = None
     """What it is handed over for (事務), by its id in the policy."""
     legalbasis: str | None = None
+    lane: str | None = None
+    """``bulk``: behind everything that is live, whatever the type's own lane; there is no way up."""
     effectiveon: str | None = None
     """Not to be sent before this day in Japan."""
     flow: str | None = None
@@ -105,6 +107,7 @@ _RULES: dict[str, _Rule] = {
         re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}"), "the number of an application: 1 to 64 of A-Z a-z 0-9 . _ / -", "reference", True
     ),
     "legalbasis": _Rule(_CITATION, "an article, as the policy cites it", "legalbasis"),
+    "lane": _Rule(re.compile(r"bulk"), "bulk, or not there", "lane"),
     "effectiveon": _Rule(re.compile(r"\d{4}-\d\d-\d\d"), "a day such as 2027-04-01", "effectiveon"),
     "flow": _Rule(re.compile(r"F[A-Z]?[0-9]{0,2}-[0-9]{1,2}[a-z]?"), "the id of a business flow, such as F1-1", "flow"),
     "resends": _Rule(_ID.pattern, "the id of the message that this one sends again", "resends", True),

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from lxml import etree
 
+from gateway.acquisition.steps import Kind, Matching, disguised, identifiers_of, is_step, step_of
 from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
@@ -34,7 +35,7 @@ from gateway.policy.routes import Asking, PolicyTables, Route
 from gateway.policy.rules import REGISTER
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.sealing import Sealed
-from message_formats import catalogue, dates, derivations, guard, reading
+from message_formats import catalogue, codes, dates, derivations, guard, reading
 from message_formats.catalogue import MessageType
 from message_formats.errors import FormatError
 from message_formats.message import Message
@@ -49,6 +50,7 @@ FORMAT_CODES: Mapping[str, str] = {
 """Codes of ``message_formats`` that have another name at the door, where the rest of the codes keep theirs: a sender sees one list."""
 
 
+STATUS_TYPE = "operating-status-notice"
 ANSWERS = "answers-a-request"
 """The rule that an answer has a request: only the gateway's own requests are known to it, so two persons may find that there was one."""
 WAIVABLE = frozenset({"content-guard", ANSWERS})
@@ -112,12 +114,15 @@ class Preparer:
         make_id: Callable[[], str] = new_id,
         refresh_keys: Callable[[], None] = lambda: None,
         destinations: Destinations | None = None,
+        matching: Matching | None = None,
     ) -> None:
         """:param blind: gives the blind indexes that count now, and :param mac: the digests of contents.
         :param rights: the policy that counts.
         :param refresh_keys: looks at once whether a key was rotated.
         :param destinations: which account has what is handed over for a work; None: there are none.
+        :param matching: how the numbers of a person are held against each other.
         """
+        self._matching = matching or Matching()
         self._destinations = destinations or Destinations()
         self.refresh_keys = refresh_keys
         self.message_bytes = message_bytes
@@ -158,12 +163,13 @@ class Preparer:
             require_preset(message, sender.preset)
         message_id = self._make_id()
         blind, mac = self._blind(), self._mac()
-        indexes = [(name, *blind.both(name, value)) for name, value in message.identifiers]
+        producer = self.producer_of(submission)
+        step = is_step(message, producer)
+        indexes = [(name, *blind.both(name, value)) for name, value in self._identifiers(message, step, submission.waived)]
         former = tuple((name, index) for name, _, index in indexes if index is not None)
         identifiers = tuple((name, index) for name, index, _ in indexes)
         standing = self.rights.standing
         deliveries = []
-        producer = self.producer_of(submission)
         for route in self._destinations.resolve(standing.policy, kind.name, producer, routes, attributes.work):
             given = message if route.carries is None else _derived(message, route.carries)
             filtered, terms = self._permitted_items(standing, given, route, submission, marks, identifiers)
@@ -174,7 +180,7 @@ class Preparer:
                 PreparedDelivery(
                     party=route.party,
                     stream=route.stream,
-                    lane=route.lane,
+                    lane=attributes.lane or route.lane,
                     party_key=given.party_key,
                     way=route.way(kind.name, self.producer_of(submission)).text() if route.differs else None,
                     content_digest=mac.of(content),
@@ -215,7 +221,22 @@ class Preparer:
             answers=self.answers_of(submission),
             producer=None if producer == system else producer,
             supplier=submission.supplier,
+            step=None if step is None else step_of(message, step, self._matching, blind),
+            status=codes.table("operating_status").codes[message.items["status"] or ""].symbol if kind.name == STATUS_TYPE else None,
         )
+
+    def _identifiers(self, message: Message, step: Kind | None, waived: frozenset[str]) -> Sequence[tuple[str, str]]:
+        if step is None:
+            return message.identifiers
+        if GUARD not in waived and disguised(message, step, self._matching):
+            detail = "an integrated atena number that passes for an Individual Number; kept in quarantine until a person has looked at it"
+            raise InputRefused("number-suspected", detail, place=f"/{catalogue.root_name(message.type_name)}", rule=GUARD)
+        try:
+            return identifiers_of(message, step)
+        except ValueError as error:
+            place = f"/{catalogue.root_name(message.type_name)}/business_identifier"
+            detail = "as number of the atena system, one integrated atena number of 5 to 20 digits"
+            raise InputRefused("invalid-number", detail, place=place, rule="form:integrated-atena-number") from error
 
     def answers_of(self, submission: Submission) -> tuple[tuple[str, str], ...]:
         """Where the requests went that it answers, as (party, stream): one of our own systems answers none here."""

@@ -313,6 +313,12 @@ subject_alias = Table(
         sqlite_where=text("kind = 'individual-number'"),
         postgresql_where=text("kind = 'individual-number'"),
     ),
+    Index(
+        "subject_alias_acquisition",
+        "subject",
+        sqlite_where=text("kind = 'processing-number'"),
+        postgresql_where=text("kind = 'processing-number'"),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -486,6 +492,44 @@ disposal = Table(
     Column("proof", String(16), nullable=True, comment="nothing-left | remains | not-searched"),
     Index("disposal_began", "began_at"),
     comment="disposal history: what class, how many, when, by which rule; never what (C-1-7-16)",
+)
+
+integrated_number = Table(
+    "integrated_number",
+    metadata,
+    Column("subject", String(36), primary_key=True, comment="of the integrated atena number (団体内統合宛名番号)"),
+    Column("atena", String(36), nullable=True, unique=True, comment="subject of the atena number that a linkage bound it to"),
+    Column("individual", String(36), nullable=True, unique=True, comment="subject of the Individual Number that a linkage bound it to"),
+    Column("linked_id", String(36), nullable=True, comment="message"),
+    Column("registered_id", String(36), nullable=True, comment="message that registered it at the intermediate server, the first one"),
+    sqlite_with_rowid=False,
+    comment="who may have a replica (FS6-4, C-M-6-13); random ids of persons, no numbers",
+)
+
+code_acquisition = Table(
+    "code_acquisition",
+    metadata,
+    Column("id", String(36), primary_key=True, comment="the processing number is an alias of it (subject_alias)"),
+    Column("person", String(36), nullable=False, index=True, comment="subject of the integrated atena number"),
+    Column("state", String(12), nullable=False, comment="asked | numbered | paired | handed-on | overtaken"),
+    Column("numbered", Boolean, nullable=False, comment="a processing number was given for it"),
+    Column("bound", String(36), nullable=True, comment="subject of the Individual Number, as the atena system joined it"),
+    Column("asked_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    Column("due_at", Double, nullable=False, comment="when the next step is overdue"),
+    Column("asked_id", String(36), nullable=False, comment="messages"),
+    Column("answered_id", String(36), nullable=True),
+    Column("paired_id", String(36), nullable=True),
+    Column("handed_id", String(36), nullable=True),
+    Index(
+        "code_acquisition_due",
+        "due_at",
+        sqlite_where=text("state IN ('asked', 'numbered', 'paired')"),
+        postgresql_where=text("state IN ('asked', 'numbered', 'paired')"),
+    ),
+    Index("code_acquisition_changed", "changed_at"),
+    sqlite_with_rowid=False,
+    comment="code acquisition (F6-1): two ways tied by a processing number; neither it nor an Individual Number stands here",
 )
 
 flow_instance = Table(

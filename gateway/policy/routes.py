@@ -21,6 +21,8 @@ from gateway.errors import ConfigurationError, InputRefused
 from message_formats import catalogue, derivations
 from message_formats.errors import FormatError
 
+GATEWAY = "integration-gateway"
+"""What is for the gateway itself is recorded, and goes to nobody."""
 REGISTER = "resident-record-system"
 LANES = frozenset({"live", "bulk"})
 APPROVALS = frozenset({None, "bulk-output", "release"})
@@ -260,7 +262,7 @@ class PolicyTables:
         for arrival in self.inbound.get(message_type, ()):
             if arrival.at != at:
                 continue
-            if arrival.route.party not in parties:
+            if arrival.route.party not in parties and arrival.route.party != GATEWAY:
                 detail = f"{arrival.route.party}, which has this message type, is not configured here"
                 raise InputRefused("not-carried", detail, place="attribute type", rule="parties")
             return arrival

@@ -14,14 +14,31 @@ from simulators.harness.processes import free_ports
 LedgerKind = Literal["sqlite", "postgresql"]
 REGISTER = "resident-record-system"
 CITY_CS = "city-cs"
-PROFILES = {CITY_CS: "juki_cs", "prefecture-server": "prefecture_server", "card-management-system": "card_management"}
+INTERMEDIATE = "intermediate-server"
+PROFILES = {
+    CITY_CS: "juki_cs",
+    "prefecture-server": "prefecture_server",
+    "card-management-system": "card_management",
+    INTERMEDIATE: "intermediate_server",
+}
 """The profile, which is also the adapter, of each party that a town can have."""
 MODULES: Mapping[str, tuple[str, ...]] = {
     CITY_CS: ("simulators.juki_cs",),
     "prefecture-server": ("simulators.world", "prefecture-server"),
     "card-management-system": ("simulators.world", "card-management"),
+    INTERMEDIATE: ("simulators.intermediate",),
 }
 """How each is started in a process of its own."""
+
+
+def network_of(party: str) -> str:
+    """By which network a party is reached."""
+    return "lgwan" if party == INTERMEDIATE else "juki-net"
+
+
+def signer_of(party: str) -> str:
+    """With which of its certificates the gateway signs for a party."""
+    return "gateway-lgwan-signing" if party == INTERMEDIATE else "gateway-signing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,13 +163,13 @@ class TownFiles:
     def party(self, party: str, ready: Path | None) -> dict[str, Any]:
         """Settings of a simulated party."""
         plan, ports = self.plan, self.ports.parties[party]
-        people = {} if party == "card-management-system" else {"population": plan.population, "city_seed": plan.city_seed}
+        people = {} if party in ("card-management-system", INTERMEDIATE) else {"population": plan.population, "city_seed": plan.city_seed}
         return {
             "port": ports.party,
             "control_port": ports.control,
             "token_file": str(self.folder / f"{party}.token"),
-            **self.identity(party, network="juki-net-"),
-            "caller": "CN=gateway-juki-net",
+            **self.identity(party, network=f"{network_of(party)}-"),
+            "caller": f"CN=gateway-{network_of(party)}",
             **(self._signing(party) if plan.signatures else {}),
             **({"gateway_url": f"https://127.0.0.1:{ports.inbound}"} if plan.inbound else {}),
             "journal": str(self.journal(party)),
@@ -171,7 +188,7 @@ class TownFiles:
         return {
             "signing_certificate": str(self.certificates / f"{party}-signing.pem"),
             "signing_key": str(self.certificates / f"{party}-signing.key"),
-            "caller_signing_certificate": str(self.known("gateway-signing", of=party)),
+            "caller_signing_certificate": str(self.known(signer_of(party), of=party)),
         }
 
     def known(self, name: str, *, of: str) -> Path:
@@ -191,9 +208,13 @@ class TownFiles:
             "adapter": PROFILES[party],
             "url": f"https://127.0.0.1:{ports.party}",
             "peer": party,
-            "trust": "juki-net",
-            "certificate": "gateway-juki-net",
-            **({"signatures": {"partner": self.known(f"{party}-signing", of="gateway").stem}} if plan.signatures else {}),
+            "trust": network_of(party),
+            "certificate": f"gateway-{network_of(party)}",
+            **(
+                {"signatures": {"certificate": signer_of(party), "partner": self.known(f"{party}-signing", of="gateway").stem}}
+                if plan.signatures
+                else {}
+            ),
             "limits": {"calls": plan.calls, "records_per_call": plan.records_per_call, "call_s": plan.call_s},
             "retry": dict(plan.retry),
             **({"inbound": {"port": ports.inbound}} if plan.inbound and calls_us else {}),

@@ -30,6 +30,8 @@ from tests.admin.test_ledger_service import OK, PARTY, City, ledger_url, postgre
 from tests.intake import kit
 from tests.intake.test_content_guard import DISGUISES, NOTICE, disguised, everything, places
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["ledger_url", "postgres_server", "postgres_url"]
 A, B = "operator-a", "operator-b"
 

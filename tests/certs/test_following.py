@@ -167,11 +167,15 @@ def test_each_network_has_its_own_authority(tmp_path: Path, handshake: Handshake
     for other in (juki, networks["in-house"]):
         with pytest.raises(PathInvalid, match="issuer-unknown"):
             PathCheck(other.ca, other.crl).verify(chain[0], Purpose.SERVER)
-    purposes = {"gateway-lgwan-signing": Purpose.SIGNING, "gateway-lgwan-encryption": Purpose.ENCRYPTION, "gateway-lgwan": Purpose.CLIENT}
+    purposes = {
+        "gateway-lgwan-signing": {Purpose.SIGNING},
+        "gateway-lgwan-encryption": {Purpose.ENCRYPTION},
+        "gateway-lgwan": {Purpose.CLIENT, Purpose.SERVER},
+    }
     for name, fit in purposes.items():
         leaf = load_pem_x509_certificates(lgwan.files(name).certificate.read_bytes())[0]
         for purpose in Purpose:
-            if purpose is fit:
+            if purpose in fit:
                 PathCheck(lgwan.ca, lgwan.crl).verify(leaf, purpose)
             else:
                 with pytest.raises(PathInvalid, match="wrong-purpose"):

@@ -62,6 +62,34 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_audit_entry_message_id"), "audit_entry", ["message_id"], unique=False)
     op.create_table(
+        "code_acquisition",
+        sa.Column("id", sa.String(length=36), nullable=False, comment="the processing number is an alias of it (subject_alias)"),
+        sa.Column("person", sa.String(length=36), nullable=False, comment="subject of the integrated atena number"),
+        sa.Column("state", sa.String(length=12), nullable=False, comment="asked | numbered | paired | handed-on | overtaken"),
+        sa.Column("numbered", sa.Boolean(), nullable=False, comment="a processing number was given for it"),
+        sa.Column("bound", sa.String(length=36), nullable=True, comment="subject of the Individual Number, as the atena system joined it"),
+        sa.Column("asked_at", sa.Double(), nullable=False),
+        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.Column("due_at", sa.Double(), nullable=False, comment="when the next step is overdue"),
+        sa.Column("asked_id", sa.String(length=36), nullable=False, comment="messages"),
+        sa.Column("answered_id", sa.String(length=36), nullable=True),
+        sa.Column("paired_id", sa.String(length=36), nullable=True),
+        sa.Column("handed_id", sa.String(length=36), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        comment="code acquisition (F6-1): two ways tied by a processing number; neither it nor an Individual Number stands here",
+        sqlite_with_rowid=False,
+    )
+    op.create_index("code_acquisition_changed", "code_acquisition", ["changed_at"], unique=False)
+    op.create_index(
+        "code_acquisition_due",
+        "code_acquisition",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("state IN ('asked', 'numbered', 'paired')"),
+        postgresql_where=sa.text("state IN ('asked', 'numbered', 'paired')"),
+    )
+    op.create_index(op.f("ix_code_acquisition_person"), "code_acquisition", ["person"], unique=False)
+    op.create_table(
         "command",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("kind", sa.String(length=24), nullable=False, comment="see gateway/approvals/kinds.py"),
@@ -219,6 +247,24 @@ def upgrade() -> None:
         sa.Column("worker", sa.String(length=36), nullable=False),
         sa.Column("claimed_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("system"),
+    )
+    op.create_table(
+        "integrated_number",
+        sa.Column("subject", sa.String(length=36), nullable=False, comment="of the integrated atena number (団体内統合宛名番号)"),
+        sa.Column("atena", sa.String(length=36), nullable=True, comment="subject of the atena number that a linkage bound it to"),
+        sa.Column("individual", sa.String(length=36), nullable=True, comment="subject of the Individual Number that a linkage bound it to"),
+        sa.Column("linked_id", sa.String(length=36), nullable=True, comment="message"),
+        sa.Column(
+            "registered_id",
+            sa.String(length=36),
+            nullable=True,
+            comment="message that registered it at the intermediate server, the first one",
+        ),
+        sa.PrimaryKeyConstraint("subject"),
+        sa.UniqueConstraint("atena"),
+        sa.UniqueConstraint("individual"),
+        comment="who may have a replica (FS6-4, C-M-6-13); random ids of persons, no numbers",
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "key_row",
@@ -479,6 +525,14 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(length=36), nullable=False),
         sa.PrimaryKeyConstraint("blind", "kind"),
         sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "subject_alias_acquisition",
+        "subject_alias",
+        ["subject"],
+        unique=False,
+        sqlite_where=sa.text("kind = 'processing-number'"),
+        postgresql_where=sa.text("kind = 'processing-number'"),
     )
     op.create_index("subject_alias_generation", "subject_alias", ["hmac_key_id"], unique=False)
     op.create_index(
