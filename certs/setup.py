@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from certs.authority import IN_HOUSE, JUKI_NET, LGWAN, NETWORKS, Network, Profile, TestAuthority
+from certs.authority import APPLICANTS, IN_HOUSE, JUKI_NET, LGWAN, NETWORKS, Network, Profile, TestAuthority
 from certs.path import load_certificates, load_crls
 
 LOOPBACK_DNS = ("localhost",)
@@ -47,12 +47,15 @@ TOWN: dict[Network, dict[str, Profile]] = {
     LGWAN: {
         **_LGWAN,
         "intermediate-server-encryption": Profile.ENCRYPTION,
+        "residence-card-issuance-system": Profile.SERVER,
+        "application-management-system": Profile.SERVER,
         "certificate-centre": Profile.PEER,
         "certificate-centre-signing": Profile.SIGNING,
         "gateway-lgwan": Profile.PEER,
         "gateway-lgwan-signing": Profile.SIGNING,
         "gateway-lgwan-encryption": Profile.ENCRYPTION,
     },
+    APPLICANTS: {f"applicant-{number}": Profile.SIGNING for number in (1, 2, 3)},
 }
 """Whose certificate comes from where. For TLS, for signing and for encryption there are three (RFC 5280 section 4.2.1.3)."""
 

@@ -320,6 +320,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     """The doors, the operators' API, metrics, until ``stop`` is set."""
     from gateway.admin.app import create_app
     from gateway.admin.app import serve as serve_admin
+    from gateway.admin.feeds import LedgerFeeds
     from gateway.admin.flows import LedgerFlows
     from gateway.admin.identity import Operators, rights_of
     from gateway.admin.keys import KeyAdmin
@@ -331,6 +332,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.reports import LedgerReports
     from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
+    from gateway.bootstrap_feeds import expected_feeds, watcher_of
     from gateway.bootstrap_flows import open_flows
     from gateway.bootstrap_inbound import Inbound, serve_pull
     from gateway.flows.model import flows
@@ -454,6 +456,10 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 stack.push_async_callback(amqp.stop)
                 monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
         await inbound.open(stack)
+        watcher = watcher_of(config, common, inbound.intake, keeping.calendar)
+        monitoring.watch_feeds(watcher)
+        await watcher.start()
+        stack.push_async_callback(watcher.stop)
         await serve_pull(config, common, seals, stack)
         service = LedgerAdminService(
             config,
@@ -499,6 +505,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             ),
             network=LedgerNetwork(ledger),
             retention=retention,
+            feeds=LedgerFeeds(ledger, expected_feeds(config, keeping.calendar)),
             flows=LedgerFlows(ledger, tracker.machine, flows()),
             witness=common.refusals,
         )

@@ -213,6 +213,13 @@ TEXT: dict[str, tuple[str, str]] = {
         "Retention: what is due, erase it, prove it, disposal history, purge of a party.",
         "保存期間：消去対象・消去・残存検査・廃棄履歴・相手先の一括消去。",
     ),
+    "command.feeds": (
+        "Feeds with their calendars, anomalies of feeds and links, cause and next step.",
+        "連携の予定と実績、未着・遅延・滞留の異常、原因と対処。",
+    ),
+    "command.fetched": ("Import reports of what was fetched from the parties.", "相手先から取得したデータの取込報告。"),
+    "fetched.batch": ("The party's id of a batch, or ours: what became of each record.", "バッチの番号：各件の結果を表示します。"),
+    "fetched.party": ("Only of this party.", "この相手先のみ。"),
     "command.format": ("What the message types look like; check a file.", "電文種別の書式を表示し、ファイルを検査します。"),
     "command.simulate": ("Run a simulated party.", "相手先のシミュレーターを動かします。"),
     "command.demo": ("One day of a synthetic city, from register to party, reconciled.", "架空の市の一日分を流し、突き合わせます。"),

@@ -20,6 +20,7 @@ import uvloop
 
 from certs.errors import CertificateError
 from simulators import verdict
+from simulators.cli_mailboxes import applications, immigration
 from simulators.convenience.queues import QueueSystem
 from simulators.convenience.service import (
     CentreSettings,
@@ -120,6 +121,10 @@ def _serve(coroutine: Callable[[], Coroutine[Any, Any, None]]) -> None:
         _fail(error)
     except OSError as error:
         _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
+
+
+simulate.command("immigration")(immigration)
+simulate.command("applications")(applications)
 
 
 @simulate.command("prefecture-server")

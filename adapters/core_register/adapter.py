@@ -18,6 +18,7 @@ class CoreRegisterAdapter(InHouseAdapter):
         description_ja="住民記録システム：各機関からの受信電文（キュー）",
         message_types=(
             "administrative-column-update",
+            "application-record",
             "card-management-update",
             "code-acquisition-number-pair",
             "copy-reconciliation-result",
@@ -29,6 +30,7 @@ class CoreRegisterAdapter(InHouseAdapter):
             "move-out-certificate-data",
             "replica-check-list",
             "replica-export-data",
+            "residence-status-notice",
             "resident-code-allocation",
         ),
         # the register's guide demands it: by the id of the delivery, for as long as the record of it is kept

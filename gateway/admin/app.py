@@ -21,6 +21,7 @@ from gateway.admin.access import BASE, OPERATIONS, Operation
 from gateway.admin.audit import AuditRecord, AuditRoutes
 from gateway.admin.desk import Desk
 from gateway.admin.desk_api import DeskApi
+from gateway.admin.feeds_api import FeedApi, FeedService
 from gateway.admin.flows_api import FlowApi, FlowService
 from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
@@ -54,6 +55,7 @@ def create_app(
     reports: ReportService | None = None,
     network: NetworkService | None = None,
     retention: RetentionService | None = None,
+    feeds: FeedService | None = None,
     flows: FlowService | None = None,
     witness: Witness | None = None,
 ) -> web.Application:
@@ -67,6 +69,7 @@ def create_app(
         **ReportApi(reports).handlers(),
         **NetworkApi(network).handlers(),
         **RetentionApi(retention).handlers(),
+        **FeedApi(feeds).handlers(),
         **FlowApi(flows).handlers(),
     }
     app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)

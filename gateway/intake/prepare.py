@@ -51,6 +51,8 @@ FORMAT_CODES: Mapping[str, str] = {
 
 
 STATUS_TYPE = "operating-status-notice"
+LINKAGE_FEED = "number-linkage-feed"
+"""What the gateway keeps besides handing it on: whose certificates have which serial numbers (FS10-2)."""
 ANSWERS = "answers-a-request"
 """The rule that an answer has a request: only the gateway's own requests are known to it, so two persons may find that there was one."""
 WAIVABLE = frozenset({"content-guard", ANSWERS})
@@ -87,6 +89,8 @@ class Submission:
     data: bytes = field(repr=False)
     supplier: str | None = None
     """The department whose certificate it came with."""
+    destination: str | None = None
+    """Of the systems that may have the type, the one that this message is for; None: as the routes say."""
     waived: frozenset[str] = frozenset()
     """Rules of checks whose finding two persons looked at and set aside: of :data:`WAIVABLE`, and nothing else."""
 
@@ -154,7 +158,7 @@ class Preparer:
         attributes, data, system = submission.attributes, submission.data, submission.system
         if len(data) > self.message_bytes:
             raise too_large(self.message_bytes)
-        kind, routes = self.permitted(system, submission.door, attributes)
+        kind, routes = self.permitted_for(submission)
         check_municipality(routes, attributes)
         message = self.read(data, kind, submission.waived)
         if (sender := self._senders.get(system)) is not None:
@@ -223,6 +227,8 @@ class Preparer:
             supplier=submission.supplier,
             step=None if step is None else step_of(message, step, self._matching, blind),
             status=codes.table("operating_status").codes[message.items["status"] or ""].symbol if kind.name == STATUS_TYPE else None,
+            bound=self.must_be_bound(submission),
+            link=self._link(message, system, message_id),
         )
 
     def _identifiers(self, message: Message, step: Kind | None, waived: frozenset[str]) -> Sequence[tuple[str, str]]:
@@ -237,6 +243,21 @@ class Preparer:
             place = f"/{catalogue.root_name(message.type_name)}/business_identifier"
             detail = "as number of the atena system, one integrated atena number of 5 to 20 digits"
             raise InputRefused("invalid-number", detail, place=place, rule="form:integrated-atena-number") from error
+
+    def permitted_for(self, submission: Submission) -> tuple[MessageType, tuple[Route, ...]]:
+        """:meth:`permitted`, for one submission."""
+        return self.permitted(submission.system, submission.door, submission.attributes)
+
+    def _link(self, message: Message, system: str, message_id: str) -> Sealed | None:
+        """What the register's linkage feed says, for the gateway itself."""
+        if message.type_name != LINKAGE_FEED or system != REGISTER:
+            return None
+        atena = message.items["atena_number"] or ""
+        return self.sealer.seal(atena.encode(), message_id=message_id, message_type=LINKAGE_FEED, party="linkage")
+
+    def must_be_bound(self, submission: Submission) -> bool:
+        """Whether it is taken in only where its key is that of somebody known here: what our own systems say never is."""
+        return False
 
     def answers_of(self, submission: Submission) -> tuple[tuple[str, str], ...]:
         """Where the requests went that it answers, as (party, stream): one of our own systems answers none here."""

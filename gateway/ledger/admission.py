@@ -23,6 +23,7 @@ from gateway.ledger import tables as t
 from gateway.ledger.acquisitions import AcquisitionWork
 from gateway.ledger.adding import add_delivery, append, provision_row
 from gateway.ledger.bells import Bell, bell_of
+from gateway.ledger.links import set_link
 from gateway.ledger.prepared import Admission, IntakeEpochLost, PreparedDelivery, PreparedMessage, Refusal
 from gateway.ledger.receipts import accepted
 from gateway.ledger.unit import MARKS, StaleKey, Unit
@@ -32,6 +33,7 @@ from gateway.policy.rules import REGISTER
 
 NUMBER = "individual-number"
 NUMBER_NOTICE = "individual-number-notice"
+NOT_BOUND = "not-bound"
 _NUMBERS = select(t.subject_alias.c.blind).where(t.subject_alias.c.subject == bindparam("subject"), text(f"kind = '{NUMBER}'"))
 """With the kind in its text: that is how its index is found."""
 
@@ -307,6 +309,8 @@ class AdmissionWork:
         for d in message.deliveries:
             if d.party_key is not None and (d.party, d.party_key) in self._party_keys:
                 return self._refuse(unit, message, "party-key-reused", f"{d.party} has this 依頼管理番号 from another message", "R4")
+        if message.bound and (not message.identifiers or message.identifiers[0] in self._new_aliases):
+            return self._refuse(unit, message, NOT_BOUND, "nobody here is known by its key: kept for staff", "C-1-2-1")
         if self._changes_number(unit, message):
             why = "this resident is known by another Individual Number, which only the register and the notice of J-LIS change"
             return self._refuse(unit, message, "number-change-forbidden", why, "C-1-3-3")
@@ -342,6 +346,8 @@ class AdmissionWork:
                 self._party_keys.add((d.party, d.party_key))
             self._deliver(unit, message, d, ids=ids, old=replaced.get((d.party, d.stream)), bells=bells)
         self._set_marks(unit, message)
+        if message.link is not None and (about := self._subject_of.get(message.message_id)) is not None:
+            set_link(unit, message, about)
         detail: dict[str, Any] = {"door": message.door, "type": message.type, "parties": [d.party for d in message.deliveries]}
         for name in ("corrects", "resends", "flow", "reference"):
             if (value := getattr(message, name)) is not None:

@@ -98,6 +98,10 @@ class PreparedMessage:
     """Whose message it is, where ``system`` hands on another's (the city CS those of J-LIS, say)."""
     supplier: str | None = None
     """The department behind ``system`` that handed it in."""
+    link: SealedPayload | None = None
+    """The atena number of its resident, sealed for the gateway itself: what the linkage feed says."""
+    bound: bool = False
+    """It is admitted only where its first identifier is known already (C-1-2-1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

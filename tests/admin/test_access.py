@@ -40,6 +40,7 @@ _ROLES: dict[str, set[str]] = {
     "audit_entries": {"viewer", "auditor"}, "audit_checkpoints": {"viewer", "auditor"}, "audit_scope": {"viewer", "auditor"},
     "audit_export": {"viewer", "auditor"}, "retention": {"viewer", "auditor"}, "run_retention": {"operator", "administrator"},
     "disposals": {"viewer", "auditor"}, "purgeable": {"administrator", "approver"}, "ask_purge": {"administrator"},
+    "feeds": {"viewer"}, "batches": {"viewer", "auditor"}, "batch": {"viewer", "auditor"},
     "restored": {"viewer", "auditor"}, "ask_restore_release": {"operator"},
 }  # fmt: skip
 """What is wanted, written down a second time: whoever changes a right changes it here too."""

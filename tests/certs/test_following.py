@@ -154,7 +154,7 @@ def test_pins_hold_the_certificate_or_its_key(authority: TestAuthority, handshak
 def test_each_network_has_its_own_authority(tmp_path: Path, handshake: Handshake) -> None:
     """Juki-net, LGWAN and our own: what one issues is nothing in another; critical policies pass our check and OpenSSL's."""
     networks = ensure_networks(tmp_path)
-    assert set(networks) == {"in-house", "juki-net", "lgwan"}
+    assert set(networks) == {"in-house", "juki-net", "lgwan", "applicants"}
     juki, lgwan = networks[JUKI_NET.name], networks[LGWAN.name]
     ours, theirs = juki.files("gateway-juki-net"), juki.files("city-cs")
     handshake(
