@@ -343,6 +343,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.intake.peers import PeerDirectory
     from gateway.intake.prepare import Preparer, Sender
     from gateway.intake.pressure import Pressure, PressureLimits
+    from gateway.intake.supplies import Supplier
     from gateway.operations.key_custodian import KeyCustodian
 
     async with base(config, "gateway") as common, contextlib.AsyncExitStack() as stack:
@@ -350,7 +351,15 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         ledger, limits, monitoring = common.ledger, config.intake.limits, common.monitoring
         senders = {
             name: Sender(
-                system=name, peer=system.peer, doors=frozenset(system.doors), types=frozenset(system.types), pins=frozenset(system.pins)
+                system=name,
+                peer=system.peer,
+                doors=frozenset(system.doors),
+                types=frozenset(system.types),
+                pins=frozenset(system.pins),
+                suppliers=tuple(
+                    Supplier(name=each, peer=behind.peer, items=frozenset(behind.items)) for each, behind in system.suppliers.items()
+                ),
+                preset={kind: {path: frozenset(values) for path, values in of.items()} for kind, of in system.preset.items()},
             )
             for name, system in config.intake.systems.items()
         }
@@ -490,7 +499,11 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             keys=KeyAdmin(ledger, common.keys, custodian, tables(), destinations_of(config)),
             policy=policy,
             audit=LedgerAuditRecord(ledger, common.parties),
-            reports=LedgerReports(ledger, without=tables().ephemeral),
+            reports=LedgerReports(
+                ledger,
+                without=tables().ephemeral,
+                systems={name: tuple(system.suppliers) for name, system in config.intake.systems.items()},
+            ),
             network=LedgerNetwork(ledger),
             retention=retention,
             feeds=LedgerFeeds(ledger, expected_feeds(config, keeping.calendar)),

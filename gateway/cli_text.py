@@ -460,6 +460,20 @@ TEXT: dict[str, tuple[str, str]] = {
     # -- reports
     "reports.day": ("Day in Japan (default: yesterday).", "日付（日本、既定は昨日）。"),
     "reports.month": ("A month that is over, such as 2026-10.", "終了した月（例 2026-10）。"),
+    "reports.import": (
+        "Import report: what a system handed in on a day, and what became of each record.",
+        "取込結果の確認用帳票（システムの1日分、件数と各レコードの結果）。",
+    ),
+    "reports.system": ("Sending system.", "送信元システム。"),
+    "reports.imported": ("{day}: handed in by {system}", "{day}：{system} からの取込"),
+    "reports.supplier": ("department", "担当部署"),
+    "reports.record": ("record", "レコード"),
+    "reports.missing": ("nothing came of: {suppliers}", "未着の部署：{suppliers}"),
+    "reports.left_off": ("{count} more accepted record(s) are not listed", "ほか受付済み {count} 件は表示していません"),
+    "reports.outcome.accepted": ("accepted", "受付"),
+    "reports.outcome.waiting": ("under way", "処理中"),
+    "reports.outcome.set_aside": ("set aside", "保留"),
+    "reports.outcome.refused": ("refused", "拒否"),
     "reports.result": ("What came of looking at it; kept on record.", "確認結果（記録されます）。"),
     "reports.refusals": (
         "What was refused on a day, by whom and why, and who has looked at it.",
