@@ -405,6 +405,10 @@ TEXT: dict[str, tuple[str, str]] = {
     "submit.files": ("XML files, or JSON Lines (.jsonl) of CloudEvents.", "XML ファイル、または CloudEvents の JSON Lines（.jsonl）。"),
     "submit.system": ("Sending system (default: the only one configured).", "送信システム（既定：設定に一つだけある場合はそれ）。"),
     "submit.certificate": ("Name of its certificate (default: the system's name).", "証明書の名前（既定：システム名）。"),
+    "submit.bulk": (
+        "By the bulk lane: behind everything that somebody waits for; each resident's order is kept. Of types that permit it.",
+        "一括レーンで送ります（人が待つ電文の後、住民ごとの順序は保持、許された電文種別のみ）。",
+    ),
     "submit.municipality": (
         "Six digits of the municipality that XML files go to, for types that are passed on to one.",
         "XML ファイルの相手市町村コード（6桁、他市町村へ送る電文種別のみ）。",

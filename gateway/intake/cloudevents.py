@@ -5,9 +5,9 @@ Rules of this door, beyond the CloudEvents specification:
 - *Required*: ``specversion`` (``1.0``), ``id``, ``source``, ``type``. *Optional*: ``time``, ``dataschema``, and the extensions
   ``operator``, ``terminal`` (staff ids of the sender), ``corrects`` (id of the held message that this one replaces), ``work`` (what it is
   handed over for, by its id in the policy), ``reference`` (the application or notification that it belongs to, by its number at the
-  sender), ``legalbasis`` (a claim that must match the way's own) and ``municipality`` (the one at the other end, of types that a party
-  relays to several: required or refused as the type's route says). ``traceparent`` and
-  ``tracestate`` (the distributed tracing extension) are allowed and not used.
+  sender), ``legalbasis`` (a claim that must match the way's own), ``municipality`` (the one at the other end, of types that a party
+  relays to several: required or refused as the type's route says) and ``lane`` (``bulk``: behind everything that somebody waits for; of
+  types whose routes permit it). ``traceparent`` and ``tracestate`` (the distributed tracing extension) are allowed and not used.
 - *Everything else is refused* (``unknown-attribute``), also ``subject``: an attribute that the gateway ignored would be one that the sender
   believes to mean something (I10: nothing is guessed), and a free attribute is where personal data would end up.
 - *No personal data*: every attribute has a closed ASCII character set and length, and a value that holds an Individual Number or a resident
@@ -57,6 +57,8 @@ class EventAttributes:
     legalbasis: str | None = None
     municipality: str | None = None
     """The six digits of a municipality, with a valid check digit."""
+    lane: str | None = None
+    """``bulk``, where the sender asks for it; None: the lane of the route."""
     reference: str | None = None
     """The application or notification (届出書等) that it belongs to, by its number at the sender (C-2-3-8)."""
 
@@ -99,6 +101,7 @@ _RULES: dict[str, _Rule] = {
     ),
     "legalbasis": _Rule(_CITATION, "an article, as the policy cites it", "legalbasis"),
     "municipality": _Rule(re.compile(r"[0-9]{6}"), "the six digits of a municipality (全国地方公共団体コード)", "municipality"),
+    "lane": _Rule(re.compile(r"bulk"), "bulk, or not given at all", "lane"),
     "traceparent": _Rule(re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"), "a traceparent of W3C Trace Context", None),
     "tracestate": _Rule(re.compile(r"[\x20-\x7e]{0,256}"), "a tracestate of W3C Trace Context", None, True),
 }

@@ -157,7 +157,7 @@ class Preparer:
                 PreparedDelivery(
                     party=route.party,
                     stream=route.stream,
-                    lane=route.lane,
+                    lane=route.lane_for(attributes.lane),
                     party_key=given.party_key,
                     way=route.way(kind.name, self.producer_of(submission)).text() if route.differs else None,
                     content_digest=mac.of(content),
