@@ -319,6 +319,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.ledger_desk import LedgerDesk
     from gateway.admin.ledger_service import LedgerAdminService
     from gateway.admin.policy import PolicyAdmin
+    from gateway.admin.reconciliation import LedgerReconciliations
     from gateway.admin.reports import LedgerReports
     from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
@@ -460,6 +461,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         policy.serve_at(desk)
         retention = LedgerRetention(ledger, keeper, desk, common.parties)
         stack.push_async_callback(retention.close)
+        reconciliations = LedgerReconciliations(ledger, common.keys, desk, common.parties, tables())
         await desk.resume()
         app = create_app(
             service,
@@ -470,6 +472,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             audit=LedgerAuditRecord(ledger, common.parties),
             reports=LedgerReports(ledger, without=tables().ephemeral),
             retention=retention,
+            reconciliations=reconciliations,
             witness=common.refusals,
         )
         tls = listener_context(config, admin.certificate)

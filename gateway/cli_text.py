@@ -214,6 +214,10 @@ TEXT: dict[str, tuple[str, str]] = {
         "Who may hand what to whom: show, explain, check, compare, apply.",
         "提供・移転の許可を表示・説明・点検・比較・適用します。",
     ),
+    "command.reconcile": (
+        "The whole register compared with what a party holds; what differs, and its correction.",
+        "住民記録全件と相手先の保有内容を照合し、不一致と是正を扱います（整合処理）。",
+    ),
     "command.reports": (
         "Reports: what was refused on a day and that it was looked at, statistics of a month.",
         "報告：日次の拒否記録とその確認、月次の統計。",
@@ -430,6 +434,91 @@ TEXT: dict[str, tuple[str, str]] = {
         "{left} message(s) have no receipt; the same command goes on where this one stopped",
         "{left} 件の受領書がありません。同じコマンドで続きから再開します",
     ),
+    # -- reconcile
+    "reconcile.run": ("Name of the run, the same for both sides.", "処理識別子（両者共通）。"),
+    "reconcile.secret": (
+        "File with the secret of the run, which the gateway does not get.",
+        "処理用の秘密値のファイル（ゲートウェイには渡りません）。",
+    ),
+    "reconcile.ours": ("The register's file of digests.", "住民記録システム側のダイジェストファイル。"),
+    "reconcile.theirs": ("The party's file of digests.", "相手先側のダイジェストファイル。"),
+    "reconcile.secret_new": (
+        "Make the secret of a run, to be given to the other side on a way of its own.",
+        "処理用の秘密値を作ります（別経路で相手先へ渡すこと）。",
+    ),
+    "reconcile.digest": (
+        "Make a file of keyed digests of RECORDS; nobody can read it without the secret.",
+        "RECORDS の鍵付きダイジェストファイルを作ります（秘密値なしでは読めません）。",
+    ),
+    "reconcile.records": ("JSON Lines: the items of one resident on each line.", "JSON Lines（1行に住民1人の項目）。"),
+    "reconcile.out": ("The file to write; must not exist.", "出力ファイル（既存ファイルは不可）。"),
+    "reconcile.cut_off": (
+        "Until when changes are in the records, such as 2026-11-23T18:00+09:00.",
+        "基準日時（例 2026-11-23T18:00+09:00）。",
+    ),
+    "reconcile.start": ("Compare two files of digests, bucket by bucket.", "2つのダイジェストファイルを区分ごとに照合します。"),
+    "reconcile.with": ("city-cs, prefecture-server or national-server.", "city-cs、prefecture-server、national-server のいずれか。"),
+    "reconcile.resume": ("Go on with a run that was paused or cut off, with the same files.", "中断した処理を同じファイルで続けます。"),
+    "reconcile.pause": (
+        "Pause a run; whoever compares ends after the step under way.",
+        "処理を一時停止します（実行中の区分の後に止まります）。",
+    ),
+    "reconcile.status": ("How far a run is, and what it found; all runs without a name.", "処理の進み具合と結果（指定なしは一覧）。"),
+    "reconcile.worklist": (
+        "What differs: kind, items, keyed reference of the resident.",
+        "不一致の一覧（種類、項目、住民の鍵付き参照値）。",
+    ),
+    "reconcile.state": ("Only those: open, postponed, released, resolved.", "状態で絞り込み：open、postponed、released、resolved。"),
+    "reconcile.open_with": (
+        "Secret of the run: shows resident record codes. Here only, nothing of it goes to the gateway.",
+        "処理の秘密値：住民票コードを表示します（この端末だけ、送信なし）。",
+    ),
+    "reconcile.again": (
+        "Compare once more who differed, from files of a later cut-off.",
+        "不一致だった住民を、後の基準日時のファイルで再照合します。",
+    ),
+    "reconcile.release": (
+        "Propose a correction of open differences; a second person authorises it.",
+        "不一致の是正を提案します（別の者が承認）。",
+    ),
+    "reconcile.correction": (
+        "register-resends, register-corrects, party-corrects or none.",
+        "register-resends、register-corrects、party-corrects、none のいずれか。",
+    ),
+    "reconcile.number": (
+        "Only this difference (several times); all that are open without it.",
+        "対象の番号（複数可、指定なしは open 全件）。",
+    ),
+    "reconcile.sure": (
+        "{run}: {count} difference(s), correction {correction}: ask for it?",
+        "{run}：{count} 件、是正 {correction} の承認を求めますか？",
+    ),
+    "reconcile.digesting": ("digesting", "ダイジェスト作成中"),
+    "reconcile.comparing": ("comparing", "照合中"),
+    "reconcile.digested": ("{count} record(s): {file}", "{count} 件：{file}"),
+    "reconcile.now": (
+        "{run} with {other}: {status}, buckets {progress}, {records} record(s) of the register",
+        "{run}（{other}）：{status}、区分 {progress}、住民記録 {records} 件",
+    ),
+    "reconcile.open": ("open", "未対応"),
+    "reconcile.postponed": ("to be compared again (updates under way)", "再照合待ち（異動処理中）"),
+    "reconcile.released": ("correction authorised", "是正承認済み"),
+    "reconcile.resolved": ("the same now", "一致を確認"),
+    "reconcile.elsewhere": (
+        "somebody else compares {run}: look with renkei reconcile status",
+        "{run} は他で照合中です（renkei reconcile status で確認）",
+    ),
+    "reconcile.other_files": ("the run began with other files", "処理開始時と異なるファイルです"),
+    "reconcile.secret_malformed": ("the secret is not in hexadecimal", "秘密値の形式が誤っています"),
+    "reconcile.secret_other": ("the files were made with another secret", "別の秘密値で作られたファイルです"),
+    "label.run": ("run", "処理"),
+    "label.with": ("with", "相手先"),
+    "label.cut_off": ("cut-off", "基準日時"),
+    "label.progress": ("buckets", "区分"),
+    "label.number": ("no.", "番号"),
+    "label.status": ("status", "状態"),
+    "label.resident": ("resident", "住民"),
+    "label.correction": ("correction", "是正"),
     # -- reports
     "reports.day": ("Day in Japan (default: yesterday).", "日付（日本、既定は昨日）。"),
     "reports.month": ("A month that is over, such as 2026-10.", "終了した月（例 2026-10）。"),

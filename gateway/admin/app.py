@@ -25,6 +25,7 @@ from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
 from gateway.admin.policy_api import PolicyApi, PolicyService
 from gateway.admin.problems import problem
+from gateway.admin.reconciliation_api import ReconciliationApi, ReconciliationService
 from gateway.admin.reports_api import ReportApi, ReportService
 from gateway.admin.retention_api import RetentionApi, RetentionService
 from gateway.admin.service import AdminService, KeyService, MessageView, RequestView, Seen
@@ -51,6 +52,7 @@ def create_app(
     audit: AuditRecord | None = None,
     reports: ReportService | None = None,
     retention: RetentionService | None = None,
+    reconciliations: ReconciliationService | None = None,
     witness: Witness | None = None,
 ) -> web.Application:
     """The application; serve it with a context from :func:`certs.tls.server_context` only (see :func:`serve`)."""
@@ -62,6 +64,7 @@ def create_app(
         **AuditRoutes(audit).handlers(),
         **ReportApi(reports).handlers(),
         **RetentionApi(retention).handlers(),
+        **ReconciliationApi(reconciliations).handlers(),
     }
     app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes([web.route(each.method, each.path, _for(each, handlers[each.name], operators, witness)) for each in OPERATIONS])

@@ -37,6 +37,7 @@ class Kind(enum.StrEnum):
     OPERATOR_RIGHTS = "operator-rights"
     PURGE = "purge"
     RESTORE_RELEASE = "restore-release"
+    RECONCILIATION_CORRECTION = "reconciliation-correction"
 
 
 class Effect(enum.Enum):
@@ -76,6 +77,7 @@ RULES: Mapping[Kind, KindRule] = {
     Kind.OPERATOR_RIGHTS: KindRule(asks=_OPERATOR | _ADMINISTRATOR, decides=_ADMINISTRATOR),
     Kind.PURGE: KindRule(asks=_ADMINISTRATOR, decides=_APPROVER, effect=Effect.AFTERWARDS),
     Kind.RESTORE_RELEASE: KindRule(asks=_OPERATOR, decides=_APPROVER),
+    Kind.RECONCILIATION_CORRECTION: KindRule(asks=_OPERATOR, decides=_APPROVER),
 }
 
 

@@ -238,6 +238,49 @@ daily_check = Table(
     comment="that somebody has looked at what was refused on a day (日次確認チェックシート, C-2-3-7)",
 )
 
+reconciliation = Table(
+    "reconciliation",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("run", String(40), nullable=False, unique=True, comment="as register and party call it"),
+    Column("other", String(64), nullable=False, comment="spec id of the party whose records were compared with the register's"),
+    Column("party", String(64), nullable=False, comment="whose deliveries say whether an update is still under way to it"),
+    Column("cut_off", Double, nullable=False),
+    Column("status", String(10), nullable=False, comment="running | paused | done"),
+    Column("buckets", Integer, nullable=False),
+    Column("next_bucket", Integer, nullable=False, comment="all before it are compared: where a run goes on"),
+    Column("differing", Integer, nullable=False, comment="buckets that were not the same on both sides"),
+    Column("found", Integer, nullable=False, comment="differences so far, and the number of the last"),
+    Column("ours_digest", String(64), nullable=False),
+    Column("theirs_digest", String(64), nullable=False),
+    Column("ours_records", Integer, nullable=False),
+    Column("theirs_records", Integer, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("began_by", String(128), nullable=False),
+    Column("began_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    comment="comparisons of the whole register with what a party holds (FR-1, F2-6)",
+)
+
+reconciliation_difference = Table(
+    "reconciliation_difference",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("reconciliation", String(36), ForeignKey("reconciliation.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("kind", String(10), nullable=False, comment="missing | extra | changed | order"),
+    Column("items", String, nullable=False, comment="ids of the items that differ, with commas"),
+    Column("reference", String(64), nullable=False, comment="of the resident, keyed: only who has the run's secret can open it"),
+    Column("subject", String(36), nullable=True, comment="of the resident, where the ledger knows him"),
+    Column("state", String(10), nullable=False, comment="postponed | open | released | resolved"),
+    Column("correction", String(24), nullable=True),
+    Column("request_id", String(36), nullable=True, comment="the command by which two persons authorised the correction"),
+    Column("changed_at", Double, nullable=False),
+    Index("reconciliation_difference_number", "reconciliation", "number", unique=True),
+    Index("reconciliation_difference_reference", "reconciliation", "reference", unique=True),
+    comment="worklist of a reconciliation: what differs, no personal data",
+)
+
 late_outcome = Table(
     "late_outcome",
     metadata,

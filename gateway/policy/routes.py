@@ -292,7 +292,8 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Itera
     for row in rows:
         route = Route(
             party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval"),
-            carries=row.get("as"), producer=row.get("from"), consumer=row.get("to"), municipality=row.get("municipality"), may_bulk=row.get("bulk", False),
+            carries=row.get("as"), producer=row.get("from"), consumer=row.get("to"), municipality=row.get("municipality"),
+            may_bulk=row.get("bulk", False),
         )  # fmt: skip
         _demand(route.approval in APPROVALS, f"route {message_type} to {route.party}: approval must be bulk-output or release")
         _demand(route.municipality in MUNICIPALITY, f"route {message_type} to {route.party}: municipality must be required or optional")

@@ -1,1 +1,1 @@
-"""Reconciliation of the whole register: keyed digests of both sides, and what differs between them. Pure, but for reading and writing files."""
+"""Reconciliation of the whole register: keyed digests of both sides, and what differs between them. Pure, but for files."""

@@ -1,6 +1,6 @@
-"""Files of keyed digests: a register, or a party, says what it holds without saying it (docs/reconciliation.md describes the format).
+"""Files of keyed digests: a register, or a party, says what it holds without saying it (docs/reconciliation.md has the format).
 
-Both sides make such a file from their records with one secret for the run, which the gateway does not have. A record becomes its *reference*
+Both sides make such a file from their records with one secret for the run, which the gateway does not have. A record becomes a *reference*
 (the resident record code, encrypted by AES-SIV: deterministic, so that it is the same on both sides, and whoever has the secret can open
 it) and one keyed digest for each item. The digest of an item is bound to the reference: the same sex of two residents looks different.
 References fall into :data:`BUCKETS` buckets. A bucket whose digest is the same on both sides needs no further look.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -118,7 +119,7 @@ def write(records: Iterable[Mapping[str, str]], keys: RunKeys, *, run: str, cut_
         out.write(json.dumps(first).encode() + b"\n")
         for lines in buckets:
             lines.sort()
-            if any(one[:_WIDTH] == other[:_WIDTH] for one, other in zip(lines, lines[1:], strict=False)):
+            if any(one[:_WIDTH] == other[:_WIDTH] for one, other in itertools.pairwise(lines)):
                 raise InputRefused("record-twice", "two records bear the same resident record code")
             content = b"".join(lines)
             out.write(len(content).to_bytes(4) + _content_digest(content) + content)
@@ -197,7 +198,8 @@ class DigestFile:
         for reference in references:
             wanted.setdefault(bucket_of(reference), []).append(reference)
         self._in.seek(self._start)
-        self._next, found = 0, {}
+        self._next = 0
+        found: dict[bytes, bytes] = {}
         for number in sorted(wanted):
             self.skip(number - self._next)
             held = self.bucket().records()
