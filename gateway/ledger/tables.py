@@ -403,7 +403,7 @@ command = Table(
     "command",
     metadata,
     Column("id", String(36), primary_key=True),
-    Column("kind", String(24), nullable=False, comment="see gateway/approvals/kinds.py"),
+    Column("kind", String(32), nullable=False, comment="see gateway/approvals/kinds.py"),
     Column("delivery_id", String(36), nullable=True, index=True),
     Column("subject", String(200), nullable=True, comment="what it is about where that is no delivery: a kept refusal, an operator, ..."),
     Column("party", String(64), nullable=True, comment="whose rights it touches"),

@@ -37,6 +37,10 @@ _ROLES: dict[str, set[str]] = {
     "audit_export": {"viewer", "auditor"}, "retention": {"viewer", "auditor"}, "run_retention": {"operator", "administrator"},
     "disposals": {"viewer", "auditor"}, "purgeable": {"administrator", "approver"}, "ask_purge": {"administrator"},
     "restored": {"viewer", "auditor"}, "ask_restore_release": {"operator"},
+    "reconciliations": {"viewer", "operator", "auditor"}, "reconciliation": {"viewer", "operator", "auditor"},
+    "begin_reconciliation": {"operator"}, "compared": {"operator"}, "compared_again": {"operator"},
+    "pause_reconciliation": {"operator"}, "resume_reconciliation": {"operator"}, "ask_correction": {"operator"},
+    "worklist": {"viewer", "operator", "auditor", "approver"},
 }  # fmt: skip
 """What is wanted, written down a second time: whoever changes a right changes it here too."""
 ACTING = {operation.name for operation in OPERATIONS if operation.method == "POST"}

@@ -64,7 +64,7 @@ def upgrade() -> None:
     op.create_table(
         "command",
         sa.Column("id", sa.String(length=36), nullable=False),
-        sa.Column("kind", sa.String(length=24), nullable=False, comment="see gateway/approvals/kinds.py"),
+        sa.Column("kind", sa.String(length=32), nullable=False, comment="see gateway/approvals/kinds.py"),
         sa.Column("delivery_id", sa.String(length=36), nullable=True),
         sa.Column(
             "subject",

@@ -1,0 +1,24 @@
+"""A town with the city CS and the prefecture server, for whole runs of reconciliation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from simulators.harness.town import Plan, Town
+from tests.world.kit import PARTIES, TYPES, Whole
+
+
+@pytest.fixture(scope="module")
+async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
+    plan = Plan(
+        workers=1, population=40, city_seed=3, inbound=True, parties=PARTIES, types=TYPES, acknowledge_s=2.0,
+        retry={"first_s": 0.2, "longest_s": 1.0, "budget": 40},
+    )  # fmt: skip
+    async with Town(tmp_path_factory.mktemp("reconciliation"), plan) as town:
+        await town.start()
+        found = Whole(town)
+        await found.open_register()
+        yield found
+        await found.close_register()
