@@ -49,6 +49,7 @@ from gateway.monitoring import Monitoring, process_index
 from gateway.operations import logs
 from gateway.operations.metrics import FactsReader, Metrics
 from gateway.plugins import BoundParty, bind_parties
+from gateway.policy.destinations import Destinations
 from gateway.policy.rights import Rights
 from gateway.policy.routes import tables
 from gateway.ready import mark_ready
@@ -129,6 +130,11 @@ def topology_of(config: Config, parties: Mapping[str, BoundParty] | None = None)
         consumers=[name for name, party in config.parties.items() if party.queue is not None],
         asked=[] if parties is None else [name for name, party in parties.items() if party.adapter.manifest.questions],
     )
+
+
+def destinations_of(config: Config) -> Destinations:
+    """Which account has what is handed over for a work."""
+    return Destinations({work: name for name, party in config.parties.items() for work in party.works})
 
 
 @contextlib.asynccontextmanager
@@ -313,6 +319,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     """The doors, the operators' API, metrics, until ``stop`` is set."""
     from gateway.admin.app import create_app
     from gateway.admin.app import serve as serve_admin
+    from gateway.admin.flows import LedgerFlows
     from gateway.admin.identity import Operators, rights_of
     from gateway.admin.keys import KeyAdmin
     from gateway.admin.ledger_accounts import LedgerAccounts
@@ -323,7 +330,9 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.reports import LedgerReports
     from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
-    from gateway.bootstrap_inbound import Inbound
+    from gateway.bootstrap_flows import open_flows
+    from gateway.bootstrap_inbound import Inbound, serve_pull
+    from gateway.flows.model import flows
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
     from gateway.intake.https import HttpsDoor, open_door
@@ -362,6 +371,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         monitoring.watch_retention(keeper)
         await keeper.start()
         stack.push_async_callback(keeper.stop)
+        tracker = await open_flows(config, common, stack)
         if config.backup.daily_at is not None:
             backups = DailyBackups(
                 ledger, place_of(config, keeping.policy), dt.time.fromisoformat(config.backup.daily_at), lambda: common.liveness.id
@@ -375,6 +385,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             "mac": ContentMac.following(common.keys),
             "refresh_keys": common.keys.refresh,
             "message_bytes": limits.message_bytes,
+            "destinations": destinations_of(config),
         }
         preparer = Preparer(senders=senders, parties=config.carried_parties, policy=tables(), **made_of)
         intake = Intake(preparer=preparer, ledger=ledger)
@@ -432,6 +443,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 stack.push_async_callback(amqp.stop)
                 monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
         await inbound.open(stack)
+        await serve_pull(config, common, seals, stack)
         service = LedgerAdminService(
             config,
             ledger,
@@ -467,12 +479,13 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             service,
             desk,
             Operators.of(config, accounts, common.authority),
-            keys=KeyAdmin(ledger, common.keys, custodian, tables()),
+            keys=KeyAdmin(ledger, common.keys, custodian, tables(), destinations_of(config)),
             policy=policy,
             audit=LedgerAuditRecord(ledger, common.parties),
             reports=LedgerReports(ledger, without=tables().ephemeral),
             retention=retention,
             reconciliations=reconciliations,
+            flows=LedgerFlows(ledger, tracker.machine, flows()),
             witness=common.refusals,
         )
         tls = listener_context(config, admin.certificate)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gateway.contract import AdapterHost
-from gateway.delivery.in_house import NoHttp, QueueLine
+from gateway.config import read_secret
+from gateway.contract import AdapterHost, QueueCaller
+from gateway.delivery.files import FileLine, layouts_for
+from gateway.delivery.in_house import NoHttp, PullLine, QueueLine
 from gateway.delivery.questions import Questions
 from gateway.delivery.transport import LONGEST_CALL_S
 from gateway.errors import ConfigurationError
@@ -17,12 +19,16 @@ from gateway.inbound.answers import Answers
 from gateway.inbound.asking import Asking, PartyAsk
 from gateway.inbound.dialogues import Ask, Dialogues
 from gateway.inbound.door import InboundDoor, open_inbound, profile_of
+from gateway.inbound.file_receipts import FileReceipts
+from gateway.inbound.gate import Gate
 from gateway.inbound.prepare import DOOR, InboundPreparer
 from gateway.inbound.responder import Responder
 from gateway.intake.admit import Answer, Intake
 from gateway.intake.prepare import Preparer, Submission
+from gateway.ledger.offers import RecordHandedOver
 from gateway.ledger.replays import LedgerReplays
 from gateway.policy.routes import tables
+from gateway.retention.calendar import BusinessCalendar
 from gateway.security.jwe import JweKeys
 from gateway.security.jwe_out import ConsumerKey, Own
 from gateway.trust import authority_of, listener_context, party_http
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     from gateway.intake.pressure import Pressure
     from gateway.plugins import BoundParty
     from gateway.security.refusals import Witness
+    from gateway.security.sealing import Sealer
     from gateway.security.soap.messages import MessageSecurity
 
 
@@ -80,11 +87,32 @@ def host_of(
 
     :raises ConfigurationError: a key or certificate cannot be used.
     """
-    if party.config.queue is not None:
-        return AdapterHost(settings=party.settings, http=NoHttp(), queue=queue_line(party, common))
+    if party.config.in_house:
+        return AdapterHost(settings=party.settings, http=NoHttp(), queue=line_of(party, common))
     http = party_http(config, party, common.refusals)
     stack.push_async_callback(http.close)
     return AdapterHost(settings=party.settings, http=http, signatures=signatures)
+
+
+def line_of(party: BoundParty, common: Base) -> QueueCaller:
+    """The way to one of our systems, whichever it has.
+
+    :raises ConfigurationError: a key or folder cannot be used.
+    """
+    if party.config.pull is not None:
+        return PullLine(acknowledge_s=party.config.pull.acknowledge_s)
+    drop = party.config.files
+    if drop is not None:
+
+        async def record(handed: Sequence[tuple[str, str]], detail: Mapping[str, str | int]) -> None:
+            operation = RecordHandedOver(
+                kind="file-written", actor="gateway", party=party.party, deliveries=handed, detail=dict(detail), size=len(handed)
+            )
+            await common.ledger.submit(operation)
+
+        by_type = layouts_for(party.adapter.manifest.message_types, drop.layout)
+        return FileLine(party.party, drop.directory, by_type, record, acknowledge_s=drop.acknowledge_s)
+    return queue_line(party, common)
 
 
 def queue_line(party: BoundParty, common: Base) -> QueueLine:
@@ -128,17 +156,26 @@ class Inbound:
             wanted = self._config.parties[system].queue
             assert wanted is not None
             key = ConsumerKey(wanted.keys)
-            answer_s = wanted.answer_s
-            dialogues = Dialogues(system, common.endpoint, common.publisher, common.consumer, key, common.ledger, answer_s=answer_s)
+            dialogues = Dialogues(
+                system, common.endpoint, common.publisher, common.consumer, key, common.ledger,
+                answer_s=wanted.answer_s, most_open=wanted.most_questions,
+            )  # fmt: skip
             await dialogues.start()
             stack.push_async_callback(dialogues.stop)
             ask[system] = dialogues.ask
-        self._responder = Responder(policy=tables(), parties=frozenset(self._config.parties), answers=answers, ask=ask)
+        calendar = BusinessCalendar.of_file(self._config.retention.holidays)
+        listeners = {name: party.inbound for name, party in self._config.parties.items() if party.inbound is not None}
+        gates = {name: Gate(wanted, calendar) for name, wanted in listeners.items()}
+        self._responder = Responder(policy=tables(), parties=frozenset(self._config.parties), answers=answers, ask=ask, gates=gates)
         for system in consumers_of(self._config):
             acknowledgements = Acknowledgements(system, self._common.ledger, self._common.consumer)
             await acknowledgements.start()
             stack.push_async_callback(acknowledgements.stop)
         for name, party in self._common.parties.items():
+            if (drop := party.config.files) is not None:
+                receipts = FileReceipts(name, drop.directory, common.ledger, acknowledge_s=drop.acknowledge_s)
+                await receipts.start()
+                stack.push_async_callback(receipts.stop)
             if party.config.inbound is not None:
                 stack.push_async_callback((await self._listen(name, party)).cleanup)
 
@@ -196,6 +233,52 @@ class Inbound:
             return await (self.intake.admit_again if submission.door == DOOR else others)(submission)
 
         return again
+
+
+async def serve_pull(config: Config, common: Base, seals: Sealer, stack: contextlib.AsyncExitStack) -> None:
+    """The listener of systems that fetch, where there are any.
+
+    :raises ConfigurationError: it cannot be made as configured.
+    """
+    from gateway.pull.door import Peer, PullDoor, open_pull
+    from gateway.pull.shop import Shop
+    from gateway.pull.tokens import Client, Tokens
+
+    accounts = {name: party for name, party in common.parties.items() if party.config.pull is not None}
+    if not accounts:
+        return
+    clients, peers = [], {}
+    for name, party in accounts.items():
+        wanted = party.config.pull
+        assert wanted is not None
+        manifest = party.adapter.manifest
+        clients.append(
+            Client(
+                account=name,
+                client_id=wanted.client or name,
+                business_id=wanted.business_id,
+                secret=read_secret(wanted.secret, wanted.secret_file) or "",
+                types=frozenset(manifest.message_types),
+            )
+        )
+        peers[name] = Peer(name=wanted.peer, pins=frozenset(wanted.pins))
+    settings = config.pull
+    tokens = Tokens(
+        clients,
+        audiences=frozenset({settings.issuer, f"{settings.issuer}/oauth/token"}),
+        remember=common.ledger.remember_message,
+        token_s=settings.token_s,
+    )
+    shop = Shop(ledger=common.ledger, sealer=seals, rights=common.rights)
+    door = PullDoor(issuer=settings.issuer, tokens=tokens, shop=shop, peers=peers, authority=common.authority, witness=common.refusals)
+    tls = listener_context(config, settings.certificate)
+    try:
+        runner = await open_pull(door, host=settings.host, port=settings.port, tls=tls, authority=common.authority, witness=common.refusals)
+    except OSError as error:
+        raise ConfigurationError(
+            "pull-address", f"pull: {settings.host} port {settings.port} is not to be had: {error.strerror}"
+        ) from error
+    stack.push_async_callback(runner.cleanup)
 
 
 async def _open(door: InboundDoor, host: str, port: int, tls: Any, authority: Any, witness: Witness) -> Any:

@@ -34,7 +34,7 @@ def retry(
 ) -> int:
     """Send a delivery again as soon as possible."""
     with AdminClient(load_config(config), operator) as client:
-        return _order(client, "retry", delivery, seen, {"reason": reason}, yes, as_json)
+        return order(client, "retry", delivery, seen, {"reason": reason}, yes, as_json)
 
 
 def correct(
@@ -50,7 +50,7 @@ def correct(
     """Ask for a held delivery's content to be replaced by FILE (XML of the same type); a second person approves."""
     content = base64.b64encode(file.read_bytes()).decode()
     with AdminClient(load_config(config), operator) as client:
-        return _order(client, "correct", delivery, seen, {"reason": reason, "content_base64": content}, yes, as_json)
+        return order(client, "correct", delivery, seen, {"reason": reason, "content_base64": content}, yes, as_json)
 
 
 def skip(
@@ -64,7 +64,7 @@ def skip(
 ) -> int:
     """Ask for a held delivery to be passed over; a second person approves. Refused for a type that bears 更新順番号 (R4)."""
     with AdminClient(load_config(config), operator) as client:
-        return _order(client, "skip", delivery, seen, {"reason": reason}, yes, as_json)
+        return order(client, "skip", delivery, seen, {"reason": reason}, yes, as_json)
 
 
 def release(
@@ -78,7 +78,7 @@ def release(
 ) -> int:
     """Ask for a delivery to leave that is held until two persons have approved; the second person approves."""
     with AdminClient(load_config(config), operator) as client:
-        return _order(client, "release", delivery, seen, {"reason": reason}, yes, as_json)
+        return order(client, "release", delivery, seen, {"reason": reason}, yes, as_json)
 
 
 def settle(
@@ -93,7 +93,7 @@ def settle(
 ) -> int:
     """Ask for an unknown outcome to be settled by the party's word, quoted as the reason; a second person approves."""
     with AdminClient(load_config(config), operator) as client:
-        return _order(client, "settle", delivery, seen, {"reason": reason, "took_effect": took_effect}, yes, as_json)
+        return order(client, "settle", delivery, seen, {"reason": reason, "took_effect": took_effect}, yes, as_json)
 
 
 def pause(party: PartyId, reason: Reason, config: ConfigFile = None, operator: As = None, as_json: Json = False) -> None:
@@ -116,7 +116,8 @@ def resume(party: PartyId, reason: Reason, config: ConfigFile = None, operator: 
         say(t("resumed", party=view["party"]))
 
 
-def _order(client: AdminClient, command: str, reference: str, seen: str | None, body: dict[str, Any], yes: bool, as_json: bool) -> int:
+def order(client: AdminClient, command: str, reference: str, seen: str | None, body: dict[str, Any], yes: bool, as_json: bool) -> int:
+    """Give a command on a delivery that was seen; its exit code."""
     if seen is not None:
         state, colon, digest = seen.rpartition(":")
         if not colon:

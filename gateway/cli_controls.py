@@ -39,7 +39,11 @@ def controls(
 
 
 def _marked() -> dict[str, list[str]]:
-    """Control → tests, as pytest collects them.
+    return marked_tests("control")["control"]
+
+
+def marked_tests(*kinds: str) -> dict[str, dict[str, list[str]]]:
+    """Kind of mark → what is marked → tests, as pytest collects them.
 
     :raises ConfigurationError: there are no tests here, or one cannot be loaded.
     """
@@ -48,16 +52,21 @@ def _marked() -> dict[str, list[str]]:
     command = [sys.executable, "-m", "tests.traceability", "--json"]
     done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=False, timeout=300)
     try:
-        marked: dict[str, list[str]] = json.loads(done.stdout)["control"]
+        said: dict[str, dict[str, list[str]]] = json.loads(done.stdout)
+        return {kind: said[kind] for kind in kinds}
     except (ValueError, KeyError) as error:
         last = (done.stderr.strip().splitlines() or [""])[-1]
         raise ConfigurationError("tests-unreadable", f"the tests cannot be listed: {last}") from error
-    return marked
 
 
 def _outcomes() -> dict[str, dict[str, str]]:
+    return outcomes_in(REPORT)
+
+
+def outcomes_in(report: Path) -> dict[str, dict[str, str]]:
+    """Test → outcome and when, as test runs left them."""
     try:
-        found: dict[str, dict[str, str]] = json.loads(REPORT.read_text(encoding="utf-8"))
+        found: dict[str, dict[str, str]] = json.loads(report.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     return found

@@ -201,6 +201,14 @@ TEXT: dict[str, tuple[str, str]] = {
         "Backups of the ledger: create, list, verify, restore, release what a restore has stopped.",
         "台帳のバックアップ：作成・一覧・検証・復元、復元後の配送再開。",
     ),
+    "command.flows": (
+        "Business flows: cases, what is overdue, completion by hand, what is proved of each flow.",
+        "業務フロー：案件一覧・期限超過・手作業による完了・検証状況。",
+    ),
+    "command.party": (
+        "A party that is worked by hand: manual, mark as done, automatic again.",
+        "相手先の手作業運用：手動への切替・処理済みの登録・自動への復帰。",
+    ),
     "command.retention": (
         "Retention: what is due, erase it, prove it, disposal history, purge of a party.",
         "保存期間：消去対象・消去・残存検査・廃棄履歴・相手先の一括消去。",

@@ -33,6 +33,7 @@ from gateway.config_machine import (
     Certificates,
     EmbeddedBroker,
     ExternalBroker,
+    Flows,
     Keys,
     Ledger,
     Log,
@@ -47,9 +48,11 @@ from gateway.config_machine import (
 )
 from gateway.config_problems import explain, stray_references, suggestion
 from gateway.config_traffic import (
+    FORMER_REGISTER,
     AmqpIntake,
     Consumer,
     Encryption,
+    FileDrop,
     HttpsIntake,
     Inbound,
     Intake,
@@ -57,6 +60,8 @@ from gateway.config_traffic import (
     Outgoing,
     Party,
     PartyLimits,
+    Pull,
+    PullDoor,
     Retry,
     Signatures,
     System,
@@ -78,6 +83,8 @@ __all__ = [
     "EmbeddedBroker",
     "Encryption",
     "ExternalBroker",
+    "FileDrop",
+    "Flows",
     "HttpsIntake",
     "Inbound",
     "Intake",
@@ -90,6 +97,8 @@ __all__ = [
     "Outgoing",
     "Party",
     "PartyLimits",
+    "Pull",
+    "PullDoor",
     "RegisterListener",
     "Retention",
     "Retry",
@@ -128,6 +137,7 @@ class Config(Section):
     keys: Keys = Keys()
     token: Token | None = Field(default=None, description="Needed where keys.kek is token, or a party's key is in one.")
     intake: Intake = Intake()
+    pull: PullDoor = PullDoor()
     parties: dict[SpecId, Party] = {}
     legs: dict[Literal["prefecture-server", "card-management-system"], Literal["gateway", "city-cs"]] = Field(
         default={},
@@ -139,6 +149,7 @@ class Config(Section):
         description="The only places that connections are opened to: parties, an external broker, a ledger. Default: this machine.",
     )
     workers: Workers = Workers()
+    flows: Flows = Flows()
     retention: Retention = Retention()
     backup: Backup = Backup()
     admin: Admin = Admin()
@@ -165,11 +176,21 @@ class Config(Section):
 
     def _strays(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Places of the file that refer to what it does not have, and what is wrong."""
+        works: dict[str, str] = {}
         for name, party in self.parties.items():
             if party.trust is not None and party.trust not in self.certificates.trust:
                 yield ("parties", name, "trust"), f"there is no {party.trust} below certificates.trust"
-            if party.queue is not None and "amqp" not in getattr(self.intake.systems.get(name), "doors", ()):
-                yield ("parties", name, "queue"), f"{name} must be in intake.systems with the door amqp: it acknowledges as that system"
+            if FORMER_REGISTER in (name, party.system):
+                yield ("parties", name), f"{FORMER_REGISTER} is linked with no other system (C-1-3-11): take it out"
+            if party.queue is not None and "amqp" not in getattr(self.intake.systems.get(name), "doors", ("amqp",)):
+                yield ("parties", name, "queue"), f"{name} is in intake.systems, so it needs the door amqp: it acknowledges as that system"
+            for work in party.works:
+                if not party.in_house:
+                    yield ("parties", name, "works"), "works are for systems of the city, which have no url"
+                if (other := works.setdefault(work, name)) != name:
+                    yield ("parties", name, "works"), f"{work} has an account already: {other}"
+        if FORMER_REGISTER in self.intake.systems:
+            yield ("intake", "systems", FORMER_REGISTER), f"{FORMER_REGISTER} is linked with no other system (C-1-3-11): take it out"
         for leg, who in self.legs.items():
             if who == "gateway" and leg not in self.parties:
                 yield ("legs", leg), f"{leg} must be in parties, or left to the city CS: {leg}: city-cs"
@@ -211,6 +232,8 @@ class Config(Section):
     def machine_names(self) -> frozenset[str]:
         """Names in certificates of machines: none of them is ever an operator."""
         named = [system.peer for system in self.intake.systems.values()] + [party.peer for party in self.parties.values() if party.peer]
+        named += [party.pull.peer for party in self.parties.values() if party.pull is not None]
+        named += [f"CN={name}" for name, party in self.parties.items() if party.queue is not None]
         named += [party.inbound.peer for party in self.parties.values() if party.inbound is not None and party.inbound.peer]
         return frozenset([*named, self.certificates.peer])
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     Field,
     StringConstraints,
+    field_validator,
     model_validator,
 )
 
@@ -24,6 +25,7 @@ from gateway.config_values import (
     Secret,
     Section,
     Sha256,
+    Span,
     SpecId,
     one_secret,
 )
@@ -177,6 +179,27 @@ class Retention(Section):
         default=[],
         description="Folders that people write exports to: erased by the rule of exports. Default: exports/ below data_dir.",
     )
+
+
+class Flows(Section):
+    """How long is waited for the steps of a business flow; the flows themselves are packaged."""
+
+    within: Span = Field(default="1d", description="Until when a step must have ended, where the flow or `deadlines` says nothing.")
+    settle: Span = Field(default="1d", description="A step that depends on the case is not needed when it has not come by then.")
+    deadlines: dict[str, Span] = Field(default={}, description="FLOW/STEP: another time, such as F3-1/1-3: 3d.")
+    keep_days: int = Field(default=400, ge=1, description="Cases that ended longer ago are erased.")
+
+    @field_validator("deadlines")
+    @classmethod
+    def _steps_that_there_are(cls, given: dict[str, str]) -> dict[str, str]:
+        from gateway.flows.model import flows
+
+        for place in given:
+            flow, _, step = place.partition("/")
+            known = flows().by_id.get(flow)
+            if known is None or all(each.no != step for each in known.steps):
+                raise ValueError(f"there is no step {place}: see renkei flows steps")
+        return given
 
 
 class Backup(Section):

@@ -12,7 +12,23 @@ from pydantic import (
     model_validator,
 )
 
-from gateway.config_values import HTTPS, INTERFACE, CertificateName, FilePath, Host, PeerName, Port, Seconds, Section, Sha256, SpecId
+from gateway.config_values import (
+    HTTPS,
+    INTERFACE,
+    CertificateName,
+    FilePath,
+    Host,
+    PeerName,
+    Port,
+    Seconds,
+    Secret,
+    Section,
+    Sha256,
+    SpecId,
+)
+
+FORMER_REGISTER = "former-resident-record-system"
+"""The former resident record system (除住民票システム) is linked with no other system (C-1-3-11)."""
 
 
 class HttpsIntake(Section):
@@ -108,6 +124,19 @@ class Signatures(Section):
     skew_s: Annotated[float, Field(ge=0, le=300)] = Field(default=60.0, description="How far the clocks may be apart.")
 
 
+TIME_OF_DAY = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
+DAY = r"^([0-9]{4}-)?(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
+
+
+class ServiceHours(Section):
+    """When questions of a party are answered, Japanese time. Write times in quotes: "06:30"."""
+
+    kinds: list[str] = Field(default=[], description="Codes of kinds of certificates that have hours of their own; none: all others.")
+    opens: Annotated[str, StringConstraints(pattern=TIME_OF_DAY)]
+    closes: Annotated[str, StringConstraints(pattern=TIME_OF_DAY)] = Field(description="From then on nothing is answered.")
+    business_days: bool = Field(default=False, description="Only on business days (retention.holidays adds the city's own).")
+
+
 class Inbound(Section):
     """The listener at which this party calls us: its messages are taken there, signed by it, and receipts signed by us go back."""
 
@@ -119,6 +148,11 @@ class Inbound(Section):
         default=None, description="Our logical address, which each message must name (wsa:To). Default: as in the profile's WSDL."
     )
     body_bytes: int = Field(default=4_194_304, ge=1024, le=67_108_864, description="The longest call taken.")
+    hours: list[ServiceHours] = Field(default=[], description="When its questions are answered; without an entry: always.")
+    closed: list[Annotated[str, StringConstraints(pattern=DAY)]] = Field(
+        default=[], description='Days without service, "MM-DD" or "YYYY-MM-DD", in quotes.'
+    )
+    most_questions: int = Field(default=200, ge=1, le=10_000, description="Open questions at once; the next one is refused at once.")
 
 
 class Consumer(Section):
@@ -131,6 +165,52 @@ class Consumer(Section):
     answer_s: Annotated[float, Field(ge=0.1, le=110)] = Field(
         default=20.0, description="How long a question is left with it while a person waits; a later answer is dropped."
     )
+    most_questions: int = Field(default=200, ge=1, le=900, description="Questions that are left with it at once, from each process.")
+
+
+class Pull(Section):
+    """A system of the city that fetches its messages by REST and acknowledges each (共通機能標準仕様書 2.7: OAuth 2.0)."""
+
+    client: SpecId | None = Field(default=None, description="Its client_id. Default: the name of the account.")
+    business_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,40}$")] = Field(
+        description="Its 業務ID (or 独自施策システムID): the first part of its scopes, 業務ID:resource:operation."
+    )
+    peer: PeerName = Field(description="Name in the client certificate with which it calls.")
+    pins: list[Sha256] = Field(default=[], description="If any: SHA-256 of the certificates, or of their public keys, that it may show.")
+    secret: Secret | None = Field(default=None, description="Its client_secret: ${NAME}, a variable of the environment.")
+    secret_file: FilePath | None = Field(default=None, description="File that holds the client_secret, at least 32 characters.")
+    acknowledge_s: Annotated[float, Field(ge=1, le=604_800)] = Field(
+        default=86_400.0, description="What is not fetched and acknowledged by then is offered anew, with the same id."
+    )
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        if (self.secret is None) == (self.secret_file is None):
+            raise ValueError("give either secret or secret_file")
+        return self
+
+
+class FileDrop(Section):
+    """A system of the city that has its messages as CSV files in a folder, and answers each file by one of its own."""
+
+    directory: FilePath = Field(description="A folder of its own; holds out/ (ours) and in/ (its answers).")
+    layout: FilePath | None = Field(default=None, description="Record layout of a city's own. Default: the packaged one of the type.")
+    records: int = Field(default=1000, ge=1, le=10_000, description="The most in one file.")
+    acknowledge_s: Annotated[float, Field(ge=1, le=604_800)] = Field(
+        default=172_800.0, description="A record that is not acknowledged by then is written again, with the same id."
+    )
+
+
+class PullDoor(Section):
+    """The listener at which systems of the city fetch what is for them; opened where a party has pull."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 18446
+    certificate: CertificateName | None = Field(default=None, description="Default: certificates.gateway.")
+    issuer: Annotated[str, StringConstraints(pattern=HTTPS)] = Field(
+        default="https://gateway:18446", description="Our name as authorisation server, the audience of client assertions."
+    )
+    token_s: Annotated[float, Field(ge=5, le=3600)] = Field(default=300.0, description="How long an access token is good for.")
 
 
 class Encryption(Section):
@@ -171,11 +251,20 @@ class Party(Section):
     retry: Retry = Retry()
     inbound: Inbound | None = Field(default=None, description="Where the party calls us; needs signatures. Without it, it does not.")
     queue: Consumer | None = Field(default=None, description="For a system of the city that has its messages by queue, instead of url.")
+    pull: Pull | None = Field(default=None, description="For a system of the city that fetches its messages by REST, instead of url.")
+    files: FileDrop | None = Field(default=None, description="For a system of the city that has its messages as CSV files, instead of url.")
+    system: SpecId | None = Field(default=None, description="Whose account this is, where it does not bear the name of the system itself.")
+    works: list[SpecId] = Field(default=[], description="What this account is for (事務), such as transfer-2; each work has one.")
+
+    @property
+    def in_house(self) -> bool:
+        """Whether it is one of our systems, which acknowledges by itself (R18)."""
+        return self.url is None
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
-        if (self.url is None) == (self.queue is None):
-            raise ValueError("give url and peer of an outside party, or queue of a system of the city")
+        if [self.url, self.queue, self.pull, self.files].count(None) != 3:
+            raise ValueError("give url and peer of an outside party, or one of queue, pull and files of a system of the city")
         if self.url is not None and self.peer is None:
             raise ValueError("url is given, so peer is needed: the name that the party's certificate must bear")
         if self.inbound is not None and (self.signatures is None or self.peer is None):

@@ -80,6 +80,8 @@ SHAPES = {
 
 FilePath = Annotated[Path, AfterValidator(_from_folder)]
 Secret = Annotated[SecretStr, BeforeValidator(_from_environment)]
+Span = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}[smhd]$")]
+"""A time such as 90s, 15m, 2h or 7d."""
 SpecId = Annotated[str, StringConstraints(pattern=_ID, max_length=64)]
 PeerName = Annotated[str, StringConstraints(pattern=_NAME, min_length=1, max_length=200)]
 CertificateName = Annotated[str, StringConstraints(pattern=_FILE, max_length=64)]

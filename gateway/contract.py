@@ -115,6 +115,8 @@ class Envelope:
     """The XML of the message type, already filtered for this party."""
     municipality: str | None = None
     """The six digits of the municipality (全国地方公共団体コード) at the other end, where the party relays to several."""
+    work: str | None = None
+    """What it is handed over for (事務), where the message names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from gateway.broker import Consumer, Publisher
 from gateway.config import Config
 from gateway.delivery.liveness import Liveness
 from gateway.errors import BrokerUnavailable, LedgerUnavailable, Unavailable
+from gateway.flows.tracker import Tracker
 from gateway.ledger.ledger import Ledger
 from gateway.operations.health import Check, Health, Monitors, create_app, serve
 from gateway.operations.metrics import FactsReader, Metrics
@@ -160,6 +161,17 @@ class Monitoring:
             lambda: [({}, keeper.overdue)],
         )
         self.checks["retention"] = keeper.check
+
+    def watch_flows(self, tracker: Tracker) -> None:
+        """Ready only while the business flows are followed."""
+        self.metrics.watch(
+            "renkei_flow_overdue",
+            "Open cases of a business flow with a step that is overdue.",
+            lambda: [({"flow": flow}, tracker.overdue(flow)) for flow in tracker.flows],
+        )
+        self.metrics.watch("renkei_flow_open", "Open cases of all business flows.", lambda: [({}, sum(tracker.counts.values()))])
+        self.metrics.watch("renkei_flow_blocks_behind", "Blocks of the record that the flows are behind.", lambda: [({}, tracker.behind)])
+        self.checks["flows"] = tracker.check
 
     def watch_door(self, name: str, why_closed: Callable[[], Unavailable | None]) -> None:
         """Ready only while ``why_closed`` says None."""

@@ -87,14 +87,18 @@ def bind_parties(
             problems.append(f"{config.where('parties', name, 'adapter')}: {error.safe_detail}")
             continue
         manifest = adapter.manifest
-        if manifest.party != name:
-            where = config.where("parties", name, "adapter")
-            problems.append(f'{where}: "{party.adapter}" is the adapter of the party "{manifest.party}", not of "{name}"')
+        if manifest.party != (party.system or name):
+            where = config.where("parties", name, "system" if party.system else "adapter")
+            problems.append(f'{where}: "{party.adapter}" is the adapter of the party "{manifest.party}", not of "{party.system or name}"')
             continue
         if party.signatures is not None and not manifest.signatures:
             problems.append(f'{config.where("parties", name, "signatures")}: the adapter "{party.adapter}" does not sign messages')
-        if manifest.queue != (party.queue is not None):
-            wanted = "has its messages by queue: give queue, not url" if manifest.queue else "needs url and peer, and has no queue"
+        if manifest.queue != party.in_house:
+            wanted = (
+                "is of a system of the city: give queue, pull or files, not url"
+                if manifest.queue
+                else "needs url and peer, and has no queue"
+            )
             problems.append(f'{config.where("parties", name)}: the adapter "{party.adapter}" {wanted}')
             continue
         settings, wrong = _settings(config, name, manifest, os.environ if environment is None else environment)
@@ -123,9 +127,10 @@ def _load(point: EntryPoint) -> AdapterPlugin:
 def _limits(party: Party, manifest: Manifest) -> Limits:
     """The configuration may ask for less than the adapter's manifest or more calls, never for more records than the party takes."""
     asked, own = party.limits, manifest.limits
+    files = party.files  # one file at a time, with what is due for it
     return Limits(
-        calls=asked.calls or own.calls,
-        records_per_call=min(asked.records_per_call or own.records_per_call, own.records_per_call),
+        calls=asked.calls or (own.calls if files is None else 1),
+        records_per_call=files.records if files else min(asked.records_per_call or own.records_per_call, own.records_per_call),
         records_of=own.records_of,
         call_s=asked.call_s or own.call_s,
         rate_per_s=own.rate_per_s,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from certs.files import require_private
 from certs.path import PathCheck, Purpose, WhenUnknown, load_certificates, load_crls
 from certs.tls import client_context, server_context
 from gateway.check_backup import look_at_backups
+from gateway.check_flows import look_at_flows
 from gateway.check_operators import look_at_accounts
 from gateway.check_policy import look_at_policy
 from gateway.check_signing import in_force, signing
@@ -249,6 +251,7 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     ("keys", look_at_keys),
     ("operators", look_at_operators),
     ("accounts", look_at_accounts),
+    ("flows", look_at_flows),
     ("disk", look_at_disk),
     ("broker", look_at_broker),
     ("ledger", look_at_ledger),
@@ -355,7 +358,7 @@ async def _party(config: Config, party: BoundParty) -> list[Finding]:
     from gateway.message_trust import party_signatures
     from gateway.trust import party_http
 
-    if party.config.queue is not None:
+    if party.config.in_house:
         return await _consumer(config, party)
     try:
         http = party_http(config, party)
@@ -376,11 +379,21 @@ async def _consumer(config: Config, party: BoundParty) -> list[Finding]:
     """A system of ours that has messages by queue: somebody consumes it, and its key can be used."""
     from gateway.bootstrap import broker_endpoint
     from gateway.broker.topology import depth, in_house_queue
+    from gateway.delivery.files import layouts_for
     from gateway.security.jwe_out import ConsumerKey
 
     wanted = party.config.queue
-    assert wanted is not None
     name = f"party {party.party}"
+    if (files := party.config.files) is not None:
+        try:
+            layouts_for(party.adapter.manifest.message_types, files.layout)
+            well = await asyncio.to_thread(os.access, files.directory, os.W_OK | os.X_OK)
+        except GatewayError as error:
+            return [Finding(name=name, ok=False, detail=error.safe_detail, remedy="give files.layout")]
+        remedy = "" if well else "make its folder, writable for the gateway"
+        return [Finding(name=name, ok=well, detail="its folder can be written to" if well else "its folder cannot be used", remedy=remedy)]
+    if wanted is None:  # it comes by itself
+        return [Finding(name=name, ok=True, detail="it fetches what is for it")]
     try:
         ConsumerKey(wanted.keys)
         consumers = (await depth(broker_endpoint(config), in_house_queue(party.party))).consumers

@@ -87,7 +87,13 @@ def components(lock: str) -> Iterator[Component]:
         yield Component(name=name, version=found[2], hashes=hashes, licence=_licence_of(name))
 
 
+CHOSEN = {"pyphen": "MPL-1.1"}
+"""Packages under several licences of which one may be chosen, which their classifiers do not say; and which one we take."""
+
+
 def _licence_of(name: str) -> str:
+    if name in CHOSEN:
+        return CHOSEN[name]
     try:
         return licence(distribution(name))
     except PackageNotFoundError:

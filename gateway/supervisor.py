@@ -254,10 +254,10 @@ def embedded_node(config: Config) -> EmbeddedNode:
 
 
 async def start_node(node: EmbeddedNode, config: Config) -> None:
-    """Start the broker with a user for each system that may use AMQP (login by certificate), and declare the topology."""
+    """Start the broker with a user for each system that sends or has messages by AMQP (login by certificate), and declare the topology."""
     node.folder.prepare()
     known = node.folder.users()
-    systems = [name for name, system in config.intake.systems.items() if "amqp" in system.doors]
+    systems = list(topology_of(config).users)
     for system in systems:
         if system not in known:
             # before the start: the node then loads them with its definitions, which is quicker than rabbitmqctl

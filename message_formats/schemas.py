@@ -12,6 +12,7 @@ from message_formats import _packaged, catalogue
 from message_formats.violations import violation
 
 _local = threading.local()
+_compiling = threading.Lock()
 
 
 class _Packaged(etree.Resolver):
@@ -26,7 +27,9 @@ class _Packaged(etree.Resolver):
 def _compile(folder: str, file: str) -> etree.XMLSchema:
     parser = etree.XMLParser(no_network=True, load_dtd=False, resolve_entities=False)
     parser.resolvers.add(_Packaged())
-    return etree.XMLSchema(etree.fromstring(_packaged.read_bytes(folder, file), parser, base_url=file))
+    # lxml puts its resolver in place of libxml2's one for the whole process while it compiles: two threads would take away each other's
+    with _compiling:
+        return etree.XMLSchema(etree.fromstring(_packaged.read_bytes(folder, file), parser, base_url=file))
 
 
 def compiled(name: str) -> etree.XMLSchema:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -18,13 +20,26 @@ import uvloop
 
 from certs.errors import CertificateError
 from simulators import verdict
+from simulators.convenience.queues import QueueSystem
+from simulators.convenience.service import (
+    CentreSettings,
+    IssuingSettings,
+    QueueSettings,
+    build_family,
+    build_issuing,
+    run_centre,
+    serve,
+)
 from simulators.demo.command import demo
 from simulators.errors import SimulatorError
 from simulators.harness.chaos_cli import chaos
+from simulators.harness.pairing import PairingPlan, run_pairing
+from simulators.in_house.office import OfficeSettings
+from simulators.in_house.service import serve_office
 from simulators.journal import read_entries
 from simulators.juki_cs.service import JukiCsSettings, serve_city_cs
 from simulators.register.service import RegisterSettings, build
-from simulators.settings import read_settings
+from simulators.settings import SettingsType, read_settings
 from simulators.world.service import (
     CardManagementSettings,
     PrefectureSettings,
@@ -182,6 +197,72 @@ async def _run_register(settings: RegisterSettings, progress_s: float | None) ->
         one.record.close()
 
 
+@simulate.command("certificate-issuance")
+def certificate_issuance(*, config: Annotated[Path, typer.Option(help="Settings (YAML).")]) -> None:
+    """The certificate issuance system (証明発行システム): has its messages by queue, and makes certificates."""
+    _serve_queues(config, IssuingSettings, build_issuing)
+
+
+@simulate.command("family-register")
+def family_register(*, config: Annotated[Path, typer.Option(help="Settings (YAML).")]) -> None:
+    """The family register system (戸籍システム): asked while a certificate of the family register is made."""
+    _serve_queues(config, QueueSettings, build_family)
+
+
+def _serve_queues(config: Path, model: type[SettingsType], build_it: Callable[[SettingsType], QueueSystem]) -> None:
+    try:
+        settings: Any = read_settings(model, config, {})
+
+        async def main() -> None:
+            await serve(build_it(settings), settings.ready_file)
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    except (SimulatorError, CertificateError) as error:
+        _fail(error)
+
+
+@simulate.command("certificate-centre")
+def certificate_centre(
+    *,
+    config: Annotated[Path, typer.Option(help="Settings (YAML); flags win over it.")],
+    requests: Annotated[int | None, typer.Option(help="Certificate requests in all, with those that the journal has.")] = None,
+    at_once: Annotated[int | None, typer.Option(help="Requests that begin in the same moment.")] = None,
+) -> None:
+    """The certificate issuance centre (証明書交付センター) with its kiosks: asks for certificates until all have ended."""
+    try:
+        settings = read_settings(CentreSettings, config, {"requests": requests, "at_once": at_once})
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            ends = runner.run(run_centre(settings))
+    except (SimulatorError, CertificateError) as error:
+        _fail(error)
+    typer.echo(json.dumps(ends))
+
+
+@simulate.command("pairing")
+def pairing(
+    *,
+    requests: Annotated[int, typer.Option(min=100, help="Certificate requests.")] = 20_000,
+    at_once: Annotated[int, typer.Option(min=10, help="Requests that begin in the same moment.")] = 300,
+    people: Annotated[int, typer.Option(min=20, help="Holders of cards; five names and three birth dates among them.")] = 300,
+    kills: Annotated[int, typer.Option(min=0, help="Processes that are killed meanwhile.")] = 12,
+    seed: Annotated[int, typer.Option(help="What happens to whom is drawn from it.")] = 1,
+    folder: Annotated[Path | None, typer.Option(help="Where to work; a new temporary folder by default.")] = None,
+) -> None:
+    """Whose certificate comes out of which kiosk: under time-outs, exchanged and late answers and deaths of every process.
+
+    Judged from the journals of kiosks and issuing system alone. Exit 0 only if no certificate was wrong or late, and every request ended.
+    """
+    place = folder or Path(tempfile.mkdtemp(prefix="renkei-pairing-"))
+    plan = PairingPlan(requests=requests, at_once=at_once, people=people, kills=kills, seed=seed)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        found = runner.run(run_pairing(place, plan, lambda text: typer.echo(text, err=True)))
+    typer.echo(json.dumps(found, ensure_ascii=False))
+    if found["ok"] and folder is None:
+        shutil.rmtree(place, ignore_errors=True)
+    raise typer.Exit(0 if found["ok"] else 1)
+
+
 @simulate.command("verdict")
 def judge(
     record: Annotated[Path, typer.Argument(help="The register's record.")],
@@ -197,6 +278,16 @@ def judge(
         _fail(SimulatorError("cannot-read", error.strerror or str(error)))
     typer.echo(json.dumps(result.shown(), ensure_ascii=False))
     raise typer.Exit(0 if result.ok and result.complete else 1)
+
+
+@simulate.command("in-house")
+def in_house(config: Annotated[Path, typer.Option(help="Settings (YAML).")]) -> None:
+    """Our own systems (庁内の各システム): any set of accounts, at their queues, folders or the REST listener."""
+    try:
+        settings = read_settings(OfficeSettings, config, {})
+        asyncio.run(serve_office(settings))
+    except (SimulatorError, CertificateError) as error:
+        _fail(error)
 
 
 def run_alone(command: str) -> None:

@@ -312,8 +312,8 @@ class Signatures:
 
     # ---- answers ---------------------------------------------------------------------------------------------------------------
 
-    def sign(self, envelope: etree._Element, *, by: SignerKind = "own", at: dt.datetime | None = None) -> bytes:
-        """The answer, signed; changes ``envelope``. ``at``: as if it were then."""
+    def sign(self, envelope: etree._Element, *, by: SignerKind = "own", at: dt.datetime | None = None, life_s: float = LIFE_S) -> bytes:
+        """The answer, signed; changes ``envelope``. ``at``: as if it were then; ``life_s``: from ``Created`` to ``Expires``."""
         identity = self._own.now() if by == "own" or self._other is None else self._other
         header, body = envelope
         places = {f"part-{number}": each for number, each in enumerate((*header, body))}
@@ -321,7 +321,7 @@ class Signatures:
         security = etree.fromstring(
             f'<wsse:Security xmlns:wsse="{WSSE}" xmlns:wsu="{WSU}" xmlns:soap="{SOAP}" soap:mustUnderstand="1">'
             f'<wsu:Timestamp wsu:Id="time">'
-            f"<wsu:Created>{_text(created)}</wsu:Created><wsu:Expires>{_text(created + dt.timedelta(seconds=LIFE_S))}</wsu:Expires>"
+            f"<wsu:Created>{_text(created)}</wsu:Created><wsu:Expires>{_text(created + dt.timedelta(seconds=life_s))}</wsu:Expires>"
             f'</wsu:Timestamp><wsse:BinarySecurityToken wsu:Id="token" ValueType="{_X509}" EncodingType="{_BASE64}">{identity.token}'
             "</wsse:BinarySecurityToken></wsse:Security>"
         )

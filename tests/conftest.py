@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 from tests import ran
-from tests.reports import ControlReport, note_controls
+from tests.reports import FLOW_MARKS, FLOWS, ControlReport, note_controls
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -22,7 +22,7 @@ settings.register_profile("renkei", database=DirectoryBasedExampleDatabase(REPOS
 settings.load_profile("renkei")
 
 
-TOWNS = frozenset({"demo", "faults", "inbound", "operations"})
+TOWNS = frozenset({"convenience", "demo", "faults", "inbound", "operations"})
 """Folders whose slow tests run whole gateways: never two of those at a time, for they measure how soon something happens."""
 
 
@@ -33,7 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     ran.register(config)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background it is ignored, also by what the tests start
-    config.pluginmanager.register(ControlReport())  # kept for ``renkei controls``
+    config.pluginmanager.register(ControlReport(), "controls")  # kept for ``renkei controls``
+    config.pluginmanager.register(ControlReport(FLOWS, FLOW_MARKS), "flows")  # kept for ``renkei flows verify``
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist writes the groups down

@@ -1,4 +1,6 @@
-"""A small pytest plugin: the last outcome of every test that is marked with a control, for ``renkei controls``.
+"""A small pytest plugin: the last outcome of every test that is marked with a control, a flow or an edge case of one.
+
+``renkei controls`` and ``renkei flows verify`` read what it writes.
 
 Each run renews the tests that it ran; those of other runs stay. With ``-n`` only the process that leads writes.
 """
@@ -13,20 +15,23 @@ from pathlib import Path
 import pytest
 
 REPORT = Path(__file__).resolve().parent.parent / "var" / "reports" / "controls.json"
+FLOWS = REPORT.with_name("flows.json")
 MARK = "control"
+FLOW_MARKS = ("flow", "edge")
 _WORST = ("failed", "skipped", "passed")
 
 
 class ControlReport:
     """Registered by ``tests/conftest.py``."""
 
-    def __init__(self, file: Path = REPORT) -> None:
+    def __init__(self, file: Path = REPORT, marks: tuple[str, ...] = (MARK,)) -> None:
         self._file = file
+        self._marks = marks
         self._found: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Setup, call and teardown of a test; of several parameters the worst counts."""
-        if not any(name == MARK for name, _ in report.user_properties):
+        if not any(name in self._marks for name, _ in report.user_properties):
             return
         if report.when != "call" and report.outcome == "passed":
             return
@@ -51,7 +56,16 @@ class ControlReport:
 
 
 def note_controls(items: list[pytest.Item]) -> None:
-    """Let the report of each test name its controls, also across processes."""
+    """Let the report of each test name its controls, flows and edge cases, also across processes."""
     for item in items:
-        for mark in item.iter_markers(MARK):
-            item.user_properties += [(MARK, each) for each in mark.args]
+        for name in (MARK, "flow"):
+            for mark in item.iter_markers(name):
+                item.user_properties += [(name, each) for each in mark.args]
+        for mark in item.iter_markers("edge"):
+            item.user_properties += [("edge", each) for each in edges_of(mark)]
+
+
+def edges_of(mark: pytest.Mark) -> list[str]:
+    """``flow/edge`` of each edge case that a mark names: ``edge("F1-1", "city-cs-down")``."""
+    flow, *edges = mark.args
+    return [f"{flow}/{each}" for each in edges]

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.flows.model import flows
 from gateway.policy.controls import controls
+from tests.reports import edges_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE = REPOSITORY / "docs" / "traceability.md"
@@ -28,6 +30,7 @@ KINDS: Mapping[str, str] = {
     "rule": "Rules of order and durability",
     "planted": "Planted bugs: each is convicted by",
     "flow": "Flows of the specification",
+    "edge": "Edge cases of the flows (gateway/flows/data/flows.yaml)",
     "control": "Controls of the specification",
 }
 INVARIANTS = {
@@ -74,7 +77,7 @@ class _Collector:
             place = item.nodeid.partition("[")[0]
             for kind, ids in self.found.items():
                 for mark in item.iter_markers(kind):
-                    for each in mark.args:
+                    for each in edges_of(mark) if kind == "edge" else mark.args:
                         ids[_SPELLED.get(_plain(each), each)].add(place)
 
 
@@ -95,8 +98,10 @@ def missing(traces: Traces) -> list[str]:
 
 
 def misspelt(traces: Traces) -> list[str]:
-    """Marks that name no invariant, no rule and no control."""
+    """Marks that name no invariant, rule, control, flow or edge case that there is."""
     known = {"invariant": {*INVARIANTS}, "rule": {*RULES}, "control": {each.id for each in controls()}}
+    known["flow"] = {*flows().by_id}
+    known["edge"] = {f"{flow.id}/{edge.id}" for flow in flows().all for edge in flow.edge_cases}
     return [f"{kind} {each}" for kind, ids in known.items() for each in traces.get(kind, ()) if each not in ids]
 
 

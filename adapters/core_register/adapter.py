@@ -17,8 +17,11 @@ class CoreRegisterAdapter(InHouseAdapter):
         description_en="Resident record system: messages from the parties, by queue",
         description_ja="住民記録システム：各機関からの受信電文（キュー）",
         message_types=(
+            "administrative-column-update",
             "card-management-update",
+            "copy-reconciliation-result",
             "core-cs-reconciliation-result",
+            "family-register-supplement-internal",
             "identity-update-result",
             "individual-number-notice",
             "move-in-notice",

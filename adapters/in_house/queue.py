@@ -7,6 +7,7 @@ never taken for the answer to this one; the delivery id stays the same, and by i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from gateway.contract import (
@@ -38,7 +39,7 @@ class InHouseAdapter(Adapter):
 
     async def deliver(self, envelopes: Sequence[Envelope]) -> Sequence[Outcome]:
         """See :meth:`gateway.contract.Adapter.deliver`."""
-        return [await self._deliver(each) for each in envelopes]
+        return await asyncio.gather(*(self._deliver(each) for each in envelopes))
 
     async def _deliver(self, envelope: Envelope) -> Outcome:
         correlation = f"{envelope.delivery_id}.{envelope.attempt}"
@@ -50,6 +51,8 @@ class InHouseAdapter(Adapter):
             "cloudEvents:message": envelope.message_id,
             **({} if envelope.municipality is None else {"cloudEvents:municipality": envelope.municipality}),
         }
+        if envelope.work is not None:
+            headers["cloudEvents:work"] = envelope.work
         try:
             await self._queue.send(envelope.content, delivery_id=envelope.delivery_id, correlation=correlation, headers=headers)
         except CallNotSent as error:

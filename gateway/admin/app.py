@@ -21,6 +21,7 @@ from gateway.admin.access import BASE, OPERATIONS, Operation
 from gateway.admin.audit import AuditRecord, AuditRoutes
 from gateway.admin.desk import Desk
 from gateway.admin.desk_api import DeskApi
+from gateway.admin.flows_api import FlowApi, FlowService
 from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
 from gateway.admin.policy_api import PolicyApi, PolicyService
@@ -28,7 +29,7 @@ from gateway.admin.problems import problem
 from gateway.admin.reconciliation_api import ReconciliationApi, ReconciliationService
 from gateway.admin.reports_api import ReportApi, ReportService
 from gateway.admin.retention_api import RetentionApi, RetentionService
-from gateway.admin.service import AdminService, KeyService, MessageView, RequestView, Seen
+from gateway.admin.service import AdminService, KeyService, MessageView, PartyView, RequestView, Seen
 from gateway.admin.wire import ACTOR, Handler, address_of, page_limit, party_of, require_delivery, visible
 from gateway.admin.words import Language
 from gateway.errors import GatewayError, InputRefused, LedgerUnavailable, PeerRefused
@@ -53,6 +54,7 @@ def create_app(
     reports: ReportService | None = None,
     retention: RetentionService | None = None,
     reconciliations: ReconciliationService | None = None,
+    flows: FlowService | None = None,
     witness: Witness | None = None,
 ) -> web.Application:
     """The application; serve it with a context from :func:`certs.tls.server_context` only (see :func:`serve`)."""
@@ -65,6 +67,7 @@ def create_app(
         **ReportApi(reports).handlers(),
         **RetentionApi(retention).handlers(),
         **ReconciliationApi(reconciliations).handlers(),
+        **FlowApi(flows).handlers(),
     }
     app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes([web.route(each.method, each.path, _for(each, handlers[each.name], operators, witness)) for each in OPERATIONS])
@@ -172,10 +175,13 @@ class _Api:
             "retry": self._command(self._service.retry),
             "skip": self._command(self._service.skip),
             "release": self._command(self._service.release),
+            "by_hand": self._command(self._service.by_hand),
             "correct": self.correct,
             "settle": self.settle,
-            "pause": self.pause,
-            "resume": self.resume,
+            "pause": self._party(self._service.pause),
+            "resume": self._party(self._service.resume),
+            "manual": self._party(self._service.manual),
+            "automatic": self._party(self._service.automatic),
         }
 
     async def openapi(self, _request: web.Request) -> web.StreamResponse:
@@ -222,15 +228,13 @@ class _Api:
         body = await bodies.read_body(request, bodies.SettleBody)
         return bodies.recorded(await self._service.settle(*await self._order(request, body), body.reason, body.took_effect))
 
-    async def pause(self, request: web.Request) -> web.StreamResponse:
-        party = party_of(request, request.match_info["party"])
-        body = await bodies.read_body(request, bodies.ReasonBody)
-        return bodies.answer(bodies.plain(await self._service.pause(request[ACTOR].name, party, body.reason)))
+    def _party(self, command: Callable[[str, str, str], Awaitable[PartyView]]) -> Handler:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            party = party_of(request, request.match_info["party"])
+            body = await bodies.read_body(request, bodies.ReasonBody)
+            return bodies.answer(bodies.plain(await command(request[ACTOR].name, party, body.reason)))
 
-    async def resume(self, request: web.Request) -> web.StreamResponse:
-        party = party_of(request, request.match_info["party"])
-        body = await bodies.read_body(request, bodies.ReasonBody)
-        return bodies.answer(bodies.plain(await self._service.resume(request[ACTOR].name, party, body.reason)))
+        return handler
 
     async def _order(self, request: web.Request, body: bodies.CommandBody) -> tuple[str, str, Seen]:
         delivery_id = request.match_info["delivery_id"]

@@ -17,6 +17,7 @@ from gateway.ledger import queries
 from gateway.ledger.keys import RecordKeyEvent
 from gateway.ledger.ledger import Ledger
 from gateway.operations.key_custodian import KeyCustodian
+from gateway.policy.destinations import Destinations
 from gateway.policy.routes import PolicyTables
 from gateway.security.blind import BlindIndex
 from gateway.security.keys import KeyStore, Kind
@@ -34,14 +35,19 @@ LOOKED_UP_BY: Mapping[str, str] = {
 LIMIT = 200
 
 
+_NONE = Destinations()
+
+
 class KeyAdmin:
     """See :class:`gateway.admin.service.KeyService`. For one event loop."""
 
-    def __init__(self, ledger: Ledger, keys: KeyStore, custodian: KeyCustodian, policy: PolicyTables) -> None:
+    def __init__(
+        self, ledger: Ledger, keys: KeyStore, custodian: KeyCustodian, policy: PolicyTables, destinations: Destinations = _NONE
+    ) -> None:
         self._ledger = ledger
         self._keys = keys
         self._custodian = custodian
-        self._places = sorted({(route.party, route.stream) for routes in policy.routes.values() for route in routes})
+        self._places = destinations.places(policy)
 
     async def keys(self) -> Sequence[KeyView]:
         """See the port."""

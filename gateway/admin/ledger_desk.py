@@ -30,7 +30,7 @@ from gateway.security.sealing import Sealer
 
 _log = logging.getLogger(__name__)
 
-ON_DELIVERIES = frozenset({Kind.RETRY, Kind.CORRECT, Kind.SKIP, Kind.SETTLE, Kind.RELEASE})
+ON_DELIVERIES = frozenset({Kind.RETRY, Kind.CORRECT, Kind.SKIP, Kind.SETTLE, Kind.RELEASE, Kind.BY_HAND})
 
 Entitled = Callable[[str, Kind], Awaitable[bool]]
 """Whether a person may, at this moment, ask for a kind."""

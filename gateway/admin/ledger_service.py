@@ -218,6 +218,10 @@ class LedgerAdminService:
         """See the port."""
         return await self._ask(actor, await self._delivery(delivery_id), seen, reason, Command.RELEASE)
 
+    async def by_hand(self, actor: str, delivery_id: str, seen: Seen, reason: str) -> RequestView:
+        """See the port."""
+        return await self._ask(actor, await self._delivery(delivery_id), seen, reason, Command.BY_HAND)
+
     async def settle(self, actor: str, delivery_id: str, seen: Seen, reason: str, took_effect: bool) -> RequestView:
         """See the port."""
         return await self._ask(actor, await self._delivery(delivery_id), seen, reason, Command.SETTLE, took_effect=took_effect)
@@ -264,6 +268,14 @@ class LedgerAdminService:
         """See the port."""
         return await self._pause(actor, party, reason, paused=False)
 
+    async def manual(self, actor: str, party: str, reason: str) -> PartyView:
+        """See the port."""
+        return await self._pause(actor, party, reason, paused=True, manual=True)
+
+    async def automatic(self, actor: str, party: str, reason: str) -> PartyView:
+        """See the port."""
+        return await self._pause(actor, party, reason, paused=False, manual=True)
+
     # ---- shared --------------------------------------------------------------------------------------------------------------------
 
     async def _ask(
@@ -295,10 +307,10 @@ class LedgerAdminService:
         assert recorded is not None  # it was committed just now
         return views.request(recorded)
 
-    async def _pause(self, actor: str, party: str, reason: str, *, paused: bool) -> PartyView:
+    async def _pause(self, actor: str, party: str, reason: str, *, paused: bool, manual: bool = False) -> PartyView:
         if party not in self._parties:
             raise NotFound("no-such-party", "there is no such party")
-        await self._ledger.pause(party, actor, reason, paused=paused)
+        await self._ledger.pause(party, actor, reason, paused=paused, manual=manual)
         found = await self._ledger.read(lambda conn: counts.counts(conn, [party]))
         return self._party_view(party, found, await asyncio.to_thread(self._certificate_ends, party))
 

@@ -63,6 +63,7 @@ class Command(enum.StrEnum):
     SKIP = "skip"
     SETTLE = "settle"
     RELEASE = "release"
+    BY_HAND = "by-hand"
 
 
 class RequestStatus(enum.StrEnum):
@@ -123,6 +124,8 @@ class PartyView:
     probe_at: dt.datetime | None
     paused_by: str | None
     paused_at: dt.datetime | None
+    manual: bool
+    """Its work is done by hand meanwhile."""
     unfinished: int
     held_keys: int
     last_delivered_at: dt.datetime | None
@@ -377,6 +380,24 @@ class AdminService(Protocol):
         """Ask for a delivery to leave that is held until two persons have approved.
 
         :raises CommandRefused: as for retry.
+        """
+        ...
+
+    async def by_hand(self, actor: str, delivery_id: str, seen: Seen, reason: str) -> RequestView:
+        """Ask for a delivery to count as delivered, since it was done by hand at the party's terminal.
+
+        :raises CommandRefused: as for retry; ``party-automatic``.
+        """
+        ...
+
+    async def manual(self, actor: str, party: str, reason: str) -> PartyView:
+        """The party's work is done by hand from now on: nothing is sent, what waits may be marked as done."""
+        ...
+
+    async def automatic(self, actor: str, party: str, reason: str) -> PartyView:
+        """Send again what was not done by hand.
+
+        :raises CommandRefused: ``party-not-manual``.
         """
         ...
 

@@ -24,7 +24,10 @@ def delivery(found: queries.FoundDelivery, traits: PartyTraits, waiting: Sequenc
     allowed: tuple[Command, ...] = ()
     if found.is_head:
         allowed = tuple(
-            each for each in Command if commands.why_not(each.value, key, row, traits, party_counts=counts_it, now=found.now) is None
+            each
+            for each in Command
+            if commands.why_not(each.value, key, row, traits, party_counts=counts_it, now=found.now, manual=bool(found.party.manual))
+            is None
         )
     return DeliveryView(
         delivery_id=row.id,
@@ -65,6 +68,7 @@ def party(name: str, adapter: str, found: counts.Counts, certificate_ends_at: dt
         probe_at=maybe(row.probe_at),
         paused_by=row.paused_by,
         paused_at=maybe(row.paused_at),
+        manual=bool(row.manual),
         unfinished=sum(lane.depth for lane in lanes),
         held_keys=sum(lane.held_keys for lane in lanes),
         last_delivered_at=maybe(found.last_delivered_at.get(name)),

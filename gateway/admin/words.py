@@ -7,6 +7,9 @@ from typing import Literal
 from gateway.admin.service import DeliveryView, Hold, State
 
 Language = Literal["en", "ja"]
+DAY = "day-of-effect"
+MANUAL = "party-manual"
+"""Reason of what waits because its party's work is done by hand."""
 
 _WHY: dict[State, tuple[str, str]] = {
     State.RECEIVED: ("accepted and on disk", "受け付け、ディスクに記録しました"),
@@ -52,6 +55,8 @@ _REMEDY: dict[Hold, tuple[str, str]] = {
 
 def why(view: DeliveryView, language: Language) -> str:
     """One plain sentence: why it is where it is, with the stable code."""
+    if view.state is State.WAITING_FOR and view.reason == DAY:
+        return f"{_pick(('its day of effect has not come', '効力発生日を待っています'), language)} ({DAY})"
     pair = _HELD[view.hold] if _waits_for_a_person(view) and view.hold is not None else _WHY[view.state]
     code = view.reason or view.outcome_code
     return f"{_pick(pair, language)} ({code})" if code else _pick(pair, language)
@@ -76,8 +81,18 @@ def what_next(view: DeliveryView, language: Language) -> str:
         return _pick(pair, language)
     if view.state is State.WAITING_BEHIND:
         return _pick((f"it follows when {view.blocked_by} is finished", f"{view.blocked_by} が終わり次第送ります"), language)
+    if view.state is State.WAITING_FOR and view.reason == DAY:
+        return _pick(("it takes its place in the order on that day, and is sent", "その日に順番に加わり、送信します"), language)
     if view.state is State.WAITING_FOR:
         return _pick((f"it follows when {view.blocked_by} is delivered", f"{view.blocked_by} が配送され次第送ります"), language)
+    if view.reason == MANUAL and view.state is not State.SENDING:
+        return _pick(
+            (
+                "its party is worked by hand: mark it as done (renkei party done), or it is sent when the party is automatic again",
+                "相手先は手作業中です。端末で処理したものは完了（renkei party done）とし、残りは自動に戻した後に送ります",
+            ),
+            language,
+        )
     if view.party_down and view.state is not State.SENDING:
         return _pick(
             (

@@ -29,6 +29,7 @@ class Kind(enum.StrEnum):
     SKIP = "skip"
     SETTLE = "settle"
     RELEASE = "release"
+    BY_HAND = "by-hand"
     BULK_OUTPUT = "bulk-output"
     REVEAL = "reveal"
     QUARANTINE_RELEASE = "quarantine-release"
@@ -69,6 +70,7 @@ RULES: Mapping[Kind, KindRule] = {
     Kind.SKIP: KindRule(asks=_OPERATOR, decides=_APPROVER),
     Kind.SETTLE: KindRule(asks=_OPERATOR, decides=_APPROVER),
     Kind.RELEASE: KindRule(asks=_OPERATOR, decides=_APPROVER),
+    Kind.BY_HAND: KindRule(asks=_OPERATOR, decides=_APPROVER),
     Kind.BULK_OUTPUT: KindRule(asks=_OPERATOR, decides=_APPROVER, effect=Effect.AFTERWARDS),
     Kind.REVEAL: KindRule(asks=_OPERATOR | {Role.AUDITOR}, decides=_APPROVER, effect=Effect.AFTERWARDS),
     Kind.QUARANTINE_RELEASE: KindRule(asks=_OPERATOR, decides=_APPROVER, effect=Effect.AFTERWARDS),

@@ -11,6 +11,7 @@ exchange (direct)      routing key         queue (quorum)                 carrie
 ``acks.<system>``      ``in``              ``acks.<system>``              its acknowledgements of those
 ``dialogues``          ``<system>``        ``dialogues.<system>`` (classic) questions to that system, JWE, gone at their deadline
 ``answers.<system>``   ``<process>``       ``answers.<system>.<process>`` its answers, JWE, to the process that asked (classic)
+``dialogues``          ``<system>.replies`` ``replies.<system>`` (classic) answers to what it asked itself, before it answers
 ``dialogues``          ``<party>``         ``dialogues.<party>`` (classic) questions to a party, JWE for ourselves: a worker asks it
 =====================  ==================  =============================  =================================================
 
@@ -83,6 +84,16 @@ def dialogues_queue(system: str) -> str:
     return f"dialogues.{_checked(system, 'system')}"
 
 
+def replies_queue(system: str) -> str:
+    """The queue of answers to what a system asked within a question that it was asked."""
+    return f"replies.{_checked(system, 'system')}"
+
+
+def replies_key(system: str) -> str:
+    """Its routing key on :data:`DIALOGUES_EXCHANGE`."""
+    return f"{_checked(system, 'system')}.replies"
+
+
 def answers_exchange(system: str) -> str:
     """Where a system publishes its answers."""
     return f"answers.{_checked(system, 'system')}"
@@ -152,7 +163,7 @@ def system_permissions(system: str) -> Permissions:
     """A system publishes to its own intake exchange, acknowledgements and answers, consumes its own receipts, messages and questions, and
     may do nothing else."""
     name = re.escape(_checked(system, "system"))
-    return Permissions(configure="^$", write=rf"^(intake|acks|answers)\.{name}$", read=rf"^(receipts|in-house|dialogues)\.{name}$")
+    return Permissions(configure="^$", write=rf"^(intake|acks|answers)\.{name}$", read=rf"^(receipts|in-house|dialogues|replies)\.{name}$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +259,8 @@ def build(*, systems: Iterable[str], parties: Iterable[str], consumers: Iterable
         bindings.append(Binding(exchange=acks_exchange(system), queue=acks_queue(system), routing_key=INTAKE_KEY))
         queues.append(Queue(name=dialogues_queue(system), arguments=DIALOGUE_ARGUMENTS, expendable=False))
         bindings.append(Binding(exchange=DIALOGUES_EXCHANGE, queue=dialogues_queue(system), routing_key=system))
+        queues.append(Queue(name=replies_queue(system), arguments=DIALOGUE_ARGUMENTS, expendable=False))
+        bindings.append(Binding(exchange=DIALOGUES_EXCHANGE, queue=replies_queue(system), routing_key=replies_key(system)))
         users[system] = system_permissions(system)
     for party in asked:
         wanted = (DIALOGUES_EXCHANGE, answers_exchange(party))

@@ -26,6 +26,8 @@ class PartyRow:
     answered_at: float | None = None
     paused_by: str | None = None
     paused_at: float | None = None
+    manual: bool = False
+    """Its work is done by hand meanwhile: paused, and what waits may be marked as done."""
 
 
 def may_claim(row: PartyRow, now: float) -> bool:

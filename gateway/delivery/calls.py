@@ -190,6 +190,7 @@ class Caller:
             attempt=claim.attempt,
             resent=claim.resent,
             content=content,
+            work=claim.work,
             municipality=claim.municipality,
         )
 

@@ -91,3 +91,15 @@ def settle(key: KeyRow, head: DeliveryRow, took_effect: bool, code: str | None, 
         fresh_start(head)
         move(head, Event.SETTLED_NO_EFFECT, State.QUEUED, now)
         key.due_at = now
+
+
+def by_hand(key: KeyRow, head: DeliveryRow, now: float) -> None:
+    """It was done at the party's own terminal while the party was worked by hand; needs :func:`outcome_known`. It is never sent."""
+    head.outcome_code = DONE_BY_HAND
+    head.reason = None
+    clear(head)
+    move(head, Event.BY_HAND, State.DELIVERED, now)
+    advance(key, now)
+
+
+DONE_BY_HAND = "done-by-hand"

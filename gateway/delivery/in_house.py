@@ -67,6 +67,19 @@ class QueueLine:
         self._consumed_until = time.monotonic() + ASKED_S
 
 
+class PullLine:
+    """:class:`gateway.contract.QueueCaller` for a system that fetches: the delivery that is *pending* in the ledger is the offer."""
+
+    def __init__(self, *, acknowledge_s: float) -> None:
+        self.acknowledge_s = acknowledge_s
+
+    async def send(self, body: bytes, *, delivery_id: str, correlation: str, headers: Mapping[str, str]) -> None:
+        """Nothing leaves here: it does when it is fetched (:mod:`gateway.pull`)."""
+
+    async def probe(self) -> None:
+        """Always: whether the system comes is not for us to ask."""
+
+
 class NoHttp:
     """In place of an HTTP client, for a system that has its messages by queue."""
 

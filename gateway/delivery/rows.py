@@ -103,6 +103,13 @@ class DeliveryRow:
     updated_at: float = 0.0
     final_at: float | None = None
     outcome_code: str | None = None
+    effective_on: str | None = None
+    """Not before this day in Japan (ISO). Until it is released then it has no place in the order: ``number`` is :data:`UNPLACED`."""
+
+    @property
+    def waits_for_day(self) -> bool:
+        """Its day of effect has not come (R2)."""
+        return self.number == UNPLACED and not self.state.final
 
     @property
     def unanswered(self) -> bool:
@@ -155,6 +162,8 @@ class PartyTraits:
         return max(self.retry.longest_s, self.open_s) * 1.2
 
 
+UNPLACED = 0
+"""``number`` of a delivery that waits for its day of effect: it takes its place in the order on that day, at release (R2)."""
 NO_CONTENT = "none"
 """``payload_id`` of a delivery whose body no backup may have, after a restore (R24)."""
 START_S = 2.0

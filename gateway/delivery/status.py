@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from gateway.delivery.breaker import PartyRow
 from gateway.delivery.rows import DeliveryRow, KeyRow, State
 
+JAPAN = ZoneInfo("Asia/Tokyo")
+DAY = "day-of-effect"
+"""Reason of what waits for its day (business time)."""
 WORDS = (
     "received", "queued", "sending", "awaiting-reply", "backing-off", "waiting-behind", "waiting-for", "held", "unknown", "delivered",
     "rejected", "skipped", "expired",
@@ -22,7 +27,7 @@ class Status:
     """A stable code: of the party, or one of ours."""
     next: str
     """A stable code of what happens next: ``send``, ``send-when-due``, ``ask-party``, ``person``, ``predecessor``, ``head``,
-    ``party-back``, ``reply``, ``nothing``."""
+    ``party-back``, ``reply``, ``day``, ``nothing``."""
     next_at: float | None = None
 
 
@@ -31,6 +36,9 @@ def describe(delivery: DeliveryRow, key: KeyRow, party: PartyRow | None, now: fl
     state = delivery.state
     if state.final:
         return Status(word=state.value, reason=delivery.reason or delivery.outcome_code, next="nothing")
+    if delivery.waits_for_day and delivery.effective_on is not None:
+        day = dt.datetime.combine(dt.date.fromisoformat(delivery.effective_on), dt.time(), JAPAN).timestamp()
+        return Status(word="waiting-for", reason=DAY, next="day", next_at=day)
     if delivery.number != key.head:
         reason = f"held:{key.held.value}" if key.held else None
         return Status(word="waiting-behind", reason=reason, next="head")
@@ -42,7 +50,7 @@ def describe(delivery: DeliveryRow, key: KeyRow, party: PartyRow | None, now: fl
     if state is State.AWAITING_REPLY:
         return Status(word="awaiting-reply", reason=None, next="reply", next_at=delivery.call_deadline)
     if party is not None and (party.breaker != "closed" or party.paused_by is not None):
-        reason = "party-paused" if party.paused_by is not None else (party.code or "party-down")
+        reason = "party-manual" if party.manual else "party-paused" if party.paused_by is not None else (party.code or "party-down")
         return Status(word="unknown" if state is State.UNKNOWN else "queued", reason=reason, next="party-back", next_at=party.probe_at)
     if state is State.UNKNOWN:
         return Status(word="unknown", reason=delivery.reason, next="ask-party", next_at=delivery.not_before or key.due_at)

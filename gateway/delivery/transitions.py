@@ -33,6 +33,7 @@ class Event(enum.StrEnum):
     EXPIRE = "expire"
     REPLACE = "corrected or replaced"
     SETTLED_NO_EFFECT = "settled: no effect"
+    BY_HAND = "done by hand"
 
 
 S = State
@@ -67,6 +68,7 @@ TRANSITIONS: frozenset[tuple[State, Event, State]] = frozenset(
         (S.QUEUED, Event.SKIP, S.SKIPPED),
         (S.QUEUED, Event.EXPIRE, S.EXPIRED),
         (S.QUEUED, Event.REPLACE, S.REJECTED),
+        (S.QUEUED, Event.BY_HAND, S.DELIVERED),
     }
 )
 

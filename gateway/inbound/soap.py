@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Literal
 from xml.sax.saxutils import escape, quoteattr
 
@@ -48,6 +49,8 @@ class Call:
     """One call of a party."""
 
     message_id: str
+    expires: datetime
+    """Until then the party takes an answer."""
     operation: Operation
     records: tuple[Record, ...]
 
@@ -95,7 +98,7 @@ class Reader:
             Record(delivery_id=each.get("deliveryId", ""), content=canonical(each[0]), municipality=each.get("municipality"))
             for each in body[0]
         )
-        return Call(message_id=message.message_id, operation=operation, records=records)
+        return Call(message_id=message.message_id, expires=message.expires, operation=operation, records=records)
 
     def _check(self, request: etree._Element) -> None:
         try:

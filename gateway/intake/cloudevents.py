@@ -6,13 +6,15 @@ Rules of this door, beyond the CloudEvents specification:
   ``operator``, ``terminal`` (staff ids of the sender), ``corrects`` (id of the held message that this one replaces), ``work`` (what it is
   handed over for, by its id in the policy), ``reference`` (the application or notification that it belongs to, by its number at the
   sender), ``legalbasis`` (a claim that must match the way's own), ``municipality`` (the one at the other end, of types that a party
-  relays to several: required or refused as the type's route says) and ``lane`` (``bulk``: behind everything that somebody waits for; of
-  types whose routes permit it). ``traceparent`` and ``tracestate`` (the distributed tracing extension) are allowed and not used.
+  relays to several: required or refused as the type's route says), ``lane`` (``bulk``: behind everything that somebody waits for; of
+  types whose routes permit it), ``effectiveon`` (a day in Japan before which it is not sent),
+  ``resends`` (id of an earlier message that this one sends again, with its reason changed) and ``flow`` (the business flow that it
+  belongs to). ``traceparent`` and ``tracestate`` (the distributed tracing extension) are allowed and not used.
 - *Everything else is refused* (``unknown-attribute``), also ``subject``: an attribute that the gateway ignored would be one that the sender
   believes to mean something (I10: nothing is guessed), and a free attribute is where personal data would end up.
 - *No personal data*: every attribute has a closed ASCII character set and length, and a value that holds an Individual Number or a resident
-  record code with a valid check digit is refused (``personal-data-in-attribute``). An ``id`` or ``corrects`` in the form of a UUID is
-  taken as random and not searched: digits of a random UUID look like a number now and then.
+  record code with a valid check digit is refused (``personal-data-in-attribute``). An ``id``, ``corrects`` or ``resends`` in the form of
+  a UUID is taken as random and not searched: digits of a random UUID look like a number now and then.
 
 Errors are :class:`gateway.errors.InputRefused`; ``place`` is ``attribute <name>``, ``rule`` says what is expected, no value is repeated.
 Pure and without state: callable from any thread.
@@ -27,7 +29,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -55,6 +57,12 @@ class EventAttributes:
     work: str | None = None
     """What it is handed over for (事務), by its id in the policy."""
     legalbasis: str | None = None
+    effectiveon: str | None = None
+    """Not to be sent before this day in Japan."""
+    flow: str | None = None
+    """The business flow that it belongs to, where the sender says so."""
+    resends: str | None = None
+    """Id of an earlier message of the same resident that this one sends again, with its reason changed."""
     municipality: str | None = None
     """The six digits of a municipality, with a valid check digit."""
     lane: str | None = None
@@ -100,6 +108,9 @@ _RULES: dict[str, _Rule] = {
         re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}"), "the number of an application: 1 to 64 of A-Z a-z 0-9 . _ / -", "reference", True
     ),
     "legalbasis": _Rule(_CITATION, "an article, as the policy cites it", "legalbasis"),
+    "effectiveon": _Rule(re.compile(r"\d{4}-\d\d-\d\d"), "a day such as 2027-04-01", "effectiveon"),
+    "flow": _Rule(re.compile(r"F[A-Z]?[0-9]{0,2}-[0-9]{1,2}[a-z]?"), "the id of a business flow, such as F1-1", "flow"),
+    "resends": _Rule(_ID.pattern, "the id of the message that this one sends again", "resends", True),
     "municipality": _Rule(re.compile(r"[0-9]{6}"), "the six digits of a municipality (全国地方公共団体コード)", "municipality"),
     "lane": _Rule(re.compile(r"bulk"), "bulk, or not given at all", "lane"),
     "traceparent": _Rule(re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"), "a traceparent of W3C Trace Context", None),
@@ -205,7 +216,12 @@ def safe_attributes(properties: Mapping[str, Any] | None) -> tuple[str | None, s
     return found[0], found[1]
 
 
-_FEW_VALUES = frozenset({"specversion", "source", "type", "dataschema", "operator", "terminal", "work", "legalbasis", "municipality"})
+_FEW_VALUES = frozenset(
+    {
+        "specversion", "source", "type", "dataschema", "operator", "terminal", "work", "legalbasis", "municipality", "flow",
+        "effectiveon",
+    }
+)  # fmt: skip
 
 
 def _check(name: str, value: str) -> None:
@@ -243,6 +259,8 @@ def _validated(found: dict[str, str]) -> EventAttributes:
         field = _RULES[name].field
         if field is not None:
             fields[field] = value
+    if (day := fields.get("effectiveon")) is not None:
+        _check_day(day)
     time = fields.get("time")
     if time is not None:
         _check_time(time)
@@ -262,6 +280,15 @@ def _guard(name: str, value: str) -> None:
                 place=_place(name),
                 rule="no personal data",
             )
+
+
+def _check_day(value: str) -> None:
+    try:
+        date.fromisoformat(value)
+    except ValueError as e:
+        raise InputRefused(
+            "invalid-attribute", "the value is no day that exists", place=_place("effectiveon"), rule=_RULES["effectiveon"].text
+        ) from e
 
 
 def _check_time(value: str) -> None:

@@ -25,6 +25,7 @@ from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
 from gateway.ledger.prepared import PreparedDelivery, PreparedMessage
 from gateway.policy.decision import Refuse
+from gateway.policy.destinations import Destinations
 from gateway.policy.items import Filtered
 from gateway.policy.marks import MARK_TYPE, NONE, Flags, changes_of
 from gateway.policy.rights import PolicyRefused, Rights, Standing, Terms
@@ -32,7 +33,7 @@ from gateway.policy.routes import Asking, PolicyTables, Route
 from gateway.policy.rules import REGISTER
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.sealing import Sealed
-from message_formats import catalogue, derivations, guard, reading
+from message_formats import catalogue, dates, derivations, guard, reading
 from message_formats.catalogue import MessageType
 from message_formats.errors import FormatError
 from message_formats.message import Message
@@ -103,11 +104,14 @@ class Preparer:
         rights: Rights,
         make_id: Callable[[], str] = new_id,
         refresh_keys: Callable[[], None] = lambda: None,
+        destinations: Destinations | None = None,
     ) -> None:
         """:param blind: gives the blind indexes that count now, and :param mac: the digests of contents.
         :param rights: the policy that counts.
         :param refresh_keys: looks at once whether a key was rotated.
+        :param destinations: which account has what is handed over for a work; None: there are none.
         """
+        self._destinations = destinations or Destinations()
         self.refresh_keys = refresh_keys
         self.message_bytes = message_bytes
         self._senders = senders
@@ -148,9 +152,11 @@ class Preparer:
         identifiers = tuple((name, index) for name, index, _ in indexes)
         standing = self.rights.standing
         deliveries = []
-        for route in routes:
+        producer = self.producer_of(submission)
+        for route in self._destinations.resolve(standing.policy, kind.name, producer, routes, attributes.work):
             given = message if route.carries is None else _derived(message, route.carries)
             filtered, terms = self._permitted_items(standing, given, route, submission, marks, identifiers)
+            self._destinations.require(route, attributes.work)
             # as it came, to the byte, where nothing is taken out of it (C-3-5-6)
             content = filtered.content if filtered.removed or given is not message else reading.in_utf8(data).strip()
             deliveries.append(
@@ -165,6 +171,8 @@ class Preparer:
                     waits_for=route.waits_for,
                     terms=terms,
                     approval=route.approval,
+                    effective_on=attributes.effectiveon or _day_of(message, route),
+                    newest=route.newest,
                 )
             )
         return PreparedMessage(
@@ -182,6 +190,8 @@ class Preparer:
             former_hmac_key_id=blind.former_id,
             deliveries=tuple(deliveries),
             corrects=attributes.corrects,
+            resends=attributes.resends,
+            flow=attributes.flow,
             operator=attributes.operator,
             terminal=attributes.terminal,
             work=attributes.work,
@@ -192,7 +202,7 @@ class Preparer:
             sets=changes_of(message) if system == REGISTER else (),
             reference=attributes.reference,
             answers=self.answers_of(submission),
-            producer=None if (producer := self.producer_of(submission)) == system else producer,
+            producer=None if producer == system else producer,
         )
 
     def answers_of(self, submission: Submission) -> tuple[tuple[str, str], ...]:
@@ -222,7 +232,7 @@ class Preparer:
             filtered = grant.plan.apply(message)
             if filtered.removed and grant.permit.permission.excess == "refuse":
                 refusal = Refuse(code="item-not-permitted", rule="C-1-5-4", names=filtered.removed)
-                raise PolicyRefused(refusal, party=route.party, version=standing.policy.version)
+                raise PolicyRefused(refusal, party=route.recipient, version=standing.policy.version)
         except PolicyRefused as refused:
             refused.identifiers = identifiers
             raise
@@ -255,6 +265,13 @@ class Preparer:
             if len(self._sources) >= 1024:
                 self._sources.clear()
             self._sources.add((system, attributes.source))
+        if attributes.flow is not None and attributes.flow not in kind.flows:
+            raise InputRefused(
+                "flow-mismatch", f"{kind.name} is no message of that flow", place="attribute flow", rule="the flows of the message type"
+            )
+        if attributes.corrects is not None and attributes.resends is not None:
+            text = "it replaces a message, or sends one again"
+            raise InputRefused("invalid-attribute", text, place="attribute resends", rule="corrects or resends, not both")
         if attributes.schema is not None and attributes.schema != kind.schema:
             detail = f"{kind.name} has the schema {kind.schema}"
             raise InputRefused("unknown-schema", detail, place="attribute dataschema", rule="the namespace of the message type")
@@ -320,6 +337,14 @@ class Preparer:
     def _has_namespace(self, data: bytes, kind: MessageType) -> bool:
         """Only to say which of two things is wrong with a root element that was refused."""
         return etree.QName(reading.parse(data, self._limits)).namespace == kind.schema
+
+
+def _day_of(message: Message, route: Route) -> str | None:
+    """The day of effect that the message itself names, where the route says in which item; none if it is unknown or no day."""
+    value = message.items.get(route.day) if route.day is not None else None
+    if value is None or not (len(value) == 8 and value.isdigit() and dates.is_calendar_day(value)):
+        return None
+    return f"{value[:4]}-{value[4:6]}-{value[6:]}"
 
 
 def check_municipality(routes: Sequence[Route | Asking], attributes: EventAttributes) -> None:

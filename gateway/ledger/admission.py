@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects import postgresql
 
 from gateway.delivery import commands
-from gateway.delivery.rows import DeliveryRow, State
+from gateway.delivery.rows import UNPLACED, DeliveryRow, KeyRow, State
 from gateway.ids import key_place, new_id, random_id
 from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
@@ -168,8 +168,7 @@ class AdmissionWork:
         for message in messages:
             wanted = by_system.setdefault(message.system, set())
             wanted.add(message.source_id)
-            if message.corrects is not None:
-                wanted.add(message.corrects)
+            wanted.update(each for each in (message.corrects, message.resends) if each is not None)
         for system, ids in sorted(by_system.items()):
             for source_id, message_id, content_mac, receipt, subject in sql.rows(unit.conn, sql.SEEN, system, ids=sorted(ids)):
                 if message_id not in self._claimed:
@@ -312,9 +311,13 @@ class AdmissionWork:
             refusal = self._replaced(unit, message, replaced)
             if refusal is not None:
                 return self._refuse(unit, message, *refusal)
+        if message.resends is not None and (refusal := self._resent(unit, message)) is not None:
+            return self._refuse(unit, message, *refusal)
         row = self._message_row(message, unit.now)
         if message.message_id not in self._claimed:
             unit.add(t.message, row)
+        elif row["resends"] is not None:  # it was inserted before it was known what it sends again
+            unit.conn.execute(t.message.update().where(t.message.c.id == message.message_id).values(resends=row["resends"]))
         receipt = row["receipt"]
         self._new_aliases.difference_update(message.identifiers)
         self._seen[place] = _Seen(message.message_id, message.content_mac, receipt, row["subject"])
@@ -325,10 +328,11 @@ class AdmissionWork:
             self._deliver(unit, message, d, ids=ids, old=replaced.get((d.party, d.stream)), bells=bells)
         self._set_marks(unit, message)
         detail: dict[str, Any] = {"door": message.door, "type": message.type, "parties": [d.party for d in message.deliveries]}
-        if message.corrects is not None:
-            detail["corrects"] = message.corrects
-        if message.reference is not None:
-            detail["reference"] = message.reference
+        for name in ("corrects", "resends", "flow", "reference"):
+            if (value := getattr(message, name)) is not None:
+                detail[name] = value
+        if days := sorted({d.effective_on for d in message.deliveries if d.effective_on is not None}):
+            detail["effective_on"] = days[-1]
         unit.audit("accepted", message.system, message=message.message_id, **detail)
         return Admission(message_id=message.message_id, receipt=receipt)
 
@@ -396,14 +400,23 @@ class AdmissionWork:
             approval=d.approval,
             accepted_at=unit.now,
             updated_at=unit.now,
+            effective_on=d.effective_on,
         )
+        waits = d.effective_on is not None and d.effective_on > unit.day.isoformat()
+        if old is None and d.newest:
+            old = self._not_taken(unit, key, message.type)
         if old is None:
-            append(key, new, unit.now, bells)
+            if waits:
+                new.number = UNPLACED  # it takes its place on that day (R2)
+            else:
+                append(key, new, unit.now, bells)
         else:
-            if old.number == key.head and key.held is not None:
+            if (old.number == key.head and not commands.never_sent(old)) or (old.number == key.head and key.held is not None):
                 commands.replace(key, old, new, unit.now)
             else:
                 commands.supersede(old, new, unit.now)
+                if old.number == UNPLACED and not waits:
+                    append(key, new, unit.now, bells)
             unit.move_dependents(old, new)
             unit.touch(delivery=old)
             unit.audit("replaced", message.system, delivery=old, by=new.id)
@@ -413,6 +426,42 @@ class AdmissionWork:
         if d.terms is not None:
             unit.add(t.provision, provision_row(unit, new, message, d.terms, self._subject_of.get(message.message_id)))
         unit.touch(key)
+
+    def _not_taken(self, unit: Unit, key: KeyRow, message_type: str) -> DeliveryRow | None:
+        """The newest earlier delivery of this type that its receiver has not taken and cannot take any more: it may be superseded."""
+        if key.idle:
+            return None
+        d, m = t.delivery.c, t.message.c
+        query = (
+            select(d.id)
+            .join(t.message, m.id == d.message_id)
+            .where(d.key_id == key.id, d.final_at.is_(None), d.replaced_by.is_(None), d.number >= key.head, m.type == message_type)
+            .order_by(d.number.desc())
+        )
+        ids = list(unit.conn.execute(query).scalars())
+        unit.load_deliveries(ids)
+        for old in (unit.deliveries[each] for each in ids):
+            known = commands.never_sent(old) or (old.number == key.head and commands.outcome_known(key, old, unit.now))
+            if known and not old.state.final and old.replaced_by is None:
+                return old
+        return None
+
+    def _resent(self, unit: Unit, message: PreparedMessage) -> tuple[str, str, str] | None:
+        """Why a message may not be sent again as this one: code, detail, rule. The earlier one must be over: until then it is replaced."""
+        assert message.resends is not None
+        seen = self._seen.get((message.system, message.resends))
+        if seen is None:
+            return "resends-unknown", "the message to be sent again is not known", "R4"
+        if seen.subject != self._subject_of.get(message.message_id):
+            return "resends-other-resident", "the message to be sent again is about another resident", "R4"
+        d, m = t.delivery.c, t.message.c
+        kind = unit.conn.execute(select(m.type).where(m.id == seen.message_id)).scalar()
+        if kind is not None and kind != message.type:
+            return "resends-other-type", "the message to be sent again is of another type", "R4"
+        open_ones = select(d.id).where(d.message_id == seen.message_id, d.final_at.is_(None), d.replaced_by.is_(None)).limit(1)
+        if kind is None or unit.conn.execute(open_ones).first() is not None:
+            return "resends-not-over", "the message to be sent again is not over yet: where it is held, it is replaced (corrects)", "R4"
+        return None
 
     def _replaced(self, unit: Unit, message: PreparedMessage, replaced: dict[tuple[str, str], DeliveryRow]) -> tuple[str, str, str] | None:
         """What this message may take the place of (R4), or why not: code, detail, rule."""
@@ -428,6 +477,10 @@ class AdmissionWork:
         for old in (unit.deliveries[i] for i in old_ids):
             key = unit.keys[old.key_id]
             if old.state.final:
+                continue
+            if old.waits_for_day and commands.never_sent(old):
+                held = True  # it waits for its day: nobody has seen it
+                replaced[(old.party, key.stream)] = old
                 continue
             is_held_head = old.number == key.head and key.held is not None
             if is_held_head and commands.outcome_known(key, old, unit.now):
@@ -460,6 +513,11 @@ class AdmissionWork:
             where = (t.subject_alias.c.kind == bindparam("k"), t.subject_alias.c.blind == bindparam("b"))
             unit.conn.execute(t.subject_alias.delete().where(*where), [{"k": k, "b": b} for k, b in sorted(self._new_aliases)])
 
+    def _id_of(self, system: str, source_id: str | None) -> str | None:
+        """Our id of a message that is known by the sender's."""
+        seen = self._seen.get((system, source_id)) if source_id is not None else None
+        return None if seen is None else seen.message_id
+
     def _message_row(self, message: PreparedMessage, now: float) -> dict[str, Any]:
         return {
             "id": message.message_id,
@@ -476,6 +534,8 @@ class AdmissionWork:
             "corrects": message.corrects,
             "work": message.work,
             "basis": message.basis,
+            "flow": message.flow,
+            "resends": self._id_of(message.system, message.resends),
             "municipality": message.municipality,
             "accepted_at": now,
             "receipt": accepted(

@@ -49,8 +49,13 @@ class Correction:
     """What the policy permitted of it."""
 
 
-def why_not(kind: str, key: KeyRow, head: DeliveryRow, traits: PartyTraits, *, party_counts: bool, now: float) -> CommandRefused | None:
-    """Why a command on the head of ``key`` is refused as things stand; None: it is taken (R4, R13)."""
+def why_not(
+    kind: str, key: KeyRow, head: DeliveryRow, traits: PartyTraits, *, party_counts: bool, now: float, manual: bool = False
+) -> CommandRefused | None:
+    """Why a command on the head of ``key`` is refused as things stand; None: it is taken (R4, R13).
+
+    :param manual: the party is worked by hand.
+    """
     code = text = ""
     if kind == "retry":
         if key.held is None:
@@ -70,12 +75,16 @@ def why_not(kind: str, key: KeyRow, head: DeliveryRow, traits: PartyTraits, *, p
     elif kind == "release":
         if head.approval != "release":
             code, text = "no-approval-needed", "only what is held for a release can be released"
+    elif kind == "by-hand" and not manual:
+        code, text = "party-automatic", "only while the party is worked by hand (renkei party manual)"
+    elif kind == "by-hand" and head.approval is not None:
+        code, text = "needs-approval", "it may leave only when a second person has approved: release it first"
     elif kind == "skip" and party_counts:
         text = "the party counts this type (更新順番号): it is corrected, or replaced by the register, never skipped (R4)"
         return CommandRefused("skip-forbidden", text, rule="R4")
     elif not rules.outcome_known(key, head, now):
         code, text = "outcome-unknown", "it is not known whether it took effect: retry or settle it first (R13)"
-    elif key.held is None:
+    elif key.held is None and kind != "by-hand":
         code, text = "not-held", "only what is held can be skipped or corrected"
     return CommandRefused(code, text, rule="R13") if code else None
 
@@ -85,7 +94,7 @@ class Command:
     """One command, asked for by one person (``command_id`` is None) or approved by another."""
 
     kind: str
-    """retry | skip | correct | settle | release"""
+    """retry | skip | correct | settle | release | by-hand"""
     actor: str
     seen: Seen | None = None
     reason: str = ""
@@ -203,6 +212,8 @@ class Command:
             self._check(unit, key, head)
             if self.kind == "release":
                 rules.release(key, head, unit.now)
+            elif self.kind == "by-hand":
+                rules.by_hand(key, head, unit.now)
             elif self.kind == "skip":
                 rules.skip(key, head, "skipped-by-operator", unit.now)
             else:
@@ -257,9 +268,12 @@ class Command:
         return key, head
 
     def _check(self, unit: Unit, key: KeyRow, head: DeliveryRow, party_key: str | None = None) -> None:
-        refusal = why_not(self.kind, key, head, self.traits, party_counts=self.party_counts, now=unit.now)
+        manual = self.kind == "by-hand" and bool(unit.party(head.party).manual)
+        refusal = why_not(self.kind, key, head, self.traits, party_counts=self.party_counts, now=unit.now, manual=manual)
         if refusal is not None:
             raise refusal
+        if self.kind == "by-hand" and head.waits_for is not None and unit.facts(head).predecessor is not State.DELIVERED:
+            raise CommandRefused("predecessor-first", "it follows another delivery, which has not been delivered yet (R3)", rule="R3")
         if self.kind == "correct":
             wanted = self.correction.party_key if self.correction else party_key
             if wanted is not None and self._party_key_used(unit, head.party, wanted):

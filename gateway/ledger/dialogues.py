@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.ledger import statements as sql
+from gateway.ledger import currency
 from gateway.ledger import tables as t
+from gateway.ledger.currency import Currency, NotCurrent
 from gateway.ledger.unit import MARKS, Unit
 from gateway.policy.marks import NONE, Flags, flags
 from gateway.policy.rights import StalePolicy, Terms
 
-ANSWERED = "answered"
+ANSWERED, ANSWER_REFUSED = "answered", "answer-refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,8 @@ class Inquiry:
 
 @dataclass(slots=True, kw_only=True)
 class RecordDialogue:
-    """Record one dialogue. Result: None; or, of an answer, :class:`StalePolicy` where it was decided by what counts no longer."""
+    """Record one dialogue. Result: None; or, of an answer, :class:`StalePolicy` where it was decided by what counts no longer (nothing is
+    recorded then), or :class:`NotCurrent` (recorded as refused)."""
 
     dialogue_id: str
     """Of ours, random; also that of the record of provision."""
@@ -61,30 +63,42 @@ class RecordDialogue:
     standing: str | None = None
     marks: Flags = NONE
     terms: Terms | None = None
+    current: Currency | None = None
+    """What must still be so of the resident when an answer is recorded."""
+    until: float | None = None
+    """The deadline of an answer, on the clock that a freeze does not stop (:func:`gateway.ledger.clock.boot_time`)."""
     bulk: bool = False
     size: int = 1
-    stale: StalePolicy | None = None
+    stale: StalePolicy | NotCurrent | None = None
 
     def plan(self, unit: Unit) -> None:
         self.stale = None
 
     def apply(self, unit: Unit) -> None:
-        subject = self._subject(unit, self.identifiers)
+        subject = currency.subject_of(unit.conn, self.identifiers)
+        outcome, code, rule = self.outcome, self.code, self.rule
         if self.outcome == ANSWERED:
             now = self._marks(unit, subject)
             if self.standing != unit.standing or self.marks != now:
                 self.stale = StalePolicy({self.dialogue_id: now})
                 return
-        provided = self.outcome == ANSWERED
+            try:
+                if self.until is not None and unit.booted_at > self.until:
+                    raise NotCurrent("no-answer-in-time")
+                if self.current is not None:
+                    currency.confirm(unit.conn, self.current)
+            except NotCurrent as error:
+                self.stale, outcome, code, rule = error, ANSWER_REFUSED, error.code, error.rule
+        provided = outcome == ANSWERED
         asked = self.inquiry
         unit.add(
             t.provision,
             {
                 "id": self.dialogue_id, "at": unit.now, "subject": subject, "message_id": None, "system": self.responder,
                 "type": self.message_type, "party": self.recipient, "work": None,
-                "terms": unit.note_terms(self.terms) if self.terms is not None else None,
+                "terms": unit.note_terms(self.terms) if provided and self.terms is not None else None,
                 "operator": asked.operator if asked is not None else None, "terminal": asked.terminal if asked is not None else None,
-                "outcome": "provided" if provided else "refused", "outcome_at": unit.now, "code": self.code, "rule": self.rule,
+                "outcome": "provided" if provided else "refused", "outcome_at": unit.now, "code": code, "rule": rule,
             },
         )  # fmt: skip
         detail: dict[str, Any] = {"dialogue": self.dialogue_id, "type": self.message_type, "to": self.recipient, "id": self.source_id}
@@ -98,24 +112,17 @@ class RecordDialogue:
             detail |= {"operator": asked.operator, "terminal": asked.terminal}
             if asked.missing:
                 detail["missing"] = list(asked.missing)
-        unit.audit("dialogue", self.asked_by, outcome=self.outcome, code=self.code, rule=self.rule, **detail)
-
-    def _subject(self, unit: Unit, identifiers: tuple[tuple[str, bytes], ...]) -> str | None:
-        for kind, blind in identifiers:
-            found = sql.rows(unit.conn, sql.ALIASES, kind, ids=[blind])
-            if found:
-                return str(found[0][2])
-        return None
+        unit.audit("dialogue", self.asked_by, outcome=outcome, code=code, rule=rule, **detail)
 
     def _marks(self, unit: Unit, subject: str | None) -> Flags:
         if MARKS not in unit.key_guard:
             return NONE
-        subjects = {found for each in self.also if (found := self._subject(unit, (each,))) is not None}
+        subjects = {found for each in self.also if (found := currency.subject_of(unit.conn, (each,))) is not None}
         subjects |= {subject} if subject is not None else set()
         marks = unit.marks(sorted(subjects)) if subjects else {}
         return frozenset().union(*(flags(each.values(), unit.day) for each in marks.values()))
 
-    def finish(self, unit: Unit) -> StalePolicy | None:
+    def finish(self, unit: Unit) -> StalePolicy | NotCurrent | None:
         return self.stale
 
 

@@ -149,6 +149,8 @@ class PauseParty:
     actor: str
     paused: bool
     reason: str
+    manual: bool = False
+    """Stop because its work is done by hand; or end that."""
     bulk: bool = False
     size: int = 1
     refused: CommandRefused | None = None
@@ -163,10 +165,16 @@ class PauseParty:
                 text = "a restore has stopped this party: two persons release it (renkei backup release)"
                 self.refused = CommandRefused("restored-not-released", text, rule="R24")
             return  # it stands still already, and stays so
+        if not self.paused and bool(row.manual) is not self.manual:
+            text = "its work is done by hand: renkei party automatic" if row.manual else "its work is not done by hand: renkei resume"
+            self.refused = CommandRefused("party-manual" if row.manual else "party-not-manual", text)
+            return
         row.paused_by = self.actor if self.paused else None
         row.paused_at = unit.now if self.paused else None
+        row.manual = self.paused and (self.manual or bool(row.manual))
         unit.touch(party=row)
-        unit.audit("party-paused" if self.paused else "party-resumed", self.actor, party_id=self.party, reason=self.reason)
+        kind = ("party-manual" if self.paused else "party-automatic") if self.manual else "party-paused" if self.paused else "party-resumed"
+        unit.audit(kind, self.actor, party_id=self.party, reason=self.reason)
 
     def finish(self, unit: Unit) -> CommandRefused | None:
         return self.refused

@@ -182,9 +182,9 @@ class Ledger:
         """Put refused peers on record, one entry for each of ``refusals`` (R22)."""
         await self._submit(RecordRefusals(refusals=refusals, size=len(refusals)))
 
-    async def pause(self, party: str, actor: str, reason: str, *, paused: bool) -> None:
-        """Stop deliveries to a party, or let them go on."""
-        await self._submit(hk.PauseParty(party=party, actor=actor, paused=paused, reason=reason))
+    async def pause(self, party: str, actor: str, reason: str, *, paused: bool, manual: bool = False) -> None:
+        """Stop deliveries to a party, or let them go on; ``manual``: its work is done by hand meanwhile."""
+        await self._submit(hk.PauseParty(party=party, actor=actor, paused=paused, reason=reason, manual=manual))
 
     async def submit(self, operation: Any) -> Any:
         """Any other operation of a group (:class:`gateway.ledger.unit.LedgerOperation`), and its result. Rings nothing."""

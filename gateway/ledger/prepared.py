@@ -40,6 +40,10 @@ class PreparedDelivery:
     """What the policy permitted; None leaves no record of provision."""
     approval: str | None = None
     """``release`` or ``bulk-output``: it leaves only when a second person has approved."""
+    effective_on: str | None = None
+    """Not before this day in Japan (ISO); it takes its place in the order on that day (R2)."""
+    newest: bool = False
+    """It takes the place of an earlier one of its type and resident that the party has not taken yet."""
     way: str | None = None
     """Type, producer and consumer, where they are not the message's own and the party (:class:`gateway.policy.routes.Way`)."""
 
@@ -75,6 +79,10 @@ class PreparedMessage:
     """Of the resident, as it was decided."""
     sets: tuple[MarkChange, ...] = ()
     """What it says about marks of its resident."""
+    flow: str | None = None
+    """The business flow that the sender named."""
+    resends: str | None = None
+    """The sender's id of the message that this one sends again."""
     municipality: str | None = None
     """At the other end, where a party relays to several."""
     reference: str | None = None

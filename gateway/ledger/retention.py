@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, func, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.delivery import commands
-from gateway.delivery.rows import DeliveryRow, KeyRow, State
+from gateway.delivery.rows import UNPLACED, DeliveryRow, KeyRow, State
 from gateway.errors import CommandRefused
 from gateway.ledger import tables as t
 from gateway.ledger.bells import Bell, bell_of
@@ -188,7 +188,7 @@ def expiry_due(conn: Connection, party: str, before: float | None, types: Collec
         .where(d.party == party, d.final_at.is_(None), d.id > after)
     )
     if before is not None:
-        query = query.where(d.accepted_at < before)
+        query = query.where(d.accepted_at < before, d.number != UNPLACED)  # what waits for its day is not late
     if types is not None:
         query = query.where(m.type.in_(sorted(types)))
     rows = conn.execute(query.order_by(d.id).limit(limit))

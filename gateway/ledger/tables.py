@@ -49,6 +49,8 @@ message = Table(
     Column("corrects", String(36), nullable=True, comment="the held message that this one replaced"),
     Column("work", String(64), nullable=True, comment="what for, as the sender said (事務)"),
     Column("basis", String(200), nullable=True, comment="the legal basis that the sender claimed, which matched"),
+    Column("flow", String(16), nullable=True, comment="the business flow that the sender named"),
+    Column("resends", String(36), nullable=True, comment="our id of the message that this one sends again"),
     Column("municipality", String(6), nullable=True, comment="at the other end, where a party relays to several"),
     Column("accepted_at", Double, nullable=False),
     Column("receipt", LargeBinary, nullable=False, comment="returned byte for byte to whoever submits the same message again"),
@@ -89,7 +91,15 @@ delivery = Table(
     Column("updated_at", Double, nullable=False),
     Column("final_at", Double, nullable=True),
     Column("outcome_code", String(64), nullable=True),
+    Column("effective_on", String(10), nullable=True, comment="not before this day in Japan; it has its number from then on (R2)"),
     Index("delivery_place", "key_id", "number"),
+    Index(
+        "delivery_day",
+        "effective_on",
+        "id",
+        sqlite_where=text("number = 0 AND final_at IS NULL"),
+        postgresql_where=text("number = 0 AND final_at IS NULL"),
+    ),
     Index("delivery_unfinished", "party", sqlite_where=text("final_at IS NULL"), postgresql_where=text("final_at IS NULL")),
     Index(
         "delivery_finished", "party", "final_at", sqlite_where=text("final_at IS NOT NULL"), postgresql_where=text("final_at IS NOT NULL")
@@ -449,6 +459,7 @@ party_state = Table(
     Column("answered_at", Double, nullable=True, comment="the party last answered anyone (to the second)"),
     Column("paused_by", String(128), nullable=True),
     Column("paused_at", Double, nullable=True),
+    Column("manual", Boolean, nullable=False, server_default=text("false"), comment="its work is done by hand meanwhile"),
 )
 
 seen_message = Table(
@@ -517,4 +528,37 @@ disposal = Table(
     Column("proof", String(16), nullable=True, comment="nothing-left | remains | not-searched"),
     Index("disposal_began", "began_at"),
     comment="disposal history: what class, how many, when, by which rule; never what (C-1-7-16)",
+)
+
+flow_instance = Table(
+    "flow_instance",
+    metadata,
+    Column("id", String(36), primary_key=True, comment="rises with time"),
+    Column("flow", String(16), nullable=False),
+    Column("subject", String(36), nullable=True),
+    Column("state", String(16), nullable=False, comment="open | overdue | refused | done | completed"),
+    Column("begun_at", Double, nullable=False, comment="business time, as all times here"),
+    Column("changed_at", Double, nullable=False),
+    Column("due_at", Double, nullable=True, comment="when it must be looked at next"),
+    Column("closed_at", Double, nullable=True),
+    Column("steps", String, nullable=False, comment="JSON: step -> state, messages, due, since, code"),
+    Column("completed_by", String(128), nullable=True),
+    Column("reason", String, nullable=True),
+    Column("part_of", String(36), nullable=True),
+    Index("flow_instance_subject", "subject", "begun_at"),
+    Index("flow_instance_open", "flow", "state", sqlite_where=text("closed_at IS NULL"), postgresql_where=text("closed_at IS NULL")),
+    Index("flow_instance_due", "due_at", sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
+    Index("flow_instance_closed", "closed_at", sqlite_where=text("closed_at IS NOT NULL"), postgresql_where=text("closed_at IS NOT NULL")),
+    sqlite_with_rowid=False,
+    comment="cases of the business flows, derived from the record: may be made anew from it at any time",
+)
+
+flow_message = Table(
+    "flow_message",
+    metadata,
+    Column("message_id", String(36), primary_key=True),
+    Column("instance_id", String(36), primary_key=True),
+    Index("flow_message_instance", "instance_id"),
+    sqlite_with_rowid=False,
+    comment="which message belongs to which case",
 )

@@ -32,7 +32,19 @@ _KEY_COLUMNS = [c.name for c in t.key_row.columns]
 _DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
 _PARTY_COLUMNS = [c.name for c in t.party_state.columns]
 _KEY_FIXED = {"id", "place", "party", "stream", "subject"}
-_DELIVERY_FIXED = {"id", "message_id", "party", "key_id", "lane", "party_key", "way", "content_digest", "payload_id", "accepted_at"}
+_DELIVERY_FIXED = {
+    "id",
+    "message_id",
+    "party",
+    "key_id",
+    "lane",
+    "party_key",
+    "way",
+    "content_digest",
+    "payload_id",
+    "accepted_at",
+    "effective_on",
+}
 
 _EPOCHS = select(t.intake_epoch).where(t.intake_epoch.c.system.in_(bindparam("ids", expanding=True))).order_by(t.intake_epoch.c.system)
 _TURN = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 14)))

@@ -34,7 +34,7 @@ ALLOWED: Final = frozenset(
         "records", "request_id", "retry_after_s", "revision", "role", "route", "rule", "seconds", "serial", "signal",
         "size_bytes", "state", "status", "stream", "system", "template", "thread", "timestamp", "type", "units", "version",
         "waiting", "where", "worker",
-        "block", "checkpoint", "digest",
+        "block", "checkpoint", "digest", "flow", "case", "step",
     }
 )  # fmt: skip
 """Keys whose values may be written: stable codes, names of the configuration, ids that we made, numbers."""

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from gateway.errors import ConfigurationError, InputRefused
-from message_formats import derivations
+from message_formats import catalogue, derivations
 from message_formats.errors import FormatError
 
 REGISTER = "resident-record-system"
@@ -73,12 +73,20 @@ class Route:
     waits_for: str | None = None
     approval: str | None = None
     """``bulk-output`` or ``release``: it leaves only when a second person has approved (C-1-3-28, C-2-3-14, C-3-3-7)."""
+    day: str | None = None
+    """The item with the day before which it is not sent, where its sender names none."""
+    newest: bool = False
+    """A later one of the same resident takes the place of one that its receiver has not taken yet."""
+    sender: str | None = None
+    """Only what this system hands in goes this way; None: whoever has the connection."""
+    by_work: bool = False
+    """One of several ways of the type, chosen by the work (事務) that the message names; it ends at a system account."""
     carries: str | None = None
     """Another message type, which is made from the message for this party (``message_formats/derivations.py``)."""
     producer: str | None = None
     """In whose place it is sent, where that is not the sender: only the register's messages are."""
     consumer: str | None = None
-    """Whose it is in the end, where the party hands it on."""
+    """Whose it is in the end, where the party hands it on, or is an account of that system."""
     municipality: str | None = None
     """``required`` or ``optional``: the attribute that names the municipality at the other end; None: it must not be there."""
 
@@ -121,6 +129,20 @@ class Arrival:
     route: Route
     answers: tuple[str, ...] = ()
     """Types of requests that it answers: it comes for nobody about whom there was none."""
+    through: str | None = None
+    """One of our systems whose place the gateway takes."""
+
+    @property
+    def legs(self) -> tuple[tuple[str, str], ...]:
+        """The ways of the specification that the message goes, as (from, to); an answer goes them back."""
+        if self.through is None:
+            return ((self.sender, self.route.recipient),)
+        return (self.sender, self.through), (self.through, self.route.recipient)
+
+    @property
+    def legs_back(self) -> tuple[tuple[str, str], ...]:
+        """The ways of an answer."""
+        return tuple((to, of) for of, to in reversed(self.legs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +206,7 @@ class PolicyTables:
         return frozenset(sent | {t for t, each in self.dialogues.items() if self.may_connect(t, system, each.to)})
 
     def _may_go(self, message_type: str, sender: str, route: Route) -> bool:
-        if route.producer is not None and sender != REGISTER:
+        if route.sender not in (None, sender) or (route.producer is not None and sender != REGISTER):
             return False
         way = route.way(message_type, sender)
         return self.may_connect(way.message_type, way.producer, way.consumer)
@@ -203,6 +225,9 @@ class PolicyTables:
             raise InputRefused("not-carried", "this is a question: ask it at /v1/dialogues", place="attribute type", rule="routes")
         if not routes:
             raise InputRefused("not-carried", "this gateway has no route for the message type", place="attribute type", rule="routes")
+        routes = tuple(route for route in routes if route.sender in (None, sender))
+        if not routes:
+            raise InputRefused("not-permitted", f"{sender} may not send {message_type}", place="attribute type", rule="connections")
         ours = tuple(route for route in routes if route.party in parties or route.party not in LEGS)
         for route in routes:
             if not self._may_go(message_type, sender, route):
@@ -212,7 +237,7 @@ class PolicyTables:
                     place="attribute type",
                     rule="C-2-3-2" if route.party == "city-cs" else "connections",
                 )
-            if route.party not in parties and (route in ours or not ours):
+            if route.party not in parties and not route.by_work and (route in ours or not ours):
                 raise InputRefused(
                     "not-carried",
                     f"the party {route.party} of this message type is not configured here",
@@ -236,6 +261,11 @@ class PolicyTables:
             detail = f"the party {asking.party} of this message type is not configured here"
             raise InputRefused("not-carried", detail, place="attribute type", rule="parties")
         return asking
+
+    def streams(self, party: str) -> tuple[str, ...]:
+        """The streams in which a party has messages."""
+        named = [r for routes in self.routes.values() for r in routes] + [a.route for all_of in self.inbound.values() for a in all_of]
+        return tuple(sorted({r.stream for r in named if r.party == party}))
 
     def arrival(self, message_type: str, at: str, parties: frozenset[str]) -> Arrival:
         """How a message of that type comes in at the listener of ``at``.
@@ -291,16 +321,31 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Itera
     result: list[Route] = []
     for row in rows:
         route = Route(
-            party=row["party"], stream=row["stream"], lane=row["lane"], waits_for=row.get("waits_for"), approval=row.get("approval"),
-            carries=row.get("as"), producer=row.get("from"), consumer=row.get("to"), municipality=row.get("municipality"),
+            party=row["party"],
+            stream=row["stream"],
+            lane=row["lane"],
+            waits_for=row.get("waits_for"),
+            approval=row.get("approval"),
+            day=row.get("day"),
+            newest=bool(row.get("newest", False)),
+            carries=row.get("as"),
+            producer=row.get("from"),
+            consumer=row.get("to"),
+            municipality=row.get("municipality"),
+            sender=row.get("sender"),
+            by_work=row.get("by") == "work",
             may_bulk=row.get("bulk", False),
-        )  # fmt: skip
+        )
+        if route.day is not None:
+            known = catalogue.get(message_type).items if message_type in catalogue.names() else ()
+            _demand(any(each.id == route.day for each in known), f"route {message_type} to {route.party}: there is no item {route.day}")
+        _demand(row.get("by") in (None, "work"), f"route {message_type} to {route.party}: by is work, or not there")
         _demand(route.approval in APPROVALS, f"route {message_type} to {route.party}: approval must be bulk-output or release")
         _demand(route.municipality in MUNICIPALITY, f"route {message_type} to {route.party}: municipality must be required or optional")
         _demand(route.lane in LANES, f"route {message_type} to {route.party}: lane must be live or bulk")
         _demand(route.may_bulk in (True, False), f"route {message_type} to {route.party}: bulk must be true or false")
         ways = [c for c in allowed if c.message_type == (route.carries or message_type) and c.receiver == route.recipient]
-        ways = [c for c in ways if route.producer in (None, c.sender) and route.party in (c.sender, c.receiver, *c.via)]
+        ways = [c for c in ways if (route.producer or route.sender) in (None, c.sender) and route.party in (c.sender, c.receiver, *c.via)]
         _demand(bool(ways), f"route {message_type} to {route.party} has no connection")
         _demand(
             route.carries is None or _derived(route.carries, message_type), f"route {message_type}: no way to make {route.carries} of it"
@@ -327,16 +372,21 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
     for row in rows:
         at, sender, receiver = row["at"], row["from"], row["party"]
         way = f"{message_type} from {sender} to {receiver} at {at}"
-        known = [c for c in allowed if (c.message_type, c.sender, c.receiver) == (message_type, sender, receiver)]
-        _demand(bool(known), f"inbound {way} has no connection")
-        _demand(any(at in (c.sender, *c.via) for c in known), f"inbound {way}: that party is not on the way")
-        _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
-        _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
+        handed_to = row.get("by_way_of", receiver)
+        final = None if handed_to == receiver else receiver
         # which operations of a party name the municipality at the other end is its profile's business
-        route = Route(party=receiver, stream=row["stream"], lane=row["lane"], municipality="optional")
+        newest = bool(row.get("newest", False))
+        route = Route(party=handed_to, stream=row["stream"], lane=row["lane"], consumer=final, municipality="optional", newest=newest)
         answers = tuple(row.get("answers", ()))
         _demand(all(any(c.message_type == name for c in allowed) for name in answers), f"inbound {way}: it answers an unknown type")
-        result.append(Arrival(at=at, sender=sender, route=route, answers=answers))
+        arrival = Arrival(at=at, sender=sender, route=route, through=row.get("through"), answers=answers)
+        known = [c for c in allowed if c.message_type == message_type and (c.sender, c.receiver) in arrival.legs]
+        _demand(len({(c.sender, c.receiver) for c in known}) == len(arrival.legs), f"inbound {way} has no connection")
+        _demand(any(at in (c.sender, *c.via) for c in known if c.sender == sender), f"inbound {way}: that party is not on the way")
+        _demand(handed_to == receiver or any(handed_to in c.via for c in known), f"inbound {way}: {handed_to} is not on the way")
+        _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
+        _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
+        result.append(arrival)
     return tuple(result)
 
 

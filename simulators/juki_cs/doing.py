@@ -16,10 +16,10 @@ from message_formats import codes, reading, samples, writing
 from message_formats.errors import FormatError
 from simulators.errors import BadFault
 from simulators.juki_cs.relays import certificate_items
+from simulators.soap.deciding import QuestionRefused, outgoing
 from simulators.soap.envelope import Record
 from simulators.soap.notices import Notice
 from simulators.soap.outbox import Outgoing
-from simulators.soap.party import QuestionRefused, outgoing
 from simulators.world.digesting import place_of, write_digests
 from simulators.world.people import RESIDENTS, Person
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from message_formats import writing
 from simulators.city import City
 from simulators.juki_cs.checks import Resident
+from simulators.soap.deciding import QuestionRefused
 from simulators.soap.envelope import Record
-from simulators.soap.party import QuestionRefused
 from simulators.world.finding import FOUR, MOST, Names, chosen, fits, plain
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from message_formats import writing
 from message_formats.identifiers import ResidentRecordCode
+from simulators.soap.deciding import Decision, QuestionRefused, outgoing
 from simulators.soap.envelope import Record
 from simulators.soap.outbox import Outgoing
-from simulators.soap.party import Decision, QuestionRefused, outgoing
 from simulators.world.authority import ADDED
 from simulators.world.people import Person
 

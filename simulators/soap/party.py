@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import aiohttp
@@ -21,7 +20,7 @@ from aiohttp import web
 from certs.errors import PeerMismatch
 from certs.path import Purpose
 from certs.peer import Authority, require_peer
-from message_formats import catalogue, profiles, writing
+from message_formats import catalogue, profiles
 from message_formats.profiles import Operation
 from simulators.errors import BadFault
 from simulators.faults import Fault, Subject
@@ -30,49 +29,13 @@ from simulators.misbehaviour import Act, Answer, misbehave
 from simulators.party import Party, Received
 from simulators.references import References, Vault
 from simulators.soap import envelope
+from simulators.soap.deciding import TAKEN, Answerer, Decision, QuestionRefused, Taker
 from simulators.soap.envelope import Call, CallRefused, Envelopes, Record, Result, Signer
 from simulators.soap.notices import Notice, Notices, Said
-from simulators.soap.outbox import GATEWAY, Outbox, Outgoing
+from simulators.soap.outbox import Outbox
 from simulators.soap.security import Security
 
 _OTHER_CALL = "urn:uuid:00000000-0000-4000-8000-000000000000"
-
-
-class QuestionRefused(Exception):
-    """A dialogue has no answer; ``code`` goes into the fault and holds nothing of anybody."""
-
-    def __init__(self, code: str) -> None:
-        self.code = code
-        super().__init__(code)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What a party makes of one record.
-
-    :ivar code: why it is refused; None: it is taken.
-    :ivar facts: what the journal says of it in clear; no personal data.
-    :ivar follows: what the party sends because of it.
-    :ivar kept: whether its items are kept (sealed); ``added``: what is kept with them.
-    """
-
-    code: str | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    added: Mapping[str, str] = field(default_factory=dict, repr=False)
-    follows: Sequence[Outgoing] = ()
-    kept: bool = True
-
-
-TAKEN = Decision()
-Taker = Callable[[Record], Decision]
-Answerer = Callable[[Record], Awaitable[str]]
-"""The element of the answer. Raises :class:`QuestionRefused`."""
-
-
-def outgoing(operation: str, kind: str, items: Mapping[str, str | None], **more: Any) -> Outgoing:
-    """A message of that type, to be sent by that operation, with an id of its own unless ``delivery_id`` gives one."""
-    xml = writing.write(kind, items).to_bytes().decode()
-    return Outgoing(**{"operation": operation, "delivery_id": str(uuid.uuid4()), "xml": xml, **more})
 
 
 class SoapParty(Party):
@@ -413,6 +376,3 @@ def _truly_reordered(results: list[Result], call: Call) -> list[Result]:
     if [result.delivery_id for result in results] == [record.delivery_id for record in call.records]:
         return results[::-1]
     return results
-
-
-__all__ = ["GATEWAY", "TAKEN", "Decision", "Outgoing", "QuestionRefused", "SoapParty", "outgoing"]

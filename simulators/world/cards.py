@@ -10,9 +10,10 @@ from message_formats import codes
 from message_formats.errors import FormatError
 from simulators.errors import BadFault
 from simulators.journal import Entry
+from simulators.soap.deciding import TAKEN, Decision, outgoing
 from simulators.soap.envelope import Record
 from simulators.soap.outbox import GATEWAY
-from simulators.soap.party import TAKEN, Decision, SoapParty, outgoing
+from simulators.soap.party import SoapParty
 
 CITY_CS = "city-cs"
 _EVENTS = codes.table("card_event")

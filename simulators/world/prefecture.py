@@ -12,8 +12,9 @@ from simulators.errors import BadFault
 from simulators.journal import Entry
 from simulators.juki_cs.beginning import empty, of_city
 from simulators.juki_cs.identity import identity_of
+from simulators.soap.deciding import QuestionRefused
 from simulators.soap.envelope import Record
-from simulators.soap.party import QuestionRefused, SoapParty
+from simulators.soap.party import SoapParty
 from simulators.world.digesting import place_of, write_digests
 from simulators.world.finding import FOUR, MOST, Names, chosen, fits, plain
 from simulators.world.people import Elsewhere

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from message_formats import codes
 from simulators.journal import Entry
+from simulators.soap.deciding import Decision, outgoing
 from simulators.soap.envelope import Record
-from simulators.soap.party import Decision, outgoing
 
 if TYPE_CHECKING:
     from simulators.soap.party import SoapParty

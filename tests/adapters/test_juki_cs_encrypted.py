@@ -25,7 +25,7 @@ from simulators.signatures import Signatures
 from tests.adapters.conftest import ADDRESS, answer, envelope, response, result
 from tests.adapters.test_juki_cs_signed import tree
 
-pytestmark = [pytest.mark.invariant("I5"), pytest.mark.invariant("I6"), pytest.mark.control("C-1-2-20")]
+pytestmark = [pytest.mark.invariant("I5"), pytest.mark.invariant("I6"), pytest.mark.control("C-1-2-20"), pytest.mark.thorough]
 CBC, RSA_15 = b"http://www.w3.org/2001/04/xmlenc#aes256-cbc", b"http://www.w3.org/2001/04/xmlenc#rsa-1_5"
 
 

@@ -155,6 +155,7 @@ class MemoryService:
         self.asked: dict[str, RequestView] = {}
         self.contents: dict[str, bytes] = {}
         self.paused: dict[str, str] = {}
+        self.by_hand_parties: set[str] = set()
         self.failure: Exception | None = None
         self._numbers = itertools.count(1)
 
@@ -300,6 +301,18 @@ class MemoryService:
         self.paused[party] = actor
         return self._party(party)
 
+    async def manual(self, actor: str, party: str, reason: str) -> PartyView:
+        self.by_hand_parties.add(party)
+        return await self.pause(actor, party, reason)
+
+    async def automatic(self, actor: str, party: str, reason: str) -> PartyView:
+        self.by_hand_parties.discard(party)
+        return await self.resume(actor, party, reason)
+
+    async def by_hand(self, actor: str, delivery_id: str, seen: Seen, reason: str) -> RequestView:
+        self._seen(delivery_id, seen)
+        return self._record(actor, Kind.BY_HAND, delivery_id, seen, reason)
+
     async def resume(self, actor: str, party: str, reason: str) -> PartyView:
         self.log.append((actor, "resume", party))
         self.paused.pop(party, None)
@@ -317,6 +330,7 @@ class MemoryService:
             probe_at=None,
             paused_by=by,
             paused_at=T0 if by else None,
+            manual=party in self.by_hand_parties,
             unfinished=3,
             held_keys=1,
             last_delivered_at=None,

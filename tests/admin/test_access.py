@@ -22,6 +22,8 @@ _ROLES: dict[str, set[str]] = {
     "status": {"viewer"}, "parties": {"viewer"}, "queues": {"viewer"}, "held": {"viewer"}, "bulk": {"viewer"},
     "message": {"viewer", "auditor"}, "quarantine": {"viewer", "auditor"}, "quarantined": {"viewer", "auditor"},
     "retry": {"operator"}, "correct": {"operator"}, "skip": {"operator"}, "settle": {"operator"}, "release": {"operator"},
+    "by_hand": {"operator"}, "manual": {"operator"}, "automatic": {"operator"},
+    "flow_cases": {"viewer"}, "flow_case": {"viewer"}, "complete_flow": {"operator"}, "rebuild_flows": {"administrator"},
     "pause": {"operator"}, "resume": {"operator"}, "ask_release": {"operator"}, "ask_discard": {"operator"},
     "ask_bulk_output": {"operator"},
     "ask_reveal": {"operator", "auditor"}, "reveal": {"operator", "auditor"},

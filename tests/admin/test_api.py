@@ -13,7 +13,7 @@ import yaml
 
 from certs.authority import TestAuthority
 from certs.peer import Authority
-from gateway.admin import bodies, desk, policy_api, reconciliation_api, reports_api, retention_api, service, words
+from gateway.admin import bodies, desk, flows_api, policy_api, reconciliation_api, reports_api, retention_api, service, words
 from gateway.admin.access import EVERYBODY, OPERATIONS
 from gateway.admin.app import create_app
 from gateway.admin.identity import Operators
@@ -270,6 +270,8 @@ def test_the_document_has_every_route_and_every_value(repository: Path) -> None:
         "Disposal": retention_api.DisposalView,
         "Purge": retention_api.PurgeView,
         "StoppedParty": retention_api.StoppedParty,
+        "FlowCase": flows_api.CaseView,
+        "FlowStep": flows_api.StepView,
     }.items():
         assert set(schemas[name]["properties"]) == {each.name for each in dataclasses.fields(kind)} | extra.get(name, set())
     for kind in (service.State, service.Hold, service.Command, service.RequestStatus, kinds.Kind, kinds.Role):
@@ -286,7 +288,13 @@ def test_the_document_has_every_route_and_every_value(repository: Path) -> None:
         "SearchBody",
     ):
         assert set(schemas[name]["properties"]) == set(getattr(bodies, name).model_fields)
-    for body in (policy_api.PolicyAskBody, policy_api.ProvisionsBody, reports_api.CheckBody, reports_api.StatisticsBody):
+    for body in (
+        policy_api.PolicyAskBody,
+        policy_api.ProvisionsBody,
+        reports_api.CheckBody,
+        reports_api.StatisticsBody,
+        flows_api.CompleteBody,
+    ):
         assert set(schemas[body.__name__]["properties"]) == set(body.model_fields)
 
 

@@ -30,6 +30,8 @@ from tests.admin.test_ledger_service import OK, PARTY, City, ledger_url, postgre
 from tests.intake import kit
 from tests.intake.test_content_guard import DISGUISES, NOTICE, disguised, everything, places
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["ledger_url", "postgres_server", "postgres_url"]
 A, B = "operator-a", "operator-b"
 
@@ -128,7 +130,7 @@ async def code_of(call: Any) -> str:
 async def ask(hall: Hall, kind: Kind) -> RequestView:
     """A request of each kind, by operator-a."""
     reason = "a reason"
-    if kind in (Kind.SKIP, Kind.CORRECT, Kind.SETTLE, Kind.RELEASE, Kind.REVEAL, Kind.BULK_OUTPUT):
+    if kind in (Kind.SKIP, Kind.CORRECT, Kind.SETTLE, Kind.RELEASE, Kind.REVEAL, Kind.BULK_OUTPUT, Kind.BY_HAND):
         hall.routes({Kind.RELEASE: "release", Kind.BULK_OUTPUT: "bulk-output"}.get(kind))
         if kind is Kind.SKIP:
             notice = samples.message(NOTICE).to_bytes()
@@ -145,6 +147,8 @@ async def ask(hall: Hall, kind: Kind) -> RequestView:
             await hall.deliver("m1", OK)
         elif kind is Kind.RELEASE:
             await hall.deliver("m1", OK)  # finds that it may not leave yet
+        elif kind is Kind.BY_HAND:
+            await hall.service.manual(A, "city-cs", reason)
         elif kind is not Kind.REVEAL:
             await hall.hold("m1")
         view = await hall.view("m1")
@@ -154,7 +158,7 @@ async def ask(hall: Hall, kind: Kind) -> RequestView:
             return await hall.service.correct(A, view.delivery_id, seen(view), reason, kit.xml(1, request_control_number="R999999999"))
         if kind is Kind.SETTLE:
             return await hall.service.settle(A, view.delivery_id, seen(view), reason, True)
-        command = hall.service.skip if kind is Kind.SKIP else hall.service.release
+        command = {Kind.SKIP: hall.service.skip, Kind.BY_HAND: hall.service.by_hand}.get(kind, hall.service.release)
         return await command(A, view.delivery_id, seen(view), reason)
     if kind in (Kind.QUARANTINE_RELEASE, Kind.QUARANTINE_DISCARD):
         kept = await hall.refuse()

@@ -27,7 +27,7 @@ from tests.cli.conftest import points, renkei
 from tests.ledger.kit import TRAITS, prepared, to
 
 __all__ = ["authority", "points", "renkei"]
-pytestmark = [pytest.mark.rule("R22"), pytest.mark.invariant("I8")]
+pytestmark = [pytest.mark.rule("R22"), pytest.mark.invariant("I8"), pytest.mark.thorough]
 
 TEXT = """
 admin: {{port: {port}, operators: {{operator-a: {{roles: [viewer]}}, operator-d: {{roles: [operator]}}}}}}

@@ -25,7 +25,7 @@ from gateway.ledger.unit import run_group
 from gateway.preflight import look_at_audit
 from tests.audit.kit import Record, Write, codes
 
-pytestmark = [pytest.mark.rule("R22"), pytest.mark.invariant("I8")]
+pytestmark = [pytest.mark.rule("R22"), pytest.mark.invariant("I8"), pytest.mark.thorough]
 
 
 async def second(record: Record, url: str, folder: Path) -> Record:

@@ -20,7 +20,7 @@ from gateway.audit.verify import Given, Report, verify
 from gateway.security.keys import Kind
 from tests.audit.kit import Record, codes
 
-pytestmark = [pytest.mark.rule("R22"), pytest.mark.invariant("I8")]
+pytestmark = [pytest.mark.rule("R22"), pytest.mark.invariant("I8"), pytest.mark.thorough]
 
 CHANGED = "UPDATE audit_entry SET detail = '{}' WHERE id = :id"
 DELETED = "DELETE FROM audit_entry WHERE id = :id"

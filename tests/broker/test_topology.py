@@ -98,6 +98,7 @@ def test_a_system_that_has_messages_from_us_has_its_queues_and_no_others() -> No
         "receipts.register": "quorum",
         "in-house.register": "quorum",
         "acks.register": "quorum",
+        "replies.register": "classic",
         "dialogues.register": "classic",  # worth nothing after seconds
     }
     assert all("x-max-length" in queue.arguments for queue in top.queues)

@@ -212,6 +212,38 @@ def test_a_party_can_only_trust_an_authority_that_is_there(write) -> None:
     assert load(write(f"{party}certificates: {{trust: {{lgwan: {{ca: a, crl: b}}}}}}\n"), environment={}).trust("lgwan").ca.name == "a"
 
 
+@pytest.mark.control("C-1-3-11")
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("intake: {systems: {former-resident-record-system: {peer: x, types: [resident-change-notification]}}}\n", "intake.systems"),
+        ("parties: {former-resident-record-system: {adapter: business_systems, queue: {keys: k}}}\n", "parties"),
+        ("parties: {x: {adapter: business_systems, system: former-resident-record-system, queue: {keys: k}}}\n", "parties.x"),
+    ],
+)
+def test_the_former_register_cannot_be_connected(write, text: str, place: str) -> None:
+    said = refused(write(text))
+    assert place in said
+    assert "C-1-3-11" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("queue: {keys: k}, works: [transfer-2]}, b: {adapter: x, queue: {keys: k}, works: [transfer-2]", "has an account already: a"),
+        ("url: 'https://localhost', peer: p, works: [transfer-2]", "works are for systems of the city"),
+        ("queue: {keys: k}, pull: {business_id: B, peer: p, secret_file: s}", "one of queue, pull and files"),
+        ("pull: {business_id: B, peer: p}", "give either secret or secret_file"),
+        ("pull: {business_id: B, peer: p, secret: in-clear}", "a secret does not belong into this file"),
+        ("pull: {business_id: 'B:x', peer: p, secret_file: s}", "business_id"),
+    ],
+)
+def test_accounts_of_our_systems(write, text: str, says: str) -> None:
+    said = refused(write(f"parties: {{a: {{adapter: x, {text}}}}}\n"))
+    assert says in said
+    assert "in-clear" not in said
+
+
 def test_a_leg_is_the_gateway_s_where_its_party_is_configured_and_can_be_left_to_the_city_cs(write) -> None:
     party = "parties: {prefecture-server: {adapter: prefecture_server, url: 'https://localhost', peer: prefecture-server}}\n"
     assert load(write(party), environment={}).carried_parties == {"prefecture-server"}

@@ -73,7 +73,7 @@ def test_show_sample_schema_layouts(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(called(capsys, "sample", "identity-update-result", "--invalid")[1]) >= 3
     assert run(["format", "schema", "identity-update-result"]) == 0
     assert "<xs:schema" in capsys.readouterr().out
-    assert len(called(capsys, "layouts")[1]) == 4
+    assert len(called(capsys, "layouts")[1]) == 5
     assert run(["format", "show", "identity-update-resul"]) == ExitCode.REFUSED
     assert "did you mean identity-update-result?" in capsys.readouterr().err
 

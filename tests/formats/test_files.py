@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from message_formats import batch, layouts, party_codes, reading, records, samples
+from message_formats.catalogue import Item
 from message_formats.errors import FormatError
 from message_formats.layouts import Layout
 from message_formats.message import Message
@@ -48,6 +49,14 @@ def test_packaged_layouts_go_round(name: str) -> None:
     assert [kept(result.items) for result in results if isinstance(result, Message)] == [kept(items) for items in some]
 
 
+def leaves(items: Iterable[Item], prefix: str = "") -> Iterator[str]:
+    for item in items:
+        if item.items:
+            yield from leaves(item.items, f"{prefix}{item.id}/")
+        else:
+            yield prefix + item.id
+
+
 @pytest.mark.parametrize("name", layouts.names())
 def test_packaged_layouts_have_every_item_in_printed_order(name: str) -> None:
     layout = layouts.get(name)
@@ -55,6 +64,9 @@ def test_packaged_layouts_have_every_item_in_printed_order(name: str) -> None:
         field.item for field in (*layout.fields, *(layout.repeat.fields if layout.repeat else ())) if not field.item.endswith("@text")
     ]
     flat = [inner for item in layout.message_type.items for inner in (item.items or (item,))]
+    if layout.repeat is None and any(item.items for item in layout.message_type.items):
+        assert fields == list(leaves(layout.message_type.items))  # groups within groups, by their paths
+        return
     assert fields == [item.id for item in flat]
     assert [item.number for item in flat] == list(range(1, len(flat) + 1))
 

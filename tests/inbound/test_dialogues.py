@@ -147,6 +147,7 @@ async def test_a_second_answer_is_recorded_and_goes_nowhere(ends: Ends, answers:
 
 
 @pytest.mark.invariant("I7")
+@pytest.mark.edge("FS2-11", "stopped-or-protected")
 async def test_the_copy_of_a_protected_resident_does_not_leave(ends: Ends, answers: Answers) -> None:
     """支援措置: refused and recorded, whatever the register answers; also when the mark came a moment before the answer."""
     since, code = len(ends.record("dialogue")), samples.resident_record_code(40)

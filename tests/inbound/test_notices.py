@@ -47,6 +47,7 @@ async def test_a_move_in_notice_reaches_the_register_and_is_final_when_acknowled
 @pytest.mark.flow("F1-2")
 @pytest.mark.rule("R17")
 @pytest.mark.invariant("I2")
+@pytest.mark.edge("F1-2", "duplicate-notice")
 async def test_the_same_notice_again_has_the_same_receipt_and_no_second_effect(ends: Ends) -> None:
     delivery, xml = str(uuid.uuid4()), notice(serial=2)
     [first] = (await ends.send(xml, ids=(delivery,)))["results"]
@@ -102,12 +103,27 @@ async def test_a_type_that_may_not_come_from_this_party_is_refused_and_recorded(
     outgoing = await ends.send(notice("identity-information-update"), operation="UpdateIdentityInformation")
     assert outgoing["fault"] == "operation-not-offered"
     delivery = str(uuid.uuid4())
-    xml = notice("family-register-supplement-internal")
-    [result] = (await ends.send(xml, operation="RelayFamilyRegisterSupplement", ids=(delivery,)))["results"]
+    xml = notice("family-register-supplement-notice")
+    [result] = (await ends.send(xml, operation="SendFamilyRegisterSupplement", ids=(delivery,)))["results"]
     assert (result["outcome"], result["code"]) == ("rejected", "not-permitted")
     [record] = ends.rows("SELECT outcome, system, type FROM provision WHERE code = 'not-permitted'")
-    assert tuple(record) == ("refused", "city-cs", "family-register-supplement-internal")
+    assert tuple(record) == ("refused", "city-cs", "family-register-supplement-notice")
     assert (await ends.send(notice(serial=6), action="NotifyIndividualNumber"))["fault"] == "operation-differs"
+
+
+@pytest.mark.flow("FS2-12")
+@pytest.mark.control("C-2-3-2")
+async def test_supplement_entries_for_the_family_register_go_to_the_register_first(ends: Ends) -> None:
+    """The city CS speaks to the register only: it has them, and hands them on to the family register system as a message of its own."""
+    delivery = str(uuid.uuid4())
+    xml = notice("family-register-supplement-internal")
+    [result] = (await ends.send(xml, operation="RelayFamilyRegisterSupplement", ids=(delivery,)))["results"]
+    assert result["outcome"] == "accepted", result
+    row = await ends.until_state(delivery, "delivered")
+    assert (row["system"], row["producer"], row["party"]) == ("city-cs", None, "resident-record-system")
+    assert row["id"] in ends.effects
+    [provided] = ends.rows("SELECT outcome FROM provision WHERE id = ?", row["id"])
+    assert provided["outcome"] == "provided"
 
 
 @pytest.mark.invariant("I10")
@@ -128,23 +144,41 @@ async def test_one_bad_record_of_several_is_refused_alone_and_its_values_are_tol
 
 @pytest.mark.flow("F1-2")
 @pytest.mark.rule("R14")
+@pytest.mark.edge("F1-2", "notice-before-move-out")
 async def test_a_notice_before_the_move_out_is_committed_is_held_and_tried_again(ends: Ends) -> None:
-    xml, delivery, behind = notice(serial=11), str(uuid.uuid4()), str(uuid.uuid4())
+    xml, delivery = notice(serial=11), str(uuid.uuid4())
     code = xml.split("resident_record_code>")[1].split("<")[0]
     ends.unknown.add(code)
     await ends.send(xml, ids=(delivery,))
     await until(lambda: ends.delivery(delivery)["spent"] >= 2)
     row = ends.delivery(delivery)
     assert (row["state"] in ("queued", "sending", "awaiting-reply"), row["id"] in ends.effects) == (True, False)
-    await ends.send(xml.replace("<name>", "<name>再"), ids=(behind,))
     other = str(uuid.uuid4())
     await ends.send(notice(serial=12), ids=(other,))
     await ends.until_state(other, "delivered")  # another resident waits for nobody
-    assert ends.delivery(behind)["state"] == "queued"  # the same one does (I3)
+    assert ends.delivery(delivery)["state"] != "delivered"
     ends.unknown.clear()
-    await ends.until_state(behind, "delivered")
-    assert ends.effects[-2:] == [row["id"], ends.delivery(behind)["id"]]
+    await ends.until_state(delivery, "delivered")
+    assert ends.effects[-1:] == [row["id"]]
     assert ends.replies(row["id"]) == {"retry-later", "delivered"}
+
+
+@pytest.mark.flow("F1-2")
+async def test_of_several_notices_that_are_held_the_newest_is_taken(ends: Ends) -> None:
+    """The earlier one leaves no effect, unless the register was just taking it; the newest is the last that it has."""
+    xml, first, newest = notice(serial=17), str(uuid.uuid4()), str(uuid.uuid4())
+    code = xml.split("resident_record_code>")[1].split("<")[0]
+    ends.unknown.add(code)
+    await ends.send(xml, ids=(first,))
+    await until(lambda: ends.delivery(first)["spent"] >= 2)
+    await until(lambda: ends.delivery(first)["state"] == "queued")
+    await ends.send(xml.replace("<name>", "<name>再"), ids=(newest,))
+    ends.unknown.clear()
+    row = await ends.until_state(newest, "delivered")
+    assert ends.effects[-1:] == [row["id"]]
+    old = ends.delivery(first)
+    superseded = old["state"] == "rejected" and old["replaced_by"] == row["id"]
+    assert superseded is (old["id"] not in ends.effects)
 
 
 @pytest.mark.flow("F1-2")
@@ -157,6 +191,7 @@ async def test_the_municipality_that_a_notice_came_from_stays_with_it(ends: Ends
 
 
 @pytest.mark.flow("F1-2")
+@pytest.mark.edge("F1-2", "unbound-notice")
 async def test_what_the_register_cannot_bind_for_good_is_put_aside_for_staff(ends: Ends) -> None:
     xml, delivery = notice(serial=13), str(uuid.uuid4())
     ends.refused.add(xml.split("resident_record_code>")[1].split("<")[0])

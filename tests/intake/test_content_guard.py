@@ -74,6 +74,9 @@ def disguised(name: str, key: str, number: str) -> bytes:
 @pytest.mark.control("C-1-3-10")
 @pytest.mark.control("C-M-6-17")
 @pytest.mark.parametrize(("name", "key"), [(entry.name, key) for entry in BARRED for key in places(entry)])
+@pytest.mark.edge("F1-6", "individual-number")
+@pytest.mark.edge("FS7-2", "individual-number")
+@pytest.mark.edge("FS6-4", "individual-number")
 def test_a_number_in_any_text_of_a_barred_type_is_refused_without_repeating_it(tmp_path: Path, name: str, key: str) -> None:
     ready = preparer(KeyStore(tmp_path / "keys").ensure(), policy=policy(), senders=everything())
     ready.prepare(submission(samples.message(name).to_bytes(), type=name))

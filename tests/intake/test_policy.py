@@ -80,7 +80,7 @@ def test_no_other_system_reaches_the_city_cs(system: str) -> None:
     with pytest.raises(InputRefused) as e:
         tables().routes_for("identity-information-update", system, PARTIES)
     assert (e.value.code, e.value.rule) == ("not-permitted", "C-2-3-2")
-    assert tables().sendable(system) == frozenset()
+    assert not [name for name in tables().sendable(system) for route in tables().routes[name] if route.party == "city-cs"]
 
 
 @pytest.mark.control("C-2-3-2")
@@ -119,6 +119,29 @@ def test_the_routes_of_the_register() -> None:
     (route,) = tables().routes_for("identity-information-update", "resident-record-system", PARTIES)
     assert (route.party, route.stream, route.lane, route.waits_for) == ("city-cs", "identity", "live", None)
     assert tables().sendable("resident-record-system") >= {"identity-information-update"} | tables().dialogues.keys()
+
+
+@pytest.mark.control("C-1-2-19")
+@pytest.mark.control("C-1-5-3")
+def test_the_register_reaches_business_systems_by_way_of_the_internal_link_only() -> None:
+    others = {"business-systems", "education-board-system", "tax-system"}
+    ways = {(name, c.sender) for name, routes in tables().routes.items() for route in routes if route.party in others
+            for c in tables().connections if (c.message_type, c.receiver) == (name, route.party)}  # fmt: skip
+    assert ways == {("resident-info-transfer", "internal-link-system")}
+    assert {name for name in tables().sendable("resident-record-system") if name == "resident-info-transfer"} == set()
+
+
+@pytest.mark.control("C-1-3-9")
+def test_each_feed_of_the_certificate_system_has_one_producer() -> None:
+    feeds = {name: tables().senders(name) for name, routes in tables().routes.items() for route in routes
+             if route.party == "certificate-issuance-system"}  # fmt: skip
+    assert feeds["certificate-data-change"] == feeds["card-identifier-change"] == {"resident-record-system"}
+    assert feeds["tax-certificate-change"] == {"tax-system"}
+
+
+@pytest.mark.control("C-1-3-11")
+def test_the_former_register_is_in_no_connection() -> None:
+    assert not [c for c in tables().connections if "former-resident-record-system" in (c.sender, c.receiver, *c.via)]
 
 
 @pytest.mark.flow("F1-1")

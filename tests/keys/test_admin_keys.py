@@ -30,7 +30,7 @@ from message_formats.plans import IDENTIFYING
 from tests.admin.memory import MemoryAccounts, MemoryService
 from tests.keys.kit import Safe
 
-pytestmark = pytest.mark.invariant("I5")
+pytestmark = [pytest.mark.invariant("I5"), pytest.mark.thorough]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from gateway.security.sealing import SealBroken, Sealer
 from tests.intake.kit import TYPE
 from tests.keys.kit import Safe, opened, text
 
-pytestmark = [pytest.mark.invariant("I9"), pytest.mark.rule("R23")]
+pytestmark = [pytest.mark.invariant("I9"), pytest.mark.rule("R23"), pytest.mark.thorough]
 TRAITS = PartyTraits(party="city-cs", resend=False, memory_s=0.0, settle_s=1.0, call_s=10.0)
 OK = Delivered(receipt=Receipt(code="00", body=b"<receipt/>"))
 

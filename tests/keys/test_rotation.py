@@ -23,7 +23,7 @@ from gateway.security.token import Token, TokenUnavailable
 from message_formats import samples
 from tests.keys.kit import QUEUE_AGE_S, Safe, process, text
 
-pytestmark = [pytest.mark.invariant("I5")]
+pytestmark = [pytest.mark.invariant("I5"), pytest.mark.thorough]
 
 
 @pytest.fixture

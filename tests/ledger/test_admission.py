@@ -109,6 +109,7 @@ def test_a_refused_message_takes_no_number(book: Book) -> None:
 
 
 @pytest.mark.invariant("I3")
+@pytest.mark.edge("F3-3", "old-code")
 def test_a_changed_resident_record_code_moves_nobody(book: Book) -> None:
     number = ("individual-number", "9999-1")
     book.admit(prepared("m1", who=person(1, number)))
@@ -140,6 +141,7 @@ def test_each_of_these_identifiers_alone_finds_the_resident_and_nobody_else(book
 
 
 @pytest.mark.control("C-1-2-14")
+@pytest.mark.edge("F3-2", "other-system")
 def test_only_the_register_and_the_notice_of_the_number_change_the_number_of_a_known_resident(book: Book) -> None:
     old, new = ("individual-number", "9999-1"), ("individual-number", "9999-2")
     other = {"system": "tax-system", "type": "certificate-data"}

@@ -22,6 +22,8 @@ from gateway.ledger.migrate import HEAD, _scripts, check_schema, current_revisio
 from gateway.ledger.tables import metadata
 from simulators.harness.postgres import PostgresServer, programs
 
+pytestmark = pytest.mark.thorough
+
 
 def in_session(engine: LedgerEngine, work: Any) -> Any:
     session = engine.session()

@@ -19,6 +19,8 @@ from gateway.ledger.housekeeping import ClaimIntake, RecordReply
 from gateway.ledger.unit import run_group
 from tests.ledger.kit import REGISTER, START, TYPE, Book, person, prepared, to
 
+pytestmark = pytest.mark.thorough
+
 OK = Delivered(receipt=Receipt(code="ok", body=b""))
 AT_Q = PartyTraits(party="q")
 SMALL = {"worker", "party_state", "intake_epoch", "quarantine", "command", "meta", "CONSTANT"}

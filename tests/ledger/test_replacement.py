@@ -8,6 +8,8 @@ from gateway.contract import Delivered, Receipt, Rejected, Unknown
 from gateway.delivery.rows import Hold, PartyTraits, State
 from tests.ledger.kit import Book, prepared, to
 
+pytestmark = pytest.mark.thorough
+
 OK = Delivered(receipt=Receipt(code="ok", body=b""))
 NEVER = PartyTraits(party="p")
 """Neither drops duplicates nor answers queries."""

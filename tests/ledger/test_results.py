@@ -17,7 +17,7 @@ from gateway.ledger.unit import run_group
 from gateway.policy.rights import StalePolicy
 from tests.ledger.kit import REGISTER, TRAITS, Book, prepared, to
 
-pytestmark = [pytest.mark.flow("F1-1"), pytest.mark.flow("F2-1")]
+pytestmark = [pytest.mark.flow("F1-1"), pytest.mark.flow("F2-1"), pytest.mark.thorough]
 OK = Delivered(receipt=Receipt(code="accepted", body=b""))
 NO = Rejected(code="E101")
 

@@ -76,11 +76,13 @@ def ways(*, producers: set[str] | None = None, types: set[str] | None = None) ->
         pytest.param("destination-information", marks=pytest.mark.control("C-3-2-1")),
     ],
 )
+@pytest.mark.edge("F2-1", "other-source")
 def test_the_city_cs_gets_it_from_the_core_only(message_type: str) -> None:
     assert producers(message_type, "city-cs") == {REGISTER}
 
 
 @pytest.mark.control("C-M-6-2")
+@pytest.mark.edge("FS6-4", "other-system")
 def test_the_replica_is_made_by_the_core_its_internal_link_and_the_atena_system_only() -> None:
     assert producers("provision-replica-update", "intermediate-server") <= {REGISTER, "internal-link-system", "atena-system"}
     assert producers("provision-replica-update", "intermediate-server")
@@ -95,6 +97,7 @@ def test_the_certificate_system_hands_no_data_back_to_where_they_come_from() -> 
 
 
 @pytest.mark.control("C-1-5-11")
+@pytest.mark.edge("FS1-8a", "not-permitted")
 def test_only_systems_with_a_permission_reach_the_internal_link() -> None:
     link = "internal-link-system"
     expected = {p.producer for p in ways() if p.consumer == link}
@@ -124,6 +127,7 @@ def _with_more(content: bytes, element: bytes) -> bytes:
         *(pytest.param(p, id=p.id, marks=pytest.mark.control("C-3-2-2")) for p in ways(types={"destination-information"})),
     ],
 )
+@pytest.mark.edge("F1-6", "item-not-listed")
 def test_an_item_that_is_not_on_the_list_is_not_taken_in(keys: KeyStore, permission: Permission) -> None:
     ready = door(keys, permission)
     message = samples.message(permission.message_type, 7)
@@ -183,6 +187,7 @@ def keeper_of(where: Way, folder: Path) -> Keeper:
 
 @pytest.mark.slow
 @pytest.mark.control("C-3-2-5")
+@pytest.mark.edge("F2-7", "edited")
 async def test_destination_information_arrives_byte_for_byte(ledger_url: str, tmp_path: Path) -> None:
     destination = samples.message("destination-information", 5)
     async with opened(ledger_url, tmp_path, (destination.type_name, REGISTER, "city-cs")) as where:

@@ -110,6 +110,8 @@ def test_without_an_approval_nothing_of_the_transfers_is_permitted() -> None:
 
 @pytest.mark.control("C-M-6-24")
 @pytest.mark.control("C-M-6-1")
+@pytest.mark.edge("F6-2", "own-inquiry")
+@pytest.mark.edge("FS1-8a", "undecided-row")
 def test_an_inquiry_over_the_network_paper_and_inactive_rows_yield_nothing() -> None:
     policy = with_sample_approvals()
     for work in policy.works.values():
@@ -169,6 +171,7 @@ def test_works_are_those_of_the_specification() -> None:
 @pytest.mark.control("C-1-3-2")
 @pytest.mark.control("C-1-3-10")
 @pytest.mark.control("C-M-6-17")
+@pytest.mark.edge("FS1-8a", "no-number-needed")
 def test_the_individual_number_goes_only_where_it_is_approved() -> None:
     policy: Policy = with_sample_approvals()
     for permission in itertools.chain.from_iterable(policy.permissions.values()):

@@ -124,6 +124,7 @@ def test_there_are_44_transfers_and_6_provisions_to_prove() -> None:
 @pytest.mark.control("C-1-3-5")
 @pytest.mark.parametrize("permission", ROWS, ids=lambda p: p.works[0])
 @pytest.mark.control("C-1-2-2")
+@pytest.mark.edge("FS1-8a", "item-not-approved")
 def test_exactly_the_items_approved_for_the_work_are_in_what_is_sealed(keys: KeyStore, permission: Permission) -> None:
     message = full(permission.message_type)
     assert set(present(message)) == every(permission.message_type)

@@ -231,6 +231,7 @@ async def test_the_recipient_gets_exactly_the_approved_items_and_the_record_says
 
 @pytest.mark.flow("FS1-8a")
 @pytest.mark.invariant("I7")
+@pytest.mark.edge("FS1-8a", "withdrawn")
 async def test_an_item_whose_approval_was_withdrawn_meanwhile_is_not_sent(way: Way) -> None:
     await way.apply(with_approvals())
     await way.hand_in(transfer(), work=WORK)
@@ -254,6 +255,7 @@ async def test_what_was_sealed_for_less_gets_no_more_by_a_later_approval(way: Wa
 @pytest.mark.flow("FS1-8a")
 @pytest.mark.invariant("I7")
 @pytest.mark.invariant("I3")
+@pytest.mark.edge("FS1-8a", "withdrawn")
 async def test_an_approval_withdrawn_as_a_whole_ends_what_is_queued_and_the_next_has_its_turn(way: Way) -> None:
     await way.apply(with_approvals())
     await way.hand_in(transfer(), work=WORK)
@@ -351,6 +353,7 @@ async def test_only_the_register_sets_marks(way: Way) -> None:
 
 @pytest.mark.invariant("I7")
 @pytest.mark.control("C-3-7-4")
+@pytest.mark.edge("F2-7", "refused")
 async def test_after_a_death_destination_information_of_that_person_is_refused(way: Way) -> None:
     moved_in = ("previous_municipality_code", "previous_address", "previous_address_gaiji_count")
     items = {**samples.message("identity-information-update", 5).items, "change_reason": "32", **dict.fromkeys(moved_in)}
@@ -386,6 +389,7 @@ async def test_destination_information_that_waits_is_not_sent_after_a_death(ledg
 
 @pytest.mark.invariant("I7")
 @pytest.mark.control("C-1-7-6")
+@pytest.mark.edge("F1-10", "death")
 async def test_what_is_not_destination_information_goes_on_after_a_death_as_for_the_living(way: Way) -> None:
     await way.apply(with_approvals())
     moved_in = ("previous_municipality_code", "previous_address", "previous_address_gaiji_count")

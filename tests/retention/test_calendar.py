@@ -32,6 +32,7 @@ def at(text: str) -> float:
         ("2026-05-03 12:00", "2026-05-08 00:00"),
     ],
 )
+@pytest.mark.edge("F2-7", "holiday")
 def test_one_business_day_after(sent: str, gone: str) -> None:
     calendar = BusinessCalendar()
     assert calendar.vanishes_at(at(sent)) == at(gone)

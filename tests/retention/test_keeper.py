@@ -28,7 +28,7 @@ from gateway.retention.search import dirty_free_pages, found_in
 from gateway.security.keys import Kind
 from tests.keys.kit import Safe
 
-pytestmark = [pytest.mark.invariant("I9"), pytest.mark.rule("R23")]
+pytestmark = [pytest.mark.invariant("I9"), pytest.mark.rule("R23"), pytest.mark.thorough]
 TYPE = "destination-information"
 TRAITS = PartyTraits(party="city-cs", resend=False, memory_s=0.0, settle_s=1.0, call_s=10.0)
 OK = Delivered(receipt=Receipt(code="00", body=b"<receipt/>"))
@@ -132,6 +132,7 @@ async def test_destination_information_vanishes(safe: Safe, tmp_path: Path, coun
 
 
 @pytest.mark.control("C-3-7-4")
+@pytest.mark.edge("F2-7", "unreachable")
 async def test_what_was_never_delivered_expires(safe: Safe, tmp_path: Path) -> None:
     keeper = keeper_of(safe, tmp_path)
     await admit(safe, 3)

@@ -26,7 +26,7 @@ from tests.backup.kit import OTHER, Town
 from tests.retention.test_keeper import DAYS, TYPE, admit, deliver_all, shift
 
 __all__ = ["town"]
-pytestmark = [pytest.mark.invariant("I9"), pytest.mark.rule("R23"), pytest.mark.rule("R24")]
+pytestmark = [pytest.mark.invariant("I9"), pytest.mark.rule("R23"), pytest.mark.rule("R24"), pytest.mark.thorough]
 
 ORDINARY = (dt.datetime(2026, 6, 3, 10, 0, tzinfo=JST), dt.date(2026, 6, 4))
 NEW_YEAR = (dt.datetime(2025, 12, 26, 10, 0, tzinfo=JST), dt.date(2026, 1, 5))
@@ -130,6 +130,7 @@ async def vanish(town: Town, when: tuple[dt.datetime, dt.date], count: int) -> N
 
 
 @pytest.mark.control("C-3-7-4")
+@pytest.mark.edge("F2-7", "dead-letter")
 async def test_what_was_never_sent_expires_after_one_business_day(town: Town) -> None:
     sent, last_day = GOLDEN_WEEK
     await admit(town.safe, 5)

@@ -132,6 +132,7 @@ async def answer_all(talk: Conversation) -> None:
 
 
 @pytest.mark.parametrize("line", lines("peers", "out"))
+@pytest.mark.edge("F1-1", "peer-not-authenticated")
 async def test_as_a_party(line: dict[str, Any], forger: Forger) -> None:
     material, watcher = forger.material(line["make"], "out"), Watcher()
     async with raw_server(answer_all, material.context(ssl.PROTOCOL_TLS_SERVER)) as server:

@@ -32,6 +32,7 @@ def test_a_new_resident_begins_with_number_one() -> None:
 
 
 @pytest.mark.flow("F1-1")
+@pytest.mark.edge("F2-1", "existing-resident")
 def test_a_move_in_of_somebody_who_lives_here_is_refused_whatever_its_number() -> None:
     assert refusal_of(items(update_sequence_number="2"), living()) is Refusal.ALREADY_RESIDENT
     assert refusal_of(items(update_sequence_number="1"), living()) is Refusal.ALREADY_RESIDENT
@@ -55,6 +56,7 @@ def test_an_in_city_move_may_change_the_address_only() -> None:
         {"birth_date@text": "昭和55年春"},
     ],
 )
+@pytest.mark.edge("F2-1", "more-than-address")
 def test_an_in_city_move_that_changes_more_is_refused(change: dict[str, str | None]) -> None:
     assert refusal_of(items(**(MOVED | change)), living()) is Refusal.MOVE_CHANGES_MORE
 
@@ -75,6 +77,7 @@ def test_somebody_who_left_cannot_be_changed_but_can_come_back() -> None:
 
 
 @pytest.mark.invariant("I3")
+@pytest.mark.edge("F2-1", "sequence-number")
 def test_a_gap_in_the_order_is_refused() -> None:
     assert refusal_of(items(change_reason="22", update_sequence_number="3"), living(update=1)) is Refusal.SEQUENCE_GAP
     assert refusal_of(items(update_sequence_number="2"), None) is Refusal.SEQUENCE_GAP
@@ -93,6 +96,7 @@ def test_a_replacement_takes_the_number_of_what_it_replaces() -> None:
 
 
 @pytest.mark.rule("R4")
+@pytest.mark.edge("F2-1", "sequence-number")
 def test_the_abnormal_number_must_rise_and_may_leave_holes() -> None:
     def replacement(number: str) -> dict[str, str]:
         return items(change_reason="22", update_sequence_number="3", abnormal_update_sequence_number=number)
@@ -101,6 +105,7 @@ def test_the_abnormal_number_must_rise_and_may_leave_holes() -> None:
     assert refusal_of(replacement("3"), living(update=2, abnormal=1)) is None
 
 
+@pytest.mark.edge("F2-1", "prohibited-or-exclusive")
 def test_a_prohibited_record_changes_only_by_the_correction_that_lifts_the_prohibition() -> None:
     held = living(update_prohibited_flag="1")
     change = {"change_reason": "22", "update_sequence_number": "2"}
@@ -109,6 +114,7 @@ def test_a_prohibited_record_changes_only_by_the_correction_that_lifts_the_prohi
     assert refusal_of(items(**change | {"change_reason": "24"}), held) is None
 
 
+@pytest.mark.edge("F2-1", "prohibited-or-exclusive")
 def test_a_locked_record_waits_until_an_update_unlocks_it() -> None:
     held = living(exclusive_lock_flag="1")
     change = {"change_reason": "22", "update_sequence_number": "2"}

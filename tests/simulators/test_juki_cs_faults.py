@@ -14,6 +14,8 @@ from lxml import etree
 from simulators.references import References
 from tests.simulators.conftest import SALT, Simulator, eventually, xml_of
 
+pytestmark = pytest.mark.thorough
+
 Errors = (aiohttp.ClientError, asyncio.TimeoutError, ConnectionError)
 
 

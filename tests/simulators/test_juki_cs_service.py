@@ -45,6 +45,7 @@ async def test_the_journal_has_the_effect_without_telling_who(city_cs: Simulator
 
 @pytest.mark.invariant("I2")
 @pytest.mark.rule("R4")
+@pytest.mark.edge("F1-1", "delivered-twice")
 async def test_a_request_number_that_took_effect_gets_its_first_answer_again(city_cs: Simulator) -> None:
     xml = xml_of(1, request_control_number="Q1")
     await city_cs.caller.update(("d1", xml))
@@ -89,6 +90,7 @@ async def test_the_records_of_a_call_are_applied_in_order_each_with_its_result(c
     assert [entry["kind"] for entry in city_cs.party.journal.entries()] == ["effect", "effect", "refused", "refused", "effect"]
 
 
+@pytest.mark.edge("F1-1", "delivered-twice")
 async def test_one_request_number_twice_in_a_call_takes_effect_once(city_cs: Simulator) -> None:
     xml = xml_of(1, request_control_number="Q1")
     answer = await city_cs.caller.update(("a", xml), ("b", xml))

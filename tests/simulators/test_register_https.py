@@ -20,6 +20,8 @@ from simulators.register.service import RegisterSettings, build
 from tests.simulators.conftest import SALT, eventually
 from tests.simulators.fake_gateway import FakeGateway
 
+pytestmark = pytest.mark.thorough
+
 Build = Callable[..., Register]
 
 

@@ -15,6 +15,8 @@ from simulators.world.people import Elsewhere
 from tests.simulators.conftest import eventually
 from tests.simulators.world_kit import OTHER, OURS, Gateway, World, running_world, settings
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 async def world(tmp_path: Path, authority: TestAuthority) -> AsyncIterator[World]:

@@ -61,6 +61,8 @@ class VerifiedMessage:
     """A SOAP envelope with the signed WS-Addressing headers and the signed Body, and nothing else."""
     message_id: str
     created: datetime
+    expires: datetime
+    """Until then its sender takes an answer (WS-Security, Timestamp)."""
     acceptable_until: datetime
     """After this moment the same message would be refused as expired: so long it must be remembered."""
     signer_sha256: str
@@ -111,7 +113,7 @@ def verify(
     for identifier, digest in covered.items():
         if not hmac.compare_digest(hashlib.sha256(forms[identifier]).digest(), digest):
             raise MessageRefused("digest-mismatch", etree.QName(expected[identifier]).localname)
-    created, until = _fresh(timestamp, freshness or Freshness(), now or datetime.now(UTC))
+    created, expires, until = _fresh(timestamp, freshness or Freshness(), now or datetime.now(UTC))
     signed = b"".join((_START, *(forms[each.get(n.ID, "")] for each in addressing), _MIDDLE, forms[body.get(n.ID, "")], _END))
     envelope = _parsed(signed, limits)  # its canonical form may be longer than it was
     message_id = (envelope[0].findtext(n.MESSAGE_ID) or "").strip()
@@ -121,6 +123,7 @@ def verify(
         envelope=envelope,
         message_id=message_id,
         created=created,
+        expires=expires,
         acceptable_until=until,
         signer_sha256=hashlib.sha256(certificate.der).hexdigest(),
     )
@@ -262,7 +265,7 @@ def _signed_by(signer: Signers, token: bytes | None, method: str, value: bytes, 
     raise refusal
 
 
-def _fresh(timestamp: etree._Element, freshness: Freshness, now: datetime) -> tuple[datetime, datetime]:
+def _fresh(timestamp: etree._Element, freshness: Freshness, now: datetime) -> tuple[datetime, datetime, datetime]:
     if [each.tag for each in timestamp] != [n.CREATED, n.EXPIRES]:
         raise MessageRefused("timestamp-malformed")
     created, expires = (_time(each) for each in timestamp)
@@ -275,7 +278,7 @@ def _fresh(timestamp: etree._Element, freshness: Freshness, now: datetime) -> tu
         raise MessageRefused("timestamp-future")
     if now >= expires + skew:
         raise MessageRefused("timestamp-expired")
-    return created, expires + skew
+    return created, expires, expires + skew
 
 
 def _time(element: etree._Element) -> datetime:

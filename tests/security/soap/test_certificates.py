@@ -18,7 +18,7 @@ from gateway.security.soap.verifier import verify
 from simulators.signatures import SignatureRefused, Signatures
 from tests.security.soap.kit import answer, parse, request, signed, signer_of
 
-pytestmark = pytest.mark.invariant("I6")
+pytestmark = [pytest.mark.invariant("I6"), pytest.mark.thorough]
 NAME = "city-cs-signing"
 
 

@@ -149,6 +149,58 @@ def upgrade() -> None:
     )
     op.create_index("disposal_began", "disposal", ["began_at"], unique=False)
     op.create_table(
+        "flow_instance",
+        sa.Column("id", sa.String(length=36), nullable=False, comment="rises with time"),
+        sa.Column("flow", sa.String(length=16), nullable=False),
+        sa.Column("subject", sa.String(length=36), nullable=True),
+        sa.Column("state", sa.String(length=16), nullable=False, comment="open | overdue | refused | done | completed"),
+        sa.Column("begun_at", sa.Double(), nullable=False, comment="business time, as all times here"),
+        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.Column("due_at", sa.Double(), nullable=True, comment="when it must be looked at next"),
+        sa.Column("closed_at", sa.Double(), nullable=True),
+        sa.Column("steps", sa.String(), nullable=False, comment="JSON: step -> state, messages, due, since, code"),
+        sa.Column("completed_by", sa.String(length=128), nullable=True),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("part_of", sa.String(length=36), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        comment="cases of the business flows, derived from the record: may be made anew from it at any time",
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "flow_instance_closed",
+        "flow_instance",
+        ["closed_at"],
+        unique=False,
+        sqlite_where=sa.text("closed_at IS NOT NULL"),
+        postgresql_where=sa.text("closed_at IS NOT NULL"),
+    )
+    op.create_index(
+        "flow_instance_due",
+        "flow_instance",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_index(
+        "flow_instance_open",
+        "flow_instance",
+        ["flow", "state"],
+        unique=False,
+        sqlite_where=sa.text("closed_at IS NULL"),
+        postgresql_where=sa.text("closed_at IS NULL"),
+    )
+    op.create_index("flow_instance_subject", "flow_instance", ["subject", "begun_at"], unique=False)
+    op.create_table(
+        "flow_message",
+        sa.Column("message_id", sa.String(length=36), nullable=False),
+        sa.Column("instance_id", sa.String(length=36), nullable=False),
+        sa.PrimaryKeyConstraint("message_id", "instance_id"),
+        comment="which message belongs to which case",
+        sqlite_with_rowid=False,
+    )
+    op.create_index("flow_message_instance", "flow_message", ["instance_id"], unique=False)
+    op.create_table(
         "inquiry",
         sa.Column("id", sa.String(length=36), nullable=False, comment="of the record of provision, and of the dialogue at the party"),
         sa.Column("question", sa.String(length=64), nullable=False, comment="message type"),
@@ -249,6 +301,8 @@ def upgrade() -> None:
         sa.Column("corrects", sa.String(length=36), nullable=True, comment="the held message that this one replaced"),
         sa.Column("work", sa.String(length=64), nullable=True, comment="what for, as the sender said (事務)"),
         sa.Column("basis", sa.String(length=200), nullable=True, comment="the legal basis that the sender claimed, which matched"),
+        sa.Column("flow", sa.String(length=16), nullable=True, comment="the business flow that the sender named"),
+        sa.Column("resends", sa.String(length=36), nullable=True, comment="our id of the message that this one sends again"),
         sa.Column("municipality", sa.String(length=6), nullable=True, comment="at the other end, where a party relays to several"),
         sa.Column("accepted_at", sa.Double(), nullable=False),
         sa.Column("receipt", sa.LargeBinary(), nullable=False, comment="returned byte for byte to whoever submits the same message again"),
@@ -290,6 +344,7 @@ def upgrade() -> None:
         sa.Column("answered_at", sa.Double(), nullable=True, comment="the party last answered anyone (to the second)"),
         sa.Column("paused_by", sa.String(length=128), nullable=True),
         sa.Column("paused_at", sa.Double(), nullable=True),
+        sa.Column("manual", sa.Boolean(), server_default=sa.text("false"), nullable=False, comment="its work is done by hand meanwhile"),
         sa.PrimaryKeyConstraint("party"),
     )
     op.create_table(
@@ -512,6 +567,9 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.Double(), nullable=False),
         sa.Column("final_at", sa.Double(), nullable=True),
         sa.Column("outcome_code", sa.String(length=64), nullable=True),
+        sa.Column(
+            "effective_on", sa.String(length=10), nullable=True, comment="not before this day in Japan; it has its number from then on (R2)"
+        ),
         sa.ForeignKeyConstraint(
             ["message_id"],
             ["message.id"],
@@ -535,6 +593,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("correlation IS NOT NULL"),
         postgresql_where=sa.text("correlation IS NOT NULL"),
+    )
+    op.create_index(
+        "delivery_day",
+        "delivery",
+        ["effective_on", "id"],
+        unique=False,
+        sqlite_where=sa.text("number = 0 AND final_at IS NULL"),
+        postgresql_where=sa.text("number = 0 AND final_at IS NULL"),
     )
     op.create_index(
         "delivery_expired",
