@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import random
 import secrets
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,16 +61,23 @@ def plant(records: Records, count: int) -> tuple[Records, Found]:
     return list(held.values()), found
 
 
-async def measure(folder: Path, population: int, planted: int = 50) -> Measured:
-    """One whole run. ``folder``: empty."""
+def prepare(folder: Path, population: int, planted: int) -> Found:
+    """Both sides' files; what must be found."""
     records = list(residents_of(City(1, population)))
     there, expected = plant(records, planted)
-    secret, listed, ours, theirs = (folder / name for name in ("secret", "records.jsonl", "ours", "theirs"))
-    secret.write_text(secrets.token_hex(32))
-    with listed.open("w", encoding="utf-8") as out:
+    (folder / "secret").write_text(secrets.token_hex(32))
+    with (folder / "records.jsonl").open("w", encoding="utf-8") as out:
         out.writelines(json.dumps(each, ensure_ascii=False) + "\n" for each in records)
-    write_digests(there, secret=secret.read_text(), run=RUN, cut_off=CUT_OFF, out=theirs)
-    del records, there
+    write_digests(there, secret=(folder / "secret").read_text(), run=RUN, cut_off=CUT_OFF, out=folder / "theirs")
+    return expected
+
+
+async def measure(folder: Path, population: int, planted: int = 50) -> Measured:
+    """One whole run. ``folder``: empty."""
+    secret, listed, ours, theirs = (folder / name for name in ("secret", "records.jsonl", "ours", "theirs"))
+    # elsewhere: what a process has in memory counts for those that it starts
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as elsewhere:
+        expected = await asyncio.wrap_future(elsewhere.submit(prepare, folder, population, planted))
     async with Town(folder / "town", Plan(population=10)) as town:
         await town.start()
         options = ("--run", RUN, "--cut-off", CUT_OFF, "--secret", str(secret), "--out", str(ours), "--json")
