@@ -325,6 +325,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.ledger_accounts import LedgerAccounts
     from gateway.admin.ledger_desk import LedgerDesk
     from gateway.admin.ledger_service import LedgerAdminService
+    from gateway.admin.media import LedgerMedia
     from gateway.admin.policy import PolicyAdmin
     from gateway.admin.reconciliation import LedgerReconciliations
     from gateway.admin.reports import LedgerReports
@@ -473,6 +474,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         policy.serve_at(desk)
         retention = LedgerRetention(ledger, keeper, desk, common.parties)
         stack.push_async_callback(retention.close)
+        media = LedgerMedia(ledger, desk, {name: (str(each.directory), frozenset(each.types)) for name, each in config.media.items()})
         reconciliations = LedgerReconciliations(ledger, common.keys, desk, common.parties, tables())
         await desk.resume()
         app = create_app(
@@ -485,6 +487,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             reports=LedgerReports(ledger, without=tables().ephemeral),
             retention=retention,
             reconciliations=reconciliations,
+            media=media,
             flows=LedgerFlows(ledger, tracker.machine, flows()),
             witness=common.refusals,
         )

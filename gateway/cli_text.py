@@ -222,6 +222,10 @@ TEXT: dict[str, tuple[str, str]] = {
         "Who may hand what to whom: show, explain, check, compare, apply.",
         "提供・移転の許可を表示・説明・点検・比較・適用します。",
     ),
+    "command.media": (
+        "Output to media: approved by a second person, to configured places only, each on record.",
+        "媒体への出力：承認のうえ設定済みの出力先だけに書き、1件ごとに記録します。",
+    ),
     "command.reconcile": (
         "The whole register compared with what a party holds; what differs, and its correction.",
         "住民記録全件と相手先の保有内容を照合し、不一致と是正を扱います（整合処理）。",
@@ -442,6 +446,25 @@ TEXT: dict[str, tuple[str, str]] = {
         "{left} message(s) have no receipt; the same command goes on where this one stopped",
         "{left} 件の受領書がありません。同じコマンドで続きから再開します",
     ),
+    # -- media
+    "media.ask": ("Ask for FILE to be written to a medium; a second person approves.", "FILE の媒体出力を申請します（別の者が承認）。"),
+    "media.write": ("Write FILE, as it was approved, and read it back.", "承認されたとおりに FILE を書き、読み戻して確認します。"),
+    "media.list": ("Places, and the work record of every output.", "出力先と作業記録簿。"),
+    "media.target": ("Name of the place in the configuration (media).", "設定（media）の出力先の名前。"),
+    "media.medium": ("Id that is written on the medium.", "媒体の管理番号。"),
+    "media.type": ("Message type of what is in it.", "電文種別。"),
+    "media.request": ("The approved request.", "承認された申請。"),
+    "media.records": ("Records in it (default: its lines).", "件数（既定は行数）。"),
+    "media.sure": (
+        "{count} record(s) of {type} to {target}, medium {medium}: ask for it?",
+        "{type} {count} 件を {target}（媒体 {medium}）へ：申請しますか？",
+    ),
+    "media.written": ("written and read back: {file}", "出力・読み戻し確認済み：{file}"),
+    "media.other": ("the file is not the one that was approved", "承認されたファイルと異なります"),
+    "media.differs": ("what was read back from the medium is not what was written", "媒体から読み戻した内容が一致しません"),
+    "media.is_there": ("there is such a file on the medium", "同名のファイルが媒体にあります"),
+    "label.medium": ("medium", "媒体"),
+    "label.target": ("place", "出力先"),
     # -- reconcile
     "reconcile.run": ("Name of the run, the same for both sides.", "処理識別子（両者共通）。"),
     "reconcile.secret": (

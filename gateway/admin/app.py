@@ -24,6 +24,7 @@ from gateway.admin.desk_api import DeskApi
 from gateway.admin.flows_api import FlowApi, FlowService
 from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
+from gateway.admin.media_api import MediaApi, MediaService
 from gateway.admin.policy_api import PolicyApi, PolicyService
 from gateway.admin.problems import problem
 from gateway.admin.reconciliation_api import ReconciliationApi, ReconciliationService
@@ -54,6 +55,7 @@ def create_app(
     reports: ReportService | None = None,
     retention: RetentionService | None = None,
     reconciliations: ReconciliationService | None = None,
+    media: MediaService | None = None,
     flows: FlowService | None = None,
     witness: Witness | None = None,
 ) -> web.Application:
@@ -67,6 +69,7 @@ def create_app(
         **ReportApi(reports).handlers(),
         **RetentionApi(retention).handlers(),
         **ReconciliationApi(reconciliations).handlers(),
+        **MediaApi(media).handlers(),
         **FlowApi(flows).handlers(),
     }
     app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)

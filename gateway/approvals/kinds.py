@@ -39,6 +39,7 @@ class Kind(enum.StrEnum):
     PURGE = "purge"
     RESTORE_RELEASE = "restore-release"
     RECONCILIATION_CORRECTION = "reconciliation-correction"
+    MEDIUM_OUTPUT = "medium-output"
 
 
 class Effect(enum.Enum):
@@ -80,6 +81,7 @@ RULES: Mapping[Kind, KindRule] = {
     Kind.PURGE: KindRule(asks=_ADMINISTRATOR, decides=_APPROVER, effect=Effect.AFTERWARDS),
     Kind.RESTORE_RELEASE: KindRule(asks=_OPERATOR, decides=_APPROVER),
     Kind.RECONCILIATION_CORRECTION: KindRule(asks=_OPERATOR, decides=_APPROVER),
+    Kind.MEDIUM_OUTPUT: KindRule(asks=_OPERATOR, decides=_APPROVER, effect=Effect.AFTERWARDS),
 }
 
 

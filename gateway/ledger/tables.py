@@ -291,6 +291,23 @@ reconciliation_difference = Table(
     comment="worklist of a reconciliation: what differs, no personal data",
 )
 
+medium_output = Table(
+    "medium_output",
+    metadata,
+    Column("request_id", String(36), primary_key=True, comment="the command by which two persons permitted it"),
+    Column("target", String(64), nullable=False),
+    Column("medium", String(64), nullable=False, comment="the id that is written on it"),
+    Column("type", String(64), nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False, comment="SHA-256 of what was written"),
+    Column("operator", String(128), nullable=False),
+    Column("approved_by", String(128), nullable=False),
+    Column("began_at", Double, nullable=False),
+    Column("ended_at", Double, nullable=True, comment="when it was read back from the medium and was the same"),
+    comment="work record of output to media (作業記録簿): one for each (C-2-5-4, C-2-5-6, C-3-5-5)",
+)
+
 late_outcome = Table(
     "late_outcome",
     metadata,

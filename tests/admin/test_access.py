@@ -42,7 +42,8 @@ _ROLES: dict[str, set[str]] = {
     "reconciliations": {"viewer", "operator", "auditor"}, "reconciliation": {"viewer", "operator", "auditor"},
     "begin_reconciliation": {"operator"}, "compared": {"operator"}, "compared_again": {"operator"},
     "pause_reconciliation": {"operator"}, "resume_reconciliation": {"operator"}, "ask_correction": {"operator"},
-    "worklist": {"viewer", "operator", "auditor", "approver"},
+    "worklist": {"viewer", "operator", "auditor", "approver"}, "media": {"viewer", "operator", "auditor"},
+    "ask_medium_output": {"operator"}, "begin_medium_output": {"operator"}, "end_medium_output": {"operator"},
 }  # fmt: skip
 """What is wanted, written down a second time: whoever changes a right changes it here too."""
 ACTING = {operation.name for operation in OPERATIONS if operation.method == "POST"}

@@ -286,6 +286,22 @@ def upgrade() -> None:
         comment="work that one process does for all: chaining the audit entries, retention",
     )
     op.create_table(
+        "medium_output",
+        sa.Column("request_id", sa.String(length=36), nullable=False, comment="the command by which two persons permitted it"),
+        sa.Column("target", sa.String(length=64), nullable=False),
+        sa.Column("medium", sa.String(length=64), nullable=False, comment="the id that is written on it"),
+        sa.Column("type", sa.String(length=64), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False, comment="SHA-256 of what was written"),
+        sa.Column("operator", sa.String(length=128), nullable=False),
+        sa.Column("approved_by", sa.String(length=128), nullable=False),
+        sa.Column("began_at", sa.Double(), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=True, comment="when it was read back from the medium and was the same"),
+        sa.PrimaryKeyConstraint("request_id"),
+        comment="work record of output to media (作業記録簿): one for each (C-2-5-4, C-2-5-6, C-3-5-5)",
+    )
+    op.create_table(
         "message",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("system", sa.String(length=64), nullable=False, comment="the sending system or party, known from queue or certificate"),
