@@ -64,7 +64,9 @@ class Network:
 IN_HOUSE = Network(name="in-house", levels=("root", "issuing"))
 JUKI_NET = Network(name="juki-net", levels=("root", "issuing"), policy="2.999.10.1")
 LGWAN = Network(name="lgwan", levels=("root", "organisation", "issuing"), policy="2.999.20.1")
-NETWORKS = {each.name: each for each in (IN_HOUSE, JUKI_NET, LGWAN)}
+APPLICANTS = Network(name="applicants", levels=("root", "issuing"))
+"""Of the certificates with which citizens sign (署名用電子証明書): no network, but an authority of its own."""
+NETWORKS = {each.name: each for each in (IN_HOUSE, JUKI_NET, LGWAN, APPLICANTS)}
 
 _USAGES = {
     Profile.SERVER: [ExtendedKeyUsageOID.SERVER_AUTH],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from certs.authority import IN_HOUSE, JUKI_NET, LGWAN, NETWORKS, Network, Profile, TestAuthority
+from certs.authority import APPLICANTS, IN_HOUSE, JUKI_NET, LGWAN, NETWORKS, Network, Profile, TestAuthority
 from certs.path import load_certificates, load_crls
 
 LOOPBACK_DNS = ("localhost",)
@@ -33,22 +33,29 @@ NAMES: dict[str, Profile] = {
     "prefecture-server-signing": Profile.SIGNING,
     "card-management-system": Profile.PEER,
     "card-management-system-signing": Profile.SIGNING,
+    "intermediate-server": Profile.PEER,
+    "intermediate-server-signing": Profile.SIGNING,
 }
 """CN of each certificate (also its first DNS name) and what it may be used for."""
 
 _JUKI_NET_PARTIES = ("city-cs", "prefecture-server", "card-management-system")
 _JUKI_NET = {name: NAMES[name] for name in (*_JUKI_NET_PARTIES, *(f"{each}-signing" for each in _JUKI_NET_PARTIES), "gateway-signing")}
+_LGWAN = {name: NAMES[name] for name in ("intermediate-server", "intermediate-server-signing")}
 TOWN: dict[Network, dict[str, Profile]] = {
-    IN_HOUSE: {name: profile for name, profile in NAMES.items() if name not in _JUKI_NET},
+    IN_HOUSE: {name: profile for name, profile in NAMES.items() if name not in _JUKI_NET and name not in _LGWAN},
     JUKI_NET: {**_JUKI_NET, "gateway-juki-net": Profile.PEER},
     LGWAN: {
-        "intermediate-server": Profile.SERVER,
+        **_LGWAN,
+        "intermediate-server-encryption": Profile.ENCRYPTION,
+        "residence-card-issuance-system": Profile.SERVER,
+        "application-management-system": Profile.SERVER,
         "certificate-centre": Profile.PEER,
         "certificate-centre-signing": Profile.SIGNING,
         "gateway-lgwan": Profile.PEER,
         "gateway-lgwan-signing": Profile.SIGNING,
         "gateway-lgwan-encryption": Profile.ENCRYPTION,
     },
+    APPLICANTS: {f"applicant-{number}": Profile.SIGNING for number in (1, 2, 3)},
 }
 """Whose certificate comes from where. For TLS, for signing and for encryption there are three (RFC 5280 section 4.2.1.3)."""
 

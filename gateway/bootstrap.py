@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from certs.peer import Authority
 from gateway import memory
+from gateway.acquisition.steps import Matching
 from gateway.audit.chainer import Chainer, ChainerOptions
 from gateway.audit.outside import OutsideFile
 from gateway.backup.daily import DailyBackups
@@ -319,6 +320,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     """The doors, the operators' API, metrics, until ``stop`` is set."""
     from gateway.admin.app import create_app
     from gateway.admin.app import serve as serve_admin
+    from gateway.admin.feeds import LedgerFeeds
     from gateway.admin.flows import LedgerFlows
     from gateway.admin.identity import Operators, rights_of
     from gateway.admin.keys import KeyAdmin
@@ -326,11 +328,13 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.ledger_desk import LedgerDesk
     from gateway.admin.ledger_service import LedgerAdminService
     from gateway.admin.media import LedgerMedia
+    from gateway.admin.network import LedgerNetwork
     from gateway.admin.policy import PolicyAdmin
     from gateway.admin.reconciliation import LedgerReconciliations
     from gateway.admin.reports import LedgerReports
     from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
+    from gateway.bootstrap_feeds import expected_feeds, watcher_of
     from gateway.bootstrap_flows import open_flows
     from gateway.bootstrap_inbound import Inbound, serve_pull
     from gateway.flows.model import flows
@@ -387,6 +391,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             "refresh_keys": common.keys.refresh,
             "message_bytes": limits.message_bytes,
             "destinations": destinations_of(config),
+            "matching": Matching(linkage=config.intake.network.matching == "linkage", limit_s=config.intake.network.overdue_hours * 3600),
         }
         preparer = Preparer(senders=senders, parties=config.carried_parties, policy=tables(), **made_of)
         intake = Intake(preparer=preparer, ledger=ledger)
@@ -444,6 +449,10 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                 stack.push_async_callback(amqp.stop)
                 monitoring.watch_door(f"intake {name}", functools.partial(_stopped, amqp))
         await inbound.open(stack)
+        watcher = watcher_of(config, common, inbound.intake, keeping.calendar)
+        monitoring.watch_feeds(watcher)
+        await watcher.start()
+        stack.push_async_callback(watcher.stop)
         await serve_pull(config, common, seals, stack)
         service = LedgerAdminService(
             config,
@@ -485,9 +494,11 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             policy=policy,
             audit=LedgerAuditRecord(ledger, common.parties),
             reports=LedgerReports(ledger, without=tables().ephemeral),
+            network=LedgerNetwork(ledger),
             retention=retention,
             reconciliations=reconciliations,
             media=media,
+            feeds=LedgerFeeds(ledger, expected_feeds(config, keeping.calendar)),
             flows=LedgerFlows(ledger, tracker.machine, flows()),
             witness=common.refusals,
         )

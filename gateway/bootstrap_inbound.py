@@ -14,17 +14,24 @@ from gateway.delivery.in_house import NoHttp, PullLine, QueueLine
 from gateway.delivery.questions import Questions
 from gateway.delivery.transport import LONGEST_CALL_S
 from gateway.errors import ConfigurationError
+from gateway.feeds.schedule import Schedule
 from gateway.inbound.acknowledgements import Acknowledgements
 from gateway.inbound.answers import Answers
+from gateway.inbound.applications import DATA, Applications
 from gateway.inbound.asking import Asking, PartyAsk
 from gateway.inbound.dialogues import Ask, Dialogues
 from gateway.inbound.door import InboundDoor, open_inbound, profile_of
+from gateway.inbound.fetched import Works, listed_works
+from gateway.inbound.fetcher import Fetcher
 from gateway.inbound.file_receipts import FileReceipts
 from gateway.inbound.gate import Gate
-from gateway.inbound.prepare import DOOR, InboundPreparer
+from gateway.inbound.linkage import LedgerLinkage
+from gateway.inbound.prepare import DOOR, FETCHED, InboundPreparer
 from gateway.inbound.responder import Responder
 from gateway.intake.admit import Answer, Intake
 from gateway.intake.prepare import Preparer, Submission
+from gateway.ledger import fetching
+from gateway.ledger.anomalies import Reconciled
 from gateway.ledger.offers import RecordHandedOver
 from gateway.ledger.replays import LedgerReplays
 from gateway.policy.routes import tables
@@ -131,7 +138,8 @@ class Inbound:
     def __init__(self, config: Config, common: Base, pressure: Pressure, preparer: dict[str, Any]) -> None:
         """``preparer``: what the preparer of every door is made of (:class:`gateway.intake.prepare.Preparer`)."""
         self._config, self._common, self._pressure = config, common, pressure
-        self._blind = preparer["blind"]
+        self._applications: dict[str, Applications] = {}
+        self._blind, self._sealer = preparer["blind"], preparer["sealer"]
         self._answers = Answers(
             rights=common.rights,
             blind=self._blind,
@@ -139,9 +147,11 @@ class Inbound:
             ledger=common.ledger,
             message_bytes=config.intake.limits.message_bytes,
         )
+        accounts = {name: party.system for name, party in config.parties.items() if party.system is not None}
         asks = {name: system.types for name, system in config.intake.systems.items()}
         self.intake = Intake(
-            preparer=InboundPreparer(parties=frozenset(config.parties), policy=tables(), asks=asks, **preparer), ledger=common.ledger
+            preparer=InboundPreparer(parties=frozenset(config.parties), policy=tables(), asks=asks, accounts=accounts, **preparer),
+            ledger=common.ledger,
         )
 
     async def open(self, stack: contextlib.AsyncExitStack) -> None:
@@ -178,6 +188,10 @@ class Inbound:
                 stack.push_async_callback(receipts.stop)
             if party.config.inbound is not None:
                 stack.push_async_callback((await self._listen(name, party)).cleanup)
+            if party.config.fetch is not None:
+                fetcher = await self._fetcher(name, party, stack)
+                await fetcher.start()
+                stack.push_async_callback(fetcher.stop)
 
     async def asking(self, stack: contextlib.AsyncExitStack, preparer: Preparer) -> Asking:
         """How our systems ask the parties."""
@@ -226,11 +240,66 @@ class Inbound:
         tls = listener_context(self._config, wanted.certificate or settings.certificate, settings.trust)
         return await _open(door, wanted.host, wanted.port, tls, authority, witness)
 
+    async def _fetcher(self, name: str, party: BoundParty, stack: contextlib.AsyncExitStack) -> Fetcher:
+        """What fetches from one party, by its calendar."""
+        from gateway.message_trust import party_signatures
+
+        wanted, common = party.config.fetch, self._common
+        assert wanted is not None
+        adapter = party.adapter(host_of(self._config, party, stack, party_signatures(self._config, party), common=common))
+        stack.push_async_callback(adapter.close)
+        return Fetcher(
+            party=name,
+            adapter=adapter,
+            works=self._works(name, party),
+            intake=self.intake,
+            ledger=common.ledger,
+            registration=lambda: common.liveness.id,
+            schedule=Schedule.parse(wanted.at),
+            again_s=wanted.again_s,
+            closed=lambda: self._pressure.closed,
+        )
+
+    def _works(self, name: str, party: BoundParty) -> Works:
+        """What is done with what is fetched from this party.
+
+        :raises ConfigurationError: it cannot be done as configured.
+        """
+        if DATA not in party.adapter.manifest.fetches:
+            return listed_works(name, party, self.intake)
+        wanted, ledger = party.config.fetch, self._common.ledger
+        assert wanted is not None
+        if wanted.applicants is None or wanted.applicants not in self._config.certificates.trust:
+            raise ConfigurationError("fetch-applicants", f"parties.{name}.fetch.applicants must name an authority below certificates.trust")
+        if strange := sorted(set(wanted.procedures.values()) - self._config.parties.keys()):
+            raise ConfigurationError("fetch-procedures", f"parties.{name}.fetch.procedures: {strange[0]} is not among the parties")
+
+        async def unknown(listed: list[str]) -> list[str]:
+            return await ledger.read(lambda conn: fetching.unknown(conn, name, listed))
+
+        async def report(missing: int) -> None:
+            now = await ledger.read(fetching.business_now)
+            await ledger.submit(Reconciled(link=name, missing=missing, now=now))
+
+        self._applications[name] = works = Applications(
+            party=name,
+            intake=self.intake,
+            authority=authority_of(self._config, wanted.applicants),
+            procedures=wanted.procedures,
+            linkage=LedgerLinkage(ledger, self._sealer, self._blind),
+            unknown=unknown,
+            report=report,
+        )
+        return works
+
     def hand_in(self, others: Callable[[Submission], Awaitable[Answer]]) -> Callable[[Submission], Awaitable[Answer]]:
         """How what was refused and kept is handed in again: by the door through which it came."""
 
         async def again(submission: Submission) -> Answer:
-            return await (self.intake.admit_again if submission.door == DOOR else others)(submission)
+            works = self._applications.get(submission.system)
+            if works is not None and submission.attributes.type == DATA:
+                return await works.again(submission)
+            return await (self.intake.admit_again if submission.door in (DOOR, FETCHED) else others)(submission)
 
         return again
 

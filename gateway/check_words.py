@@ -99,6 +99,30 @@ JAPANESE: Mapping[str, str] = {
     "renkei policy check, then renkei policy apply": "renkei policy check で確認し、renkei policy apply で改めてください",
     "the approvals that count are the sample": "適用中の承認は見本です",
     "apply the city's own approvals: renkei policy apply": "市の承認を renkei policy apply で適用してください",
+    "nothing is late, nothing lags": "遅延・滞留はありません",
+    "has not come in time ({})": "所定の時刻に届いていません（{}）",
+    "has not come at all for more than one period ({})": "1周期以上届いていません（{}）",
+    "came, but empty ({})": "届きましたが空でした（{}）",
+    "updates are not completed ({})": "更新が完了していません（{}）",
+    "applications are on the list of the portal, and were not here ({})": "申請一覧にあり、未取得の申請があります（{}）",
+    "ask whoever sends it whether it ran; when it comes, this clears by itself": (
+        "送信側の処理が実行されたか確認してください。届けば自動で解除されます"
+    ),
+    "ask the party whether that is right": "相手先に内容が正しいか確認してください",
+    "deliveries are paused: renkei resume PARTY": "配送を停止中です：renkei resume 相手先",
+    "renkei held: something waits for a person": "renkei held：確認待ちの配送があります",
+    "renkei status: is the party slow, are there enough workers?": "renkei status：相手先の応答とワーカー数を確認してください",
+    "they are fetched now; see that renkei fetched shows them": "取得を行います。renkei fetched で確認してください",
+    "the answer was for another body: tell the operator of the party at once (C-1-2-22)": (
+        "他団体宛の応答です。至急、相手先の運用者に連絡してください（C-1-2-22）"
+    ),
+    "renkei check, then the party's operator": "renkei check を実行し、相手先の運用者に確認してください",
+    "make the folder of the setting spool, mode 0700": "設定 spool のフォルダーを作成し、権限を 0700 にしてください",
+    "chmod 0700 the folder of the setting spool": "設定 spool のフォルダーに chmod 0700 を実行してください",
+    "temporary operation: files from the LGWAN terminal are imported": "臨時運用中：LGWAN 接続端末のファイルを取り込みます",
+    "see that {} can be reached, that url and peer are right, and that each side trusts the other's certificate": (
+        "{} に到達できるか、url と peer が正しいか、双方が相手の証明書を信頼しているか確認してください"
+    ),
     "version {} counts: {}": "第 {} 版が有効です：{}",
     "take them out of admin.operators": "admin.operators から削除してください",
     "not approved by a second person yet: {}": "別の担当者の承認がまだありません：{}",

@@ -213,6 +213,13 @@ TEXT: dict[str, tuple[str, str]] = {
         "Retention: what is due, erase it, prove it, disposal history, purge of a party.",
         "保存期間：消去対象・消去・残存検査・廃棄履歴・相手先の一括消去。",
     ),
+    "command.feeds": (
+        "Feeds with their calendars, anomalies of feeds and links, cause and next step.",
+        "連携の予定と実績、未着・遅延・滞留の異常、原因と対処。",
+    ),
+    "command.fetched": ("Import reports of what was fetched from the parties.", "相手先から取得したデータの取込報告。"),
+    "fetched.batch": ("The party's id of a batch, or ours: what became of each record.", "バッチの番号：各件の結果を表示します。"),
+    "fetched.party": ("Only of this party.", "この相手先のみ。"),
     "command.format": ("What the message types look like; check a file.", "電文種別の書式を表示し、ファイルを検査します。"),
     "command.simulate": ("Run a simulated party.", "相手先のシミュレーターを動かします。"),
     "command.demo": ("One day of a synthetic city, from register to party, reconciled.", "架空の市の一日分を流し、突き合わせます。"),
@@ -233,6 +240,10 @@ TEXT: dict[str, tuple[str, str]] = {
     "command.reports": (
         "Reports: what was refused on a day and that it was looked at, statistics of a month.",
         "報告：日次の拒否記録とその確認、月次の統計。",
+    ),
+    "command.network": (
+        "The link with the information provision network: state of the intermediate server, code acquisition. Role: viewer or auditor.",
+        "情報提供ネットワークとの連携：中間サーバーの稼動状態、符号取得の状況。役割：viewer または auditor。",
     ),
     "command.provisions": ("Records of provision: search, export for a disclosure request.", "提供記録を検索し、開示請求用に出力します。"),
     # -- operating
@@ -574,6 +585,27 @@ TEXT: dict[str, tuple[str, str]] = {
     "reports.unchecked": ("not looked at yet: {days}", "未確認の日：{days}"),
     "reports.few": ("numbers that stand for fewer than {minimum} residents are left out", "{minimum} 人未満の値は伏せています"),
     "label.count": ("number", "件数"),
+    # -- information provision network
+    "network.nothing-said": ("nothing yet", "通知なし"),
+    "network.operating": ("Intermediate server: {status}, since {since}", "中間サーバー：{status}（{since}から）"),
+    "network.numbers": (
+        "Integrated atena numbers: {linked} linked, {registered} registered",
+        "団体内統合宛名番号：紐付け済み {linked} 件、登録済み {registered} 件",
+    ),
+    "network.state": ("state", "状態"),
+    "network.count": ("number", "件数"),
+    "network.asked": ("requested", "要求済み（処理通番待ち）"),
+    "network.numbered": ("processing number given", "処理通番あり（個人番号の付加待ち）"),
+    "network.paired": ("with the register", "住民記録システムへ連携済み"),
+    "network.handed-on": ("passed on to the city CS", "市町村CSへ連携済み"),
+    "network.overtaken": ("overtaken by a repetition", "再要求により終了"),
+    "network.overdue": (
+        "Overdue: {count}. The atena system may request again; the request gets a new processing number.",
+        "期限超過：{count} 件。宛名システムから再要求できます（新しい処理通番になります）。",
+    ),
+    "network.message": ("message of the request", "要求電文"),
+    "network.asked-at": ("requested at", "要求日時"),
+    "network.due-at": ("next step due", "次の処理の期限"),
     # -- policy and provisions
     "policy.file": ("Policy document (YAML), or some of its sections.", "ポリシー文書（YAML）またはその一部の章。"),
     "policy.packaged": (

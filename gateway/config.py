@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.config_feeds import Feed, Links
 from gateway.config_machine import (
     Admin,
     Audit,
@@ -53,6 +54,7 @@ from gateway.config_traffic import (
     AmqpIntake,
     Consumer,
     Encryption,
+    Fetch,
     FileDrop,
     HttpsIntake,
     Inbound,
@@ -84,6 +86,8 @@ __all__ = [
     "EmbeddedBroker",
     "Encryption",
     "ExternalBroker",
+    "Feed",
+    "Fetch",
     "FileDrop",
     "Flows",
     "HttpsIntake",
@@ -92,6 +96,7 @@ __all__ = [
     "IntakeLimits",
     "Keys",
     "Ledger",
+    "Links",
     "Log",
     "Metrics",
     "Operator",
@@ -149,6 +154,8 @@ class Config(Section):
         default=[Outgoing(network=ip_network("127.0.0.0/8")), Outgoing(network=ip_network("::1/128"))],
         description="The only places that connections are opened to: parties, an external broker, a ledger. Default: this machine.",
     )
+    feeds: dict[SpecId, Feed] = {}
+    links: Links = Links()
     workers: Workers = Workers()
     flows: Flows = Flows()
     media: dict[str, Medium] = Field(

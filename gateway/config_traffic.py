@@ -15,6 +15,7 @@ from pydantic import (
 from gateway.config_values import (
     HTTPS,
     INTERFACE,
+    MOMENT_OF_DAY,
     CertificateName,
     FilePath,
     Host,
@@ -72,6 +73,19 @@ class System(Section):
     pins: list[Sha256] = Field(default=[], description="If any: SHA-256 of the certificates, or of their public keys, that it may show.")
 
 
+class NetworkMatching(Section):
+    """Towards the information provision network: how a person's numbers are held against each other, and when a code is overdue."""
+
+    matching: Literal["linkage", "none"] = Field(
+        default="linkage",
+        description="linkage: only who was linked through this gateway (atena-linkage-update, with the integrated atena number as the "
+        "business number of atena-system) goes to the intermediate server (C-M-6-13). none: the linkage has another way.",
+    )
+    overdue_hours: Annotated[float, Field(gt=0, le=8760)] = Field(
+        default=24.0, description="A code acquisition that had no next step for so long is overdue."
+    )
+
+
 class Intake(Section):
     """In from the city's own systems."""
 
@@ -80,6 +94,7 @@ class Intake(Section):
     limits: IntakeLimits = IntakeLimits()
     dialogues: DialoguesIntake = DialoguesIntake()
     systems: dict[SpecId, System] = {}
+    network: NetworkMatching = NetworkMatching()
 
 
 class PartyLimits(Section):
@@ -213,6 +228,26 @@ class PullDoor(Section):
     token_s: Annotated[float, Field(ge=5, le=3600)] = Field(default=300.0, description="How long an access token is good for.")
 
 
+class Fetch(Section):
+    """What waits at this party until it is fetched: when that is done, by one gateway process at a time."""
+
+    at: Annotated[str, StringConstraints(pattern=MOMENT_OF_DAY)] = Field(
+        description="HH:MM, once a day at this time in Japan; or *:MM, every hour. What was missed is made up for at once."
+    )
+    again_s: Seconds = Field(default=120.0, description="After a failure it is tried again so soon.")
+    items: list[str] = Field(
+        default=[],
+        description="The only items that are taken in, as ITEM or GROUP/ITEM; others are dropped and counted (C-1-2-3). Default: all of "
+        "the message type.",
+    )
+    applicants: SpecId | None = Field(
+        default=None, description="For applications: whose certificates applicants sign with, a name below certificates.trust."
+    )
+    procedures: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,40}$")], SpecId] = Field(
+        default={}, description="For applications: which of our systems has those of a procedure (手続). Of others none is taken."
+    )
+
+
 class Encryption(Section):
     """Encryption of the Bodies of signed messages (XML Encryption) within TLS, both ways. Without this section: none."""
 
@@ -250,6 +285,7 @@ class Party(Section):
     limits: PartyLimits = PartyLimits()
     retry: Retry = Retry()
     inbound: Inbound | None = Field(default=None, description="Where the party calls us; needs signatures. Without it, it does not.")
+    fetch: Fetch | None = Field(default=None, description="For parties whose messages wait to be fetched; the adapter must support it.")
     queue: Consumer | None = Field(default=None, description="For a system of the city that has its messages by queue, instead of url.")
     pull: Pull | None = Field(default=None, description="For a system of the city that fetches its messages by REST, instead of url.")
     files: FileDrop | None = Field(default=None, description="For a system of the city that has its messages as CSV files, instead of url.")

@@ -57,6 +57,8 @@ def resolve_secret(value: str, environment: Mapping[str, str]) -> str:
     return found
 
 
+MOMENT_OF_DAY = r"^(([01][0-9]|2[0-3])|\*):[0-5][0-9]$"
+"""HH:MM, once a day; *:MM, every hour."""
 _ID = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 _NAME = r"^[^\x00-\x1f]+$"
 _FILE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"

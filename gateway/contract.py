@@ -11,6 +11,7 @@ import abc
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ class Manifest:
     duplicates: DropsDuplicates | None = None
     questions: tuple[str, ...] = ()
     """Message types that it carries as questions of a dialogue (:meth:`Adapter.ask`)."""
+    fetches: tuple[str, ...] = ()
+    """Message types that wait at the party until they are fetched (:meth:`Adapter.waiting`, :meth:`Adapter.fetch`)."""
     queries: AnswersQueries | None = None
     signatures: bool = False
     """It signs its messages and verifies the party's where the configuration says so (``parties.*.signatures``)."""
@@ -143,6 +146,45 @@ class Reply:
 
 class QuestionRefused(Exception):
     """The party answered that it does not answer this question. ``code`` is stable and holds no personal data."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedRecord:
+    """One record of a batch, as it came."""
+
+    record_id: str
+    """The party's own id of the record, the same however often it is fetched: by it, it takes effect once (I2)."""
+    content: bytes = field(repr=False)
+    """The XML of the record."""
+    problem: str | None = None
+    """A code of why it cannot be what it should (a code of the party that nobody knows): it is refused, and kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedBatch:
+    """What one fetch brought: complete, of that batch and, where the party serves several municipalities, of ours."""
+
+    batch_id: str
+    records: tuple[FetchedRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordResult:
+    """What the party is told of one record once that is committed."""
+
+    record_id: str
+    outcome: str
+    """``accepted`` | ``set-aside`` (kept for our staff) | ``refused``."""
+    code: str | None = None
+    """Why not accepted; without personal data."""
+
+
+class FetchFailed(Exception):
+    """The party answered, but not with what was asked for: nothing of it counts. ``code`` is stable and holds no personal data."""
 
     def __init__(self, code: str) -> None:
         self.code = code
@@ -357,6 +399,22 @@ class Adapter(abc.ABC):
         :raises QuestionRefused: the party said that it does not answer; :raises CallNotSent: it was not asked.
         :raises CallUnanswered: no answer that can be believed came in time.
         """
+        raise NotImplementedError
+
+    async def waiting(self, *, since: datetime) -> Sequence[str]:
+        """Ids of the batches that wait at the party, in the order in which they are to be fetched. Asking takes none away.
+
+        :param since: when it was last asked with success; everything not yet fetched is wanted, also from before.
+        :raises FetchFailed: the answer cannot be believed; :raises CallNotSent: it was not asked; :raises CallUnanswered: no answer came.
+        """
+        raise NotImplementedError
+
+    async def fetch(self, batch_id: str) -> FetchedBatch:
+        """One batch. It stays at the party until it is acknowledged, so that fetching it again brings the same. Raises as above."""
+        raise NotImplementedError
+
+    async def acknowledge(self, batch_id: str, results: Sequence[RecordResult]) -> None:
+        """Tell the party what became of every record: it may forget the batch. Only called after the commit; may be called again."""
         raise NotImplementedError
 
     async def query(self, envelope: Envelope) -> QueryAnswer:

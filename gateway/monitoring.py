@@ -27,6 +27,7 @@ from gateway.broker import Consumer, Publisher
 from gateway.config import Config
 from gateway.delivery.liveness import Liveness
 from gateway.errors import BrokerUnavailable, LedgerUnavailable, Unavailable
+from gateway.feeds.watcher import Watcher
 from gateway.flows.tracker import Tracker
 from gateway.ledger.ledger import Ledger
 from gateway.operations.health import Check, Health, Monitors, create_app, serve
@@ -161,6 +162,14 @@ class Monitoring:
             lambda: [({}, keeper.overdue)],
         )
         self.checks["retention"] = keeper.check
+
+    def watch_feeds(self, watcher: Watcher) -> None:
+        """Feeds and links that are abnormal, as the last look found them (FM-1)."""
+        self.metrics.watch(
+            "renkei_link_anomaly",
+            "1 for each feed or link that is abnormal: late, missing, empty, lag, without-status.",
+            lambda: [({"link": each.link, "kind": each.kind, "cause": each.cause}, 1.0) for each in watcher.open],
+        )
 
     def watch_flows(self, tracker: Tracker) -> None:
         """Ready only while the business flows are followed."""

@@ -93,6 +93,9 @@ def bind_parties(
             continue
         if party.signatures is not None and not manifest.signatures:
             problems.append(f'{config.where("parties", name, "signatures")}: the adapter "{party.adapter}" does not sign messages')
+        if party.fetch is not None and not manifest.fetches:
+            problems.append(f'{config.where("parties", name, "fetch")}: nothing is fetched by the adapter "{party.adapter}"')
+            continue
         if manifest.queue != party.in_house:
             wanted = (
                 "is of a system of the city: give queue, pull or files, not url"

@@ -23,6 +23,7 @@ from certs.files import require_private
 from certs.path import PathCheck, Purpose, WhenUnknown, load_certificates, load_crls
 from certs.tls import client_context, server_context
 from gateway.check_backup import look_at_backups
+from gateway.check_feeds import look_at_feeds
 from gateway.check_flows import look_at_flows
 from gateway.check_operators import look_at_accounts
 from gateway.check_policy import look_at_policy
@@ -256,6 +257,7 @@ _LOOKS: tuple[tuple[str, _Look], ...] = (
     ("broker", look_at_broker),
     ("ledger", look_at_ledger),
     ("policy", look_at_policy),
+    ("feeds", look_at_feeds),
     ("audit", look_at_audit),
     ("backup", look_at_backups),
     ("parties", look_at_parties),

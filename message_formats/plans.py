@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Final
 
 from lxml import etree
 
@@ -36,6 +37,7 @@ where a type names nobody otherwise. Names, addresses and birth dates never: the
 
 FAMILY_REGISTER = "family-register"
 """Kind of the compound key 本籍・筆頭者: domicile and head, joined by U+001F."""
+CARD_NUMBER: Final = "residence-card-number"
 
 
 # Looking for attributes once costs 2 microseconds, looking at every child 4. An XPath object locks itself, so threads may share it.
@@ -105,7 +107,19 @@ def _identifying(message_type: MessageType) -> list[tuple[str, str]]:
         items, prefix = block.items, f"{group}[1]/" if block.repeats > 1 else f"{group}/"
     wanted = [item for item in items if item.repeats == 1 and (item.kind in IDENTIFYING or item.id == key) and item.kind in KINDS]
     wanted.sort(key=lambda item: item.id != key)
-    return [(item.kind, prefix + item.id) for item in wanted]
+    return [(item.kind, prefix + item.id) for item in wanted] + _card_numbers(items, prefix)
+
+
+def _card_numbers(items: tuple[Item, ...], prefix: str) -> list[tuple[str, str]]:
+    """Residence card numbers among a foreign resident's items: by them the register's messages tie each card, also a renewed one, to its
+    holder, and the Immigration Bureau's notices, which name nothing else, find the resident (C-1-2-1)."""
+    found: list[tuple[str, str]] = []
+    for group in items:
+        if group.items and group.repeats == 1:
+            inner = f"{prefix}{group.id}/"
+            found += [(each.kind, inner + each.id) for each in group.items if each.kind == CARD_NUMBER]
+            found += _card_numbers(group.items, inner)
+    return found
 
 
 class Plan:

@@ -20,6 +20,7 @@ import uvloop
 
 from certs.errors import CertificateError
 from simulators import verdict
+from simulators.cli_mailboxes import applications, immigration
 from simulators.convenience.queues import QueueSystem
 from simulators.convenience.service import (
     CentreSettings,
@@ -36,6 +37,8 @@ from simulators.harness.chaos_cli import chaos
 from simulators.harness.pairing import PairingPlan, run_pairing
 from simulators.in_house.office import OfficeSettings
 from simulators.in_house.service import serve_office
+from simulators.intermediate.service import IntermediateSettings
+from simulators.intermediate.service import build as build_intermediate
 from simulators.journal import read_entries
 from simulators.juki_cs.service import JukiCsSettings, serve_city_cs
 from simulators.register.service import RegisterSettings, build
@@ -120,6 +123,10 @@ def _serve(coroutine: Callable[[], Coroutine[Any, Any, None]]) -> None:
         _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
 
 
+simulate.command("immigration")(immigration)
+simulate.command("applications")(applications)
+
+
 @simulate.command("prefecture-server")
 def prefecture_server(
     *,
@@ -147,9 +154,22 @@ def card_management(
     _serve(lambda: serve_alone(build_cards, read_settings(CardManagementSettings, config, flags)))
 
 
+@simulate.command("intermediate-server")
+def intermediate_server(
+    *,
+    config: Annotated[Path, typer.Option(help="Settings (YAML); flags win over it.")],
+    port: Annotated[int | None, typer.Option(help="Port of the SOAP endpoint (mutual TLS); 0: any.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Port of the control API and page on loopback; 0: any.")] = None,
+    faults: Faults = None,
+) -> None:
+    """The intermediate server (中間サーバー) and the information provision network behind it."""
+    flags = _without(locals(), "config")
+    _serve(lambda: serve_alone(build_intermediate, read_settings(IntermediateSettings, config, flags)))
+
+
 @simulate.command("world")
 def world(*, config: Annotated[Path, typer.Option(help="Settings (YAML) of each party: city_cs, prefecture_server, …")]) -> None:
-    """Everything outside on the Juki-net's side in one process: city CS, J-LIS, municipalities, prefecture server, card management."""
+    """Everything outside in one process: city CS, J-LIS, municipalities, prefecture server, card management, intermediate server."""
     _serve(lambda: serve_world(read_settings(WorldSettings, config, {})))
 
 

@@ -18,7 +18,9 @@ class CoreRegisterAdapter(InHouseAdapter):
         description_ja="住民記録システム：各機関からの受信電文（キュー）",
         message_types=(
             "administrative-column-update",
+            "application-record",
             "card-management-update",
+            "code-acquisition-number-pair",
             "copy-reconciliation-result",
             "core-cs-reconciliation-result",
             "family-register-supplement-internal",
@@ -26,6 +28,9 @@ class CoreRegisterAdapter(InHouseAdapter):
             "individual-number-notice",
             "move-in-notice",
             "move-out-certificate-data",
+            "replica-check-list",
+            "replica-export-data",
+            "residence-status-notice",
             "resident-code-allocation",
         ),
         # the register's guide demands it: by the id of the delivery, for as long as the record of it is kept

@@ -8,6 +8,7 @@ from adapters.in_house.systems import (
     EducationBoardAdapter,
     FamilyRegisterAdapter,
     InternalLinkAdapter,
+    OperatorsAdapter,
     TaxAdapter,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "FamilyRegisterAdapter",
     "InHouseAdapter",
     "InternalLinkAdapter",
+    "OperatorsAdapter",
     "TaxAdapter",
 ]

@@ -21,10 +21,12 @@ from gateway.admin.access import BASE, OPERATIONS, Operation
 from gateway.admin.audit import AuditRecord, AuditRoutes
 from gateway.admin.desk import Desk
 from gateway.admin.desk_api import DeskApi
+from gateway.admin.feeds_api import FeedApi, FeedService
 from gateway.admin.flows_api import FlowApi, FlowService
 from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
 from gateway.admin.media_api import MediaApi, MediaService
+from gateway.admin.network_api import NetworkApi, NetworkService
 from gateway.admin.policy_api import PolicyApi, PolicyService
 from gateway.admin.problems import problem
 from gateway.admin.reconciliation_api import ReconciliationApi, ReconciliationService
@@ -53,9 +55,11 @@ def create_app(
     policy: PolicyService | None = None,
     audit: AuditRecord | None = None,
     reports: ReportService | None = None,
+    network: NetworkService | None = None,
     retention: RetentionService | None = None,
     reconciliations: ReconciliationService | None = None,
     media: MediaService | None = None,
+    feeds: FeedService | None = None,
     flows: FlowService | None = None,
     witness: Witness | None = None,
 ) -> web.Application:
@@ -67,9 +71,11 @@ def create_app(
         **PolicyApi(policy, desk).handlers(),
         **AuditRoutes(audit).handlers(),
         **ReportApi(reports).handlers(),
+        **NetworkApi(network).handlers(),
         **RetentionApi(retention).handlers(),
         **ReconciliationApi(reconciliations).handlers(),
         **MediaApi(media).handlers(),
+        **FeedApi(feeds).handlers(),
         **FlowApi(flows).handlers(),
     }
     app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)

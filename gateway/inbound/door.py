@@ -34,6 +34,7 @@ from gateway.intake.admit import Answer, Intake, Ready, Refused
 from gateway.intake.cloudevents import of_party
 from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
 from gateway.intake.prepare import Submission
+from gateway.ledger.operating import RUNNING
 from gateway.security.door import TlsSite
 from gateway.security.refusals import Witness, note_request
 from gateway.security.soap.errors import MessageRefused
@@ -178,7 +179,11 @@ class InboundDoor:
             if place and place % 10 == 0:
                 await asyncio.sleep(0)
             items.append(await self._check(call, record))
-        return await self._intake.commit(items)
+        answers = await self._intake.commit(items)
+        for item, answer in zip(items, answers, strict=True):
+            if isinstance(item, Ready) and not answer.duplicate and item.prepared.status not in (None, RUNNING):
+                log.warning("link-anomaly", party=self.party, status=item.prepared.status)
+        return answers
 
     async def _check(self, call: Call, record: Record) -> Ready | Refused:
         try:

@@ -139,7 +139,11 @@ class Intake:
 
         :raises Unavailable: see :meth:`admit`.
         """
-        items, admissions = await self._admit([await self.check(submission)], None)
+        return await self.admit_prepared(await self.check(submission))
+
+    async def admit_prepared(self, item: Ready | Refused) -> Answer:
+        """:meth:`admit_again`, of what was checked already."""
+        items, admissions = await self._admit([item], None)
         return _merge(items, admissions)[0][0]
 
     async def commit(self, items: Sequence[Ready | Refused], *, epoch: tuple[str, str, int] | None = None) -> list[Answer]:

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from lxml import etree
 
+from gateway.acquisition.steps import Kind, Matching, disguised, identifiers_of, is_step, step_of
 from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
@@ -33,7 +34,7 @@ from gateway.policy.routes import Asking, PolicyTables, Route
 from gateway.policy.rules import REGISTER
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.sealing import Sealed
-from message_formats import catalogue, dates, derivations, guard, reading
+from message_formats import catalogue, codes, dates, derivations, guard, reading
 from message_formats.catalogue import MessageType
 from message_formats.errors import FormatError
 from message_formats.message import Message
@@ -48,6 +49,9 @@ FORMAT_CODES: Mapping[str, str] = {
 """Codes of ``message_formats`` that have another name at the door, where the rest of the codes keep theirs: a sender sees one list."""
 
 
+STATUS_TYPE = "operating-status-notice"
+LINKAGE_FEED = "number-linkage-feed"
+"""What the gateway keeps besides handing it on: whose certificates have which serial numbers (FS10-2)."""
 ANSWERS = "answers-a-request"
 """The rule that an answer has a request: only the gateway's own requests are known to it, so two persons may find that there was one."""
 WAIVABLE = frozenset({"content-guard", ANSWERS})
@@ -78,6 +82,8 @@ class Submission:
     door: str
     attributes: EventAttributes
     data: bytes = field(repr=False)
+    destination: str | None = None
+    """Of the systems that may have the type, the one that this message is for; None: as the routes say."""
     waived: frozenset[str] = frozenset()
     """Rules of checks whose finding two persons looked at and set aside: of :data:`WAIVABLE`, and nothing else."""
 
@@ -105,12 +111,15 @@ class Preparer:
         make_id: Callable[[], str] = new_id,
         refresh_keys: Callable[[], None] = lambda: None,
         destinations: Destinations | None = None,
+        matching: Matching | None = None,
     ) -> None:
         """:param blind: gives the blind indexes that count now, and :param mac: the digests of contents.
         :param rights: the policy that counts.
         :param refresh_keys: looks at once whether a key was rotated.
         :param destinations: which account has what is handed over for a work; None: there are none.
+        :param matching: how the numbers of a person are held against each other.
         """
+        self._matching = matching or Matching()
         self._destinations = destinations or Destinations()
         self.refresh_keys = refresh_keys
         self.message_bytes = message_bytes
@@ -142,17 +151,18 @@ class Preparer:
         attributes, data, system = submission.attributes, submission.data, submission.system
         if len(data) > self.message_bytes:
             raise too_large(self.message_bytes)
-        kind, routes = self.permitted(system, submission.door, attributes)
+        kind, routes = self.permitted_for(submission)
         check_municipality(routes, attributes)
         message = self.read(data, kind, submission.waived)
         message_id = self._make_id()
         blind, mac = self._blind(), self._mac()
-        indexes = [(name, *blind.both(name, value)) for name, value in message.identifiers]
+        producer = self.producer_of(submission)
+        step = is_step(message, producer)
+        indexes = [(name, *blind.both(name, value)) for name, value in self._identifiers(message, step, submission.waived)]
         former = tuple((name, index) for name, _, index in indexes if index is not None)
         identifiers = tuple((name, index) for name, index, _ in indexes)
         standing = self.rights.standing
         deliveries = []
-        producer = self.producer_of(submission)
         for route in self._destinations.resolve(standing.policy, kind.name, producer, routes, attributes.work):
             given = message if route.carries is None else _derived(message, route.carries)
             filtered, terms = self._permitted_items(standing, given, route, submission, marks, identifiers)
@@ -203,7 +213,39 @@ class Preparer:
             reference=attributes.reference,
             answers=self.answers_of(submission),
             producer=None if producer == system else producer,
+            step=None if step is None else step_of(message, step, self._matching, blind),
+            status=codes.table("operating_status").codes[message.items["status"] or ""].symbol if kind.name == STATUS_TYPE else None,
+            bound=self.must_be_bound(submission),
+            link=self._link(message, system, message_id),
         )
+
+    def _identifiers(self, message: Message, step: Kind | None, waived: frozenset[str]) -> Sequence[tuple[str, str]]:
+        if step is None:
+            return message.identifiers
+        if GUARD not in waived and disguised(message, step, self._matching):
+            detail = "an integrated atena number that passes for an Individual Number; kept in quarantine until a person has looked at it"
+            raise InputRefused("number-suspected", detail, place=f"/{catalogue.root_name(message.type_name)}", rule=GUARD)
+        try:
+            return identifiers_of(message, step)
+        except ValueError as error:
+            place = f"/{catalogue.root_name(message.type_name)}/business_identifier"
+            detail = "as number of the atena system, one integrated atena number of 5 to 20 digits"
+            raise InputRefused("invalid-number", detail, place=place, rule="form:integrated-atena-number") from error
+
+    def permitted_for(self, submission: Submission) -> tuple[MessageType, tuple[Route, ...]]:
+        """:meth:`permitted`, for one submission."""
+        return self.permitted(submission.system, submission.door, submission.attributes)
+
+    def _link(self, message: Message, system: str, message_id: str) -> Sealed | None:
+        """What the register's linkage feed says, for the gateway itself."""
+        if message.type_name != LINKAGE_FEED or system != REGISTER:
+            return None
+        atena = message.items["atena_number"] or ""
+        return self.sealer.seal(atena.encode(), message_id=message_id, message_type=LINKAGE_FEED, party="linkage")
+
+    def must_be_bound(self, submission: Submission) -> bool:
+        """Whether it is taken in only where its key is that of somebody known here: what our own systems say never is."""
+        return False
 
     def answers_of(self, submission: Submission) -> tuple[tuple[str, str], ...]:
         """Where the requests went that it answers, as (party, stream): one of our own systems answers none here."""

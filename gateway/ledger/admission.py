@@ -13,13 +13,17 @@ from typing import Any
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects import postgresql
 
+from gateway.acquisition.machine import Ignored
 from gateway.delivery import commands
 from gateway.delivery.rows import UNPLACED, DeliveryRow, KeyRow, State
 from gateway.ids import key_place, new_id, random_id
+from gateway.ledger import operating
 from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
+from gateway.ledger.acquisitions import AcquisitionWork
 from gateway.ledger.adding import add_delivery, append, provision_row
 from gateway.ledger.bells import Bell, bell_of
+from gateway.ledger.links import set_link
 from gateway.ledger.prepared import Admission, IntakeEpochLost, PreparedDelivery, PreparedMessage, Refusal
 from gateway.ledger.receipts import accepted
 from gateway.ledger.unit import MARKS, StaleKey, Unit
@@ -29,6 +33,7 @@ from gateway.policy.rules import REGISTER
 
 NUMBER = "individual-number"
 NUMBER_NOTICE = "individual-number-notice"
+NOT_BOUND = "not-bound"
 _NUMBERS = select(t.subject_alias.c.blind).where(t.subject_alias.c.subject == bindparam("subject"), text(f"kind = '{NUMBER}'"))
 """With the kind in its text: that is how its index is found."""
 
@@ -116,6 +121,7 @@ class AdmissionWork:
         """The former generation of blind indexes, while there may be rows of it."""
         self._of_message: dict[str, list[str]] = {}
         self._key_at: dict[str, str] = {}
+        self._acquisitions: AcquisitionWork | None = None
 
     # ---- loading, in the order of locks --------------------------------------------------------------------------------------------
 
@@ -133,6 +139,9 @@ class AdmissionWork:
         self._require_marks(unit, operations)
         messages = [m for operation in operations if operation.outdated is None for m in operation.messages]
         self._load_seen(unit, messages)
+        if any(m.step is not None for m in messages):
+            self._acquisitions = AcquisitionWork()
+            self._acquisitions.load(unit, messages, self._subjects, self._subject_of)
         self._load_party_keys(unit, messages)
         self._load_keys(unit, messages)
 
@@ -300,6 +309,8 @@ class AdmissionWork:
         for d in message.deliveries:
             if d.party_key is not None and (d.party, d.party_key) in self._party_keys:
                 return self._refuse(unit, message, "party-key-reused", f"{d.party} has this 依頼管理番号 from another message", "R4")
+        if message.bound and (not message.identifiers or message.identifiers[0] in self._new_aliases):
+            return self._refuse(unit, message, NOT_BOUND, "nobody here is known by its key: kept for staff", "C-1-2-1")
         if self._changes_number(unit, message):
             why = "this resident is known by another Individual Number, which only the register and the notice of J-LIS change"
             return self._refuse(unit, message, "number-change-forbidden", why, "C-1-3-3")
@@ -313,6 +324,14 @@ class AdmissionWork:
                 return self._refuse(unit, message, *refusal)
         if message.resends is not None and (refusal := self._resent(unit, message)) is not None:
             return self._refuse(unit, message, *refusal)
+        ignored = None
+        if self._acquisitions is not None and message.step is not None:
+            subject = self._subject_of.get(message.message_id)
+            found = self._acquisitions.take(unit, message, self._subjects, subject, self._new_aliases)
+            if isinstance(found, Ignored):
+                ignored, message = found.code, replace(message, deliveries=())
+            elif found is not None:
+                return self._refuse(unit, message, found.code, found.detail, found.rule)
         row = self._message_row(message, unit.now)
         if message.message_id not in self._claimed:
             unit.add(t.message, row)
@@ -327,13 +346,19 @@ class AdmissionWork:
                 self._party_keys.add((d.party, d.party_key))
             self._deliver(unit, message, d, ids=ids, old=replaced.get((d.party, d.stream)), bells=bells)
         self._set_marks(unit, message)
+        if message.link is not None and (about := self._subject_of.get(message.message_id)) is not None:
+            set_link(unit, message, about)
         detail: dict[str, Any] = {"door": message.door, "type": message.type, "parties": [d.party for d in message.deliveries]}
         for name in ("corrects", "resends", "flow", "reference"):
             if (value := getattr(message, name)) is not None:
                 detail[name] = value
         if days := sorted({d.effective_on for d in message.deliveries if d.effective_on is not None}):
             detail["effective_on"] = days[-1]
+        if ignored is not None:
+            detail["ignored"] = ignored
         unit.audit("accepted", message.system, message=message.message_id, **detail)
+        if message.status is not None:
+            operating.note(unit, message.system, message.message_id, message.status)
         return Admission(message_id=message.message_id, receipt=receipt)
 
     def _asked(self, unit: Unit, message: PreparedMessage) -> bool:
@@ -509,6 +534,8 @@ class AdmissionWork:
 
     def close(self, unit: Unit) -> None:
         """What was not admitted does not say who is who: its identifiers are taken out again."""
+        if self._acquisitions is not None:
+            self._acquisitions.close(unit)
         if self._new_aliases:
             where = (t.subject_alias.c.kind == bindparam("k"), t.subject_alias.c.blind == bindparam("b"))
             unit.conn.execute(t.subject_alias.delete().where(*where), [{"k": k, "b": b} for k, b in sorted(self._new_aliases)])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.acquisition.steps import Step
 from gateway.errors import LedgerUnavailable
 from gateway.policy.marks import NONE, Flags, MarkChange
 from gateway.policy.rights import Terms
@@ -79,6 +80,10 @@ class PreparedMessage:
     """Of the resident, as it was decided."""
     sets: tuple[MarkChange, ...] = ()
     """What it says about marks of its resident."""
+    step: Step | None = None
+    """What it is among the steps towards the intermediate server (:mod:`gateway.acquisition`)."""
+    status: str | None = None
+    """What a party says of its operation (FM-1): a symbol of the code table."""
     flow: str | None = None
     """The business flow that the sender named."""
     resends: str | None = None
@@ -91,6 +96,10 @@ class PreparedMessage:
     """Party and stream of the requests that it may answer: about a resident of whom nothing went there it is refused."""
     producer: str | None = None
     """Whose message it is, where ``system`` hands on another's (the city CS those of J-LIS, say)."""
+    link: SealedPayload | None = None
+    """The atena number of its resident, sealed for the gateway itself: what the linkage feed says."""
+    bound: bool = False
+    """It is admitted only where its first identifier is known already (C-1-2-1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

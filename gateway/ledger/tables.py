@@ -42,7 +42,7 @@ message = Table(
     Column("type", String(64), nullable=False),
     Column("schema", String(200), nullable=False),
     Column("content_mac", LargeBinary, nullable=False, comment="keyed digest of type, schema and data (R17)"),
-    Column("door", String(8), nullable=False, comment="amqp | https | file | soap"),
+    Column("door", String(8), nullable=False, comment="amqp | https | file | soap | fetch"),
     Column("subject", String(36), nullable=True),
     Column("operator", String(64), nullable=True, comment="staff id at the sender"),
     Column("terminal", String(64), nullable=True),
@@ -372,6 +372,12 @@ subject_alias = Table(
         sqlite_where=text("kind = 'individual-number'"),
         postgresql_where=text("kind = 'individual-number'"),
     ),
+    Index(
+        "subject_alias_acquisition",
+        "subject",
+        sqlite_where=text("kind = 'processing-number'"),
+        postgresql_where=text("kind = 'processing-number'"),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -545,6 +551,120 @@ disposal = Table(
     Column("proof", String(16), nullable=True, comment="nothing-left | remains | not-searched"),
     Index("disposal_began", "began_at"),
     comment="disposal history: what class, how many, when, by which rule; never what (C-1-7-16)",
+)
+
+integrated_number = Table(
+    "integrated_number",
+    metadata,
+    Column("subject", String(36), primary_key=True, comment="of the integrated atena number (団体内統合宛名番号)"),
+    Column("atena", String(36), nullable=True, unique=True, comment="subject of the atena number that a linkage bound it to"),
+    Column("individual", String(36), nullable=True, unique=True, comment="subject of the Individual Number that a linkage bound it to"),
+    Column("linked_id", String(36), nullable=True, comment="message"),
+    Column("registered_id", String(36), nullable=True, comment="message that registered it at the intermediate server, the first one"),
+    sqlite_with_rowid=False,
+    comment="who may have a replica (FS6-4, C-M-6-13); random ids of persons, no numbers",
+)
+
+code_acquisition = Table(
+    "code_acquisition",
+    metadata,
+    Column("id", String(36), primary_key=True, comment="the processing number is an alias of it (subject_alias)"),
+    Column("person", String(36), nullable=False, index=True, comment="subject of the integrated atena number"),
+    Column("state", String(12), nullable=False, comment="asked | numbered | paired | handed-on | overtaken"),
+    Column("numbered", Boolean, nullable=False, comment="a processing number was given for it"),
+    Column("bound", String(36), nullable=True, comment="subject of the Individual Number, as the atena system joined it"),
+    Column("asked_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    Column("due_at", Double, nullable=False, comment="when the next step is overdue"),
+    Column("asked_id", String(36), nullable=False, comment="messages"),
+    Column("answered_id", String(36), nullable=True),
+    Column("paired_id", String(36), nullable=True),
+    Column("handed_id", String(36), nullable=True),
+    Index(
+        "code_acquisition_due",
+        "due_at",
+        sqlite_where=text("state IN ('asked', 'numbered', 'paired')"),
+        postgresql_where=text("state IN ('asked', 'numbered', 'paired')"),
+    ),
+    Index("code_acquisition_changed", "changed_at"),
+    sqlite_with_rowid=False,
+    comment="code acquisition (F6-1): two ways tied by a processing number; neither it nor an Individual Number stands here",
+)
+
+fetch_run = Table(
+    "fetch_run",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("party", String(64), nullable=False),
+    Column("due_at", Double, nullable=False, comment="the moment of the calendar that it is for (business time)"),
+    Column("began_at", Double, nullable=False, comment="its last attempt (business time)"),
+    Column("ended_at", Double, nullable=True, comment="when all of it was committed and acknowledged (business time)"),
+    Column("attempts", Integer, nullable=False),
+    Column("code", String(64), nullable=True, comment="why the last attempt failed"),
+    Column("missed", Integer, nullable=False, comment="moments of the calendar before it that had no run"),
+    Column("batches", Integer, nullable=False),
+    Column("records", Integer, nullable=False),
+    UniqueConstraint("party", "due_at", name="fetch_once"),
+    comment="what was fetched from a party, by its calendar; also when nothing was there (C-1-2-25, C-1-7-13)",
+)
+
+fetch_batch = Table(
+    "fetch_batch",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("party", String(64), nullable=False),
+    Column("batch", String(200), nullable=False, comment="the party's id of it"),
+    Column("run", String(36), nullable=True),
+    Column("imported_at", Double, nullable=False),
+    Column("records", Integer, nullable=False),
+    Column("accepted", Integer, nullable=False),
+    Column("set_aside", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("items_dropped", Integer, nullable=False, comment="items outside the configured list (C-1-2-3)"),
+    Column("acknowledged_at", Double, nullable=True),
+    UniqueConstraint("party", "batch", name="fetch_batch_once"),
+    Index("fetch_batch_imported", "imported_at"),
+    comment="import report of each batch (C-1-2-18)",
+)
+
+fetch_record = Table(
+    "fetch_record",
+    metadata,
+    Column("batch_id", String(36), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False, comment="its place in the batch, from 1"),
+    Column("record", String(200), nullable=False, comment="the party's id of it"),
+    Column("outcome", String(10), nullable=False, comment="accepted | set-aside | refused"),
+    Column("code", String(64), nullable=True),
+    Column("message_id", String(36), nullable=True),
+    Column("duplicate", Boolean, nullable=False),
+    Column("items_dropped", Integer, nullable=False),
+    Index("fetch_record_name", "record"),
+    comment="what became of each record of a batch; whom it is about stands in the message, sealed",
+)
+
+atena_link = Table(
+    "atena_link",
+    metadata,
+    Column("subject", String(36), primary_key=True),
+    Column("payload_id", String(36), nullable=False, comment="the atena number, sealed"),
+    Column("message_id", String(36), nullable=False, comment="the feed that said so"),
+    Column("at", Double, nullable=False),
+    comment="whose certificates have which serial numbers: from the register's linkage feed, for applications (FS10-2)",
+)
+
+anomaly = Table(
+    "anomaly",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("link", String(64), nullable=False, comment="the feed, or the party, of the configuration"),
+    Column("kind", String(16), nullable=False, comment="late | missing | empty | lag | without-status"),
+    Column("cause", String(64), nullable=False, comment="a code, without personal data"),
+    Column("since", Double, nullable=False, comment="when it should have come, or since when something has been under way (business time)"),
+    Column("raised_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    Column("cleared_at", Double, nullable=True),
+    Index("anomaly_open", "link", sqlite_where=text("cleared_at IS NULL"), postgresql_where=text("cleared_at IS NULL")),
+    comment="feeds that did not come and links that are not up to date (FM-1, C-1-7-8)",
 )
 
 flow_instance = Table(

@@ -22,7 +22,9 @@ from sqlalchemy import Connection, Select, func, select
 from gateway.contract import Outcome, QueryAnswer
 from gateway.delivery.rows import LIVENESS_S
 from gateway.errors import GatewayError
+from gateway.ledger.acquisition_state import open_and_overdue
 from gateway.ledger.clock import BusinessClock, business_clock, ledger_time
+from gateway.ledger.operating import said
 from gateway.ledger.tables import delivery, key_row, party_state, quarantine, worker
 from gateway.ledger.writer import GroupRecord
 
@@ -30,6 +32,7 @@ FACTS_S: Final = 5.0
 _MILLISECONDS: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.0, 5.0)
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 150, 200, 400)
+OPERATING: Final = ("RUNNING", "LIMITED", "STOPPED", "MAINTENANCE")
 _BREAKER: Final = ("closed", "open", "probing")
 
 
@@ -51,6 +54,10 @@ class LedgerFacts:
     processes: dict[str, int]
     """Live ones by role."""
     clock: BusinessClock
+    operating: dict[str, str]
+    """What parties say of their own operation."""
+    acquisitions: tuple[int, int]
+    """Code acquisitions: open, overdue."""
 
 
 def read_facts(connection: Connection) -> LedgerFacts:
@@ -71,6 +78,8 @@ def read_facts(connection: Connection) -> LedgerFacts:
         quarantined=_counts(connection, select(quarantine.c.system, func.count()).group_by(quarantine.c.system)),
         processes=_counts(connection, alive.group_by(worker.c.role)),
         clock=business_clock(connection),
+        operating={party: each.status for party, each in said(connection).items()},
+        acquisitions=open_and_overdue(connection),
     )
 
 
@@ -261,6 +270,14 @@ def _ledger_gauges(facts: LedgerFacts) -> Iterator[GaugeMetricFamily]:
     refused = ((("system", s), n) for s, n in sorted(facts.quarantined.items()))
     yield _gauge("renkei_quarantined", "Refused messages that are kept for operators.", refused)
     yield _gauge("renkei_processes", "Processes that prove to be alive.", ((("role", r), n) for r, n in sorted(facts.processes.items())))
+    family = GaugeMetricFamily("renkei_party_operating", "1 for what the party says of its own operation.", labels=["party", "status"])
+    for party, status in sorted(facts.operating.items()):
+        for each in OPERATING:
+            family.add_metric([party, each], float(each == status))
+    yield family
+    still_open, overdue = facts.acquisitions
+    counts = ((("state", "open"), still_open), (("state", "overdue"), overdue))
+    yield _gauge("renkei_code_acquisitions", "Requests for codes that are not through yet.", counts)
     yield GaugeMetricFamily("renkei_business_clock_offset_seconds", "0 except in tests.", value=facts.clock.offset_s)
 
 

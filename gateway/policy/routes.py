@@ -21,6 +21,8 @@ from gateway.errors import ConfigurationError, InputRefused
 from message_formats import catalogue, derivations
 from message_formats.errors import FormatError
 
+GATEWAY = "integration-gateway"
+"""What is for the gateway itself is recorded, and goes to nobody."""
 REGISTER = "resident-record-system"
 LANES = frozenset({"live", "bulk"})
 APPROVALS = frozenset({None, "bulk-output", "release"})
@@ -127,6 +129,8 @@ class Arrival:
     at: str
     sender: str
     route: Route
+    bound: bool = False
+    """Taken in only where its key is that of somebody known here (C-1-2-1)."""
     answers: tuple[str, ...] = ()
     """Types of requests that it answers: it comes for nobody about whom there was none."""
     through: str | None = None
@@ -267,15 +271,15 @@ class PolicyTables:
         named = [r for routes in self.routes.values() for r in routes] + [a.route for all_of in self.inbound.values() for a in all_of]
         return tuple(sorted({r.stream for r in named if r.party == party}))
 
-    def arrival(self, message_type: str, at: str, parties: frozenset[str]) -> Arrival:
-        """How a message of that type comes in at the listener of ``at``.
+    def arrival(self, message_type: str, at: str, parties: frozenset[str], destination: str | None = None) -> Arrival:
+        """How a message of that type comes in at the listener of ``at``; ``destination``: for which of several systems it is.
 
         :raises InputRefused: ``not-permitted`` if it may not come from there, ``not-carried`` if the system that has it is not served here.
         """
         for arrival in self.inbound.get(message_type, ()):
-            if arrival.at != at:
+            if arrival.at != at or destination not in (None, arrival.route.party):
                 continue
-            if arrival.route.party not in parties:
+            if arrival.route.party not in parties and arrival.route.party != GATEWAY:
                 detail = f"{arrival.route.party}, which has this message type, is not configured here"
                 raise InputRefused("not-carried", detail, place="attribute type", rule="parties")
             return arrival
@@ -372,6 +376,8 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
     for row in rows:
         at, sender, receiver = row["at"], row["from"], row["party"]
         way = f"{message_type} from {sender} to {receiver} at {at}"
+        chosen = row.get("by") == "procedure"
+        again = [each for each in result if each.at == at and not (chosen and each.route.party != receiver)]
         handed_to = row.get("by_way_of", receiver)
         final = None if handed_to == receiver else receiver
         # which operations of a party name the municipality at the other end is its profile's business
@@ -379,13 +385,14 @@ def _arrivals(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Ite
         route = Route(party=handed_to, stream=row["stream"], lane=row["lane"], consumer=final, municipality="optional", newest=newest)
         answers = tuple(row.get("answers", ()))
         _demand(all(any(c.message_type == name for c in allowed) for name in answers), f"inbound {way}: it answers an unknown type")
-        arrival = Arrival(at=at, sender=sender, route=route, through=row.get("through"), answers=answers)
+        bound = row.get("bound", False)
+        arrival = Arrival(at=at, sender=sender, route=route, through=row.get("through"), answers=answers, bound=bound)
         known = [c for c in allowed if c.message_type == message_type and (c.sender, c.receiver) in arrival.legs]
         _demand(len({(c.sender, c.receiver) for c in known}) == len(arrival.legs), f"inbound {way} has no connection")
         _demand(any(at in (c.sender, *c.via) for c in known if c.sender == sender), f"inbound {way}: that party is not on the way")
         _demand(handed_to == receiver or any(handed_to in c.via for c in known), f"inbound {way}: {handed_to} is not on the way")
         _demand(row["lane"] in LANES, f"inbound {way}: lane must be live or bulk")
-        _demand(all(at != each.at for each in result), f"inbound {way}: the party hands it in twice")
+        _demand(not again, f"inbound {way}: the party hands it in twice")
         result.append(arrival)
     return tuple(result)
 

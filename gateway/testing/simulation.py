@@ -17,7 +17,7 @@ from typing import Any
 
 from certs.authority import Profile, TestAuthority
 from certs.peer import Authority
-from certs.setup import ensure
+from certs.setup import LOOPBACK_DNS, LOOPBACK_IPS, ensure
 from gateway.contract import Adapter, AdapterHost
 from gateway.delivery.transport import Endpoint, PartyHttp
 from gateway.errors import ConfigurationError
@@ -163,6 +163,8 @@ def running(simulation: Simulation, folder: Path) -> Iterator[Simulator]:
     """The simulator while the block runs, with certificates of its own in ``folder``."""
     authority = ensure(folder / "certs")
     theirs, wrong = authority.files(simulation.peer), authority.issue(STRANGER, Profile.SERVER)
+    if not theirs.certificate.exists():
+        theirs = authority.issue(simulation.peer, Profile.SERVER, dns=LOOPBACK_DNS, ips=LOOPBACK_IPS)
     signing = authority.issue(f"{simulation.peer}-signing", Profile.SIGNING)
     place = Place(
         folder=folder,

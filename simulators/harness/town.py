@@ -24,7 +24,7 @@ from certs.tls import client_context
 from simulators.errors import ProcessFailed
 from simulators.harness.postgres import PostgresServer
 from simulators.harness.processes import Child, Processes, file_ready
-from simulators.harness.town_config import MODULES, REGISTER, LedgerKind, Plan, Ports, TownFiles, find_ports
+from simulators.harness.town_config import MAILBOXES, MODULES, REGISTER, LedgerKind, Plan, Ports, TownFiles, find_ports
 from simulators.journal import read_entries
 from simulators.references import References
 from simulators.register.amqp_door import Broker
@@ -82,7 +82,7 @@ class Town:
         """Start the simulated parties and the gateway, and wait until all serve."""
         if not self.config.exists():
             self.set_up()
-        outside = list({id(child): child for child in map(self.simulator, self.plan.parties)}.values())
+        outside = list({id(child): child for child in map(self.simulator, (*self.plan.parties, *self.plan.mailboxes))}.values())
         for child in outside:
             child.start()
         self.gateway().start()
@@ -120,10 +120,13 @@ class Town:
         with suppress(KeyError):
             return self.processes[name]
         ready = self.folder / f"{name}.ready"
-        settings = self.files.world(together, ready) if name == "world" else self.files.party(party, ready)
+        if party in self.plan.mailboxes:
+            settings = self.files.mailbox(party, ready)
+        else:
+            settings = self.files.world(together, ready) if name == "world" else self.files.party(party, ready)
         file = self.folder / f"{name}.yaml"
         file.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        module, *more = ("simulators.world",) if name == "world" else MODULES[party]
+        module, *more = ("simulators.world",) if name == "world" else MODULES.get(party) or MAILBOXES[party]
         return self.processes.python(name, module, *more, "--config", str(file), ready_file=ready)
 
     def control(self, party: str) -> tuple[str, str]:

@@ -14,14 +14,41 @@ from simulators.harness.processes import free_ports
 LedgerKind = Literal["sqlite", "postgresql"]
 REGISTER = "resident-record-system"
 CITY_CS = "city-cs"
-PROFILES = {CITY_CS: "juki_cs", "prefecture-server": "prefecture_server", "card-management-system": "card_management"}
+INTERMEDIATE = "intermediate-server"
+IMMIGRATION = "residence-card-issuance-system"
+APPLICATIONS = "application-management-system"
+MUNICIPALITY = "272035"
+"""Ours, as the portal knows it."""
+PROFILES = {
+    CITY_CS: "juki_cs",
+    "prefecture-server": "prefecture_server",
+    "card-management-system": "card_management",
+    INTERMEDIATE: "intermediate_server",
+}
 """The profile, which is also the adapter, of each party that a town can have."""
 MODULES: Mapping[str, tuple[str, ...]] = {
     CITY_CS: ("simulators.juki_cs",),
     "prefecture-server": ("simulators.world", "prefecture-server"),
     "card-management-system": ("simulators.world", "card-management"),
+    INTERMEDIATE: ("simulators.intermediate",),
 }
 """How each is started in a process of its own."""
+MAILBOXES: Mapping[str, tuple[str, ...]] = {IMMIGRATION: ("simulators.immigration",), APPLICATIONS: ("simulators.applications",)}
+"""Parties whose messages wait to be fetched, on the LGWAN, and how each is started."""
+
+
+_HANDED_IN = {IMMIGRATION: "residence-address-notice", APPLICATIONS: "number-linkage-feed"}
+"""What the register hands in for each of them."""
+
+
+def network_of(party: str) -> str:
+    """By which network a party is reached."""
+    return "lgwan" if party == INTERMEDIATE else "juki-net"
+
+
+def signer_of(party: str) -> str:
+    """With which of its certificates the gateway signs for a party."""
+    return "gateway-lgwan-signing" if party == INTERMEDIATE else "gateway-signing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +72,13 @@ class Plan:
     """Parties that run in a process of their own all the same, so that they can be killed; no other party reaches them then."""
     legs: Mapping[str, Literal["gateway", "city-cs"]] = field(default_factory=dict)
     """Who carries what is for the prefecture server and the card management system."""
+    mailboxes: tuple[str, ...] = ()
+    """Of :data:`MAILBOXES`, each in a process of its own; they need ``inbound``."""
+    fetch_at: Mapping[str, str] = field(default_factory=lambda: {IMMIGRATION: "06:00", APPLICATIONS: "*:05"})
+    more_parties: Mapping[str, Any] = field(default_factory=dict)
+    """Further parties of the gateway, as its configuration has them."""
+    further: Mapping[str, Any] = field(default_factory=dict)
+    """Further sections of the gateway's configuration: profile, feeds, links."""
     types: tuple[str, ...] = ()
     """Further message types that the register hands in."""
     simulator: Mapping[str, Any] = field(default_factory=dict)
@@ -107,10 +141,11 @@ class Ports:
 def find_ports(plan: Plan) -> Ports:
     """Ports that nobody listens on now."""
     # each worker shows its metrics on a port above the gateway's
-    broker, broker_tls, https, admin, metrics, *rest = free_ports(5 + 3 * len(plan.parties), room=plan.workers)
+    parties = (*plan.parties, *plan.mailboxes)
+    broker, broker_tls, https, admin, metrics, *rest = free_ports(5 + 3 * len(parties), room=plan.workers)
     found = {
         party: PartyPorts(party=rest[3 * place], control=rest[3 * place + 1], inbound=rest[3 * place + 2])
-        for place, party in enumerate(plan.parties)
+        for place, party in enumerate(parties)
     }
     return Ports(broker=broker, broker_tls=broker_tls, https=https, admin=admin, metrics=metrics, parties=found)
 
@@ -146,13 +181,13 @@ class TownFiles:
     def party(self, party: str, ready: Path | None) -> dict[str, Any]:
         """Settings of a simulated party."""
         plan, ports = self.plan, self.ports.parties[party]
-        people = {} if party == "card-management-system" else {"population": plan.population, "city_seed": plan.city_seed}
+        people = {} if party in ("card-management-system", INTERMEDIATE) else {"population": plan.population, "city_seed": plan.city_seed}
         return {
             "port": ports.party,
             "control_port": ports.control,
             "token_file": str(self.folder / f"{party}.token"),
-            **self.identity(party, network="juki-net-"),
-            "caller": "CN=gateway-juki-net",
+            **self.identity(party, network=f"{network_of(party)}-"),
+            "caller": f"CN=gateway-{network_of(party)}",
             **(self._signing(party) if plan.signatures else {}),
             **({"gateway_url": f"https://127.0.0.1:{ports.inbound}"} if plan.inbound else {}),
             "journal": str(self.journal(party)),
@@ -163,6 +198,22 @@ class TownFiles:
             **plan.settings.get(party, {}),
         }
 
+    def mailbox(self, party: str, ready: Path) -> dict[str, Any]:
+        """Settings of a simulated party with a mailbox."""
+        ports = self.ports.parties[party]
+        return {
+            "port": ports.party,
+            "control_port": ports.control,
+            "token_file": str(self.folder / f"{party}.token"),
+            **self.identity(party, network="lgwan-"),
+            "caller": "CN=gateway-lgwan",
+            "journal": str(self.journal(party)),
+            "salt_file": str(self.folder / "salt"),
+            "ready_file": str(ready),
+            **({"municipality": MUNICIPALITY, "applicants": str(self.certificates)} if party == APPLICATIONS else {}),
+            **self.plan.settings.get(party, {}),
+        }
+
     def world(self, parties: tuple[str, ...], ready: Path) -> dict[str, Any]:
         """Settings of several parties in one process."""
         return {**{party.replace("-", "_"): self.party(party, None) for party in parties}, "ready_file": str(ready)}
@@ -171,7 +222,7 @@ class TownFiles:
         return {
             "signing_certificate": str(self.certificates / f"{party}-signing.pem"),
             "signing_key": str(self.certificates / f"{party}-signing.key"),
-            "caller_signing_certificate": str(self.known("gateway-signing", of=party)),
+            "caller_signing_certificate": str(self.known(signer_of(party), of=party)),
         }
 
     def known(self, name: str, *, of: str) -> Path:
@@ -191,12 +242,33 @@ class TownFiles:
             "adapter": PROFILES[party],
             "url": f"https://127.0.0.1:{ports.party}",
             "peer": party,
-            "trust": "juki-net",
-            "certificate": "gateway-juki-net",
-            **({"signatures": {"partner": self.known(f"{party}-signing", of="gateway").stem}} if plan.signatures else {}),
+            "trust": network_of(party),
+            "certificate": f"gateway-{network_of(party)}",
+            **(
+                {"signatures": {"certificate": signer_of(party), "partner": self.known(f"{party}-signing", of="gateway").stem}}
+                if plan.signatures
+                else {}
+            ),
             "limits": {"calls": plan.calls, "records_per_call": plan.records_per_call, "call_s": plan.call_s},
             "retry": dict(plan.retry),
             **({"inbound": {"port": ports.inbound}} if plan.inbound and calls_us else {}),
+        }
+
+    def _mailbox_of_gateway(self, party: str) -> dict[str, Any]:
+        plan = self.plan
+        fetch = {"at": plan.fetch_at[party], "again_s": 0.5}
+        portal = {
+            "adapter": "application_management",
+            "settings": {"municipality": MUNICIPALITY},
+            "fetch": {**fetch, "applicants": "applicants", "procedures": {"MOVE-OUT": REGISTER}},
+        }
+        return {
+            "url": f"https://127.0.0.1:{self.ports.parties[party].party}",
+            "peer": party,
+            "trust": "lgwan",
+            "certificate": "gateway-lgwan",
+            "retry": dict(plan.retry),
+            **(portal if party == APPLICATIONS else {"adapter": "immigration", "fetch": fetch}),
         }
 
     def _consumer(self) -> dict[str, Any]:
@@ -208,6 +280,7 @@ class TownFiles:
         """What config.yaml of the gateway says."""
         plan, ports = self.plan, self.ports
         types = dict.fromkeys(["identity-information-update", *(["resident-protection-mark"] if plan.inbound else []), *plan.types])
+        types |= {_HANDED_IN[party]: None for party in plan.mailboxes}
         return {
             "instance": "renkei-demo",
             "data_dir": str(self.var),
@@ -223,7 +296,7 @@ class TownFiles:
             "certificates": {
                 "trust": {
                     name: {"ca": str(self.certificates / f"{name}-ca.pem"), "crl": str(self.certificates / f"{name}-ca.crl")}
-                    for name in ("juki-net", "lgwan")
+                    for name in ("juki-net", "lgwan", "applicants")
                 }
             },
             "intake": {
@@ -233,8 +306,11 @@ class TownFiles:
             },
             "parties": {
                 **{party: self._party_of_gateway(party) for party in plan.parties},
+                **{party: self._mailbox_of_gateway(party) for party in plan.mailboxes},
+                **plan.more_parties,
                 **({REGISTER: self._consumer()} if plan.inbound else {}),
             },
+            **plan.further,
             **({"legs": dict(plan.legs)} if plan.legs else {}),
             "workers": {"processes": plan.workers, "share": plan.share},
             "admin": {

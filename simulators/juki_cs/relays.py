@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from simulators.juki_cs.party import JukiCs
 
 CARDS = "card-management-system"
+NETWORK = "intermediate-server"
+"""Stands for the core system of the information provision network, which lies behind it."""
 
 
 class Relays:
@@ -122,7 +124,16 @@ class Relays:
         if record.items["processing_number"] in self._cs.authority.pairs:
             return Decision(facts={"ignored": True}, kept=False)  # 処理通番 counts once
         known = self._cs.authority.code(record.items["individual_number"])
-        return Decision(code=None if known is not None else "number-unknown")
+        if known is None:
+            return Decision(code="number-unknown")
+        return Decision(
+            follows=(self._code_pair(record.items["processing_number"], known),) if NETWORK in self._cs.outbox.neighbours else ()
+        )
+
+    def _code_pair(self, processing_number: str, code: str) -> Outgoing:
+        """J-LIS turns the number into the resident record code for the core system of the information provision network (F6-1 1-4b)."""
+        items = {"processing_number": processing_number, "resident_record_code": code}
+        return outgoing("code-acquisition-code-pair", "code-acquisition-code-pair", items, to=NETWORK)
 
     # ---- cards -----------------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from simulators.city import City
 from simulators.control import Control
 from simulators.errors import BadSettings
+from simulators.intermediate.party import IntermediateServer
+from simulators.intermediate.service import IntermediateSettings
+from simulators.intermediate.service import build as build_intermediate
 from simulators.juki_cs.party import JukiCs
 from simulators.juki_cs.service import JukiCsSettings
 from simulators.juki_cs.service import build as build_city_cs
@@ -55,6 +58,7 @@ class WorldSettings(BaseModel):
     city_cs: JukiCsSettings | None = None
     prefecture_server: PrefectureSettings | None = None
     card_management_system: CardManagementSettings | None = None
+    intermediate_server: IntermediateSettings | None = None
     ready_file: Path | None = None
     """Written when all of them serve."""
 
@@ -82,6 +86,8 @@ def build_world(settings: WorldSettings) -> dict[str, tuple[SoapParty, SoapSetti
         made["prefecture-server"] = (build_prefecture(settings.prefecture_server), settings.prefecture_server)
     if settings.card_management_system is not None:
         made["card-management-system"] = (build_cards(settings.card_management_system), settings.card_management_system)
+    if settings.intermediate_server is not None:
+        made["intermediate-server"] = (build_intermediate(settings.intermediate_server), settings.intermediate_server)
     if not made:
         raise BadSettings("world-empty", "give the settings of at least one party")
     for party, _ in made.values():
@@ -97,6 +103,8 @@ def neighbour(party: SoapParty) -> Neighbour:
             raise ConnectionError(party.name)
         if isinstance(party, JukiCs):
             return party.doing.pass_on(operation, record, by)
+        if isinstance(party, IntermediateServer):
+            return party.pass_on(operation, record, by)
         data = record.xml.encode()
         found = read_record(etree.fromstring(data), record.delivery_id, party.profile.operation(operation), data, None, None)
         return party.take(found, operation, by=by).code

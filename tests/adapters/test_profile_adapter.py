@@ -12,6 +12,7 @@ import pytest
 from lxml import etree
 
 from adapters.card_management import CardManagementAdapter
+from adapters.intermediate_server import IntermediateServerAdapter
 from adapters.juki_cs import JukiCsAdapter
 from adapters.prefecture_server import PrefectureServerAdapter
 from adapters.soap.profile_adapter import ProfileAdapter
@@ -32,7 +33,7 @@ from message_formats import catalogue, samples, schemas
 from message_formats.profiles import Operation
 from tests.adapters.conftest import SOAP, WSA, answer, message_id
 
-ADAPTERS: tuple[type[ProfileAdapter], ...] = (JukiCsAdapter, PrefectureServerAdapter, CardManagementAdapter)
+ADAPTERS: tuple[type[ProfileAdapter], ...] = (JukiCsAdapter, PrefectureServerAdapter, CardManagementAdapter, IntermediateServerAdapter)
 WAYS = [(adapter, each) for adapter in ADAPTERS for each in adapter.profile.operations if each.outbound]
 DELIVERED = [way for way in WAYS if way[1].answer is None]
 ASKED = [way for way in WAYS if way[1].question]

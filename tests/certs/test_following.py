@@ -154,7 +154,7 @@ def test_pins_hold_the_certificate_or_its_key(authority: TestAuthority, handshak
 def test_each_network_has_its_own_authority(tmp_path: Path, handshake: Handshake) -> None:
     """Juki-net, LGWAN and our own: what one issues is nothing in another; critical policies pass our check and OpenSSL's."""
     networks = ensure_networks(tmp_path)
-    assert set(networks) == {"in-house", "juki-net", "lgwan"}
+    assert set(networks) == {"in-house", "juki-net", "lgwan", "applicants"}
     juki, lgwan = networks[JUKI_NET.name], networks[LGWAN.name]
     ours, theirs = juki.files("gateway-juki-net"), juki.files("city-cs")
     handshake(
@@ -167,11 +167,15 @@ def test_each_network_has_its_own_authority(tmp_path: Path, handshake: Handshake
     for other in (juki, networks["in-house"]):
         with pytest.raises(PathInvalid, match="issuer-unknown"):
             PathCheck(other.ca, other.crl).verify(chain[0], Purpose.SERVER)
-    purposes = {"gateway-lgwan-signing": Purpose.SIGNING, "gateway-lgwan-encryption": Purpose.ENCRYPTION, "gateway-lgwan": Purpose.CLIENT}
+    purposes = {
+        "gateway-lgwan-signing": {Purpose.SIGNING},
+        "gateway-lgwan-encryption": {Purpose.ENCRYPTION},
+        "gateway-lgwan": {Purpose.CLIENT, Purpose.SERVER},
+    }
     for name, fit in purposes.items():
         leaf = load_pem_x509_certificates(lgwan.files(name).certificate.read_bytes())[0]
         for purpose in Purpose:
-            if purpose is fit:
+            if purpose in fit:
                 PathCheck(lgwan.ca, lgwan.crl).verify(leaf, purpose)
             else:
                 with pytest.raises(PathInvalid, match="wrong-purpose"):

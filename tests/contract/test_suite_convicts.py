@@ -73,5 +73,7 @@ class ForgetsOne(JukiCsAdapter):
     ],
 )
 async def test_wrong_adapter_is_convicted(simulator: Simulator, wrong: type[Adapter], fault: str, count: int) -> None:
+    if not issubclass(wrong, simulator.simulation.adapter):
+        pytest.skip("a variant of another party's adapter")
     with pytest.raises(AssertionError):
         await examine(simulator, BY_NAME[fault], count, wrong)

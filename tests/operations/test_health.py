@@ -139,8 +139,9 @@ async def test_the_ledger_is_asked_once_for_many_scrapes_and_its_absence_is_seen
 
     engine_facts: Any = type("F", (), {})()
     facts = engine_facts
-    for name in ("open", "held", "oldest_due", "breakers", "quarantined", "processes"):
+    for name in ("open", "held", "oldest_due", "breakers", "quarantined", "processes", "operating"):
         setattr(facts, name, {})
+    facts.acquisitions = (0, 0)
     facts.paused, facts.at, facts.clock = frozenset(), 0.0, type("C", (), {"offset_s": 0.0})()
     metrics = Metrics(facts=FactsReader(read, max_age_s=60))
     await asyncio.gather(*(metrics.render() for _ in range(5)))

@@ -31,7 +31,7 @@ from gateway.security.soap.errors import MessageRefused
 from gateway.security.soap.keys import PartyCertificates
 from gateway.security.soap.replay import RecentAnswers, require_first
 from gateway.security.soap.verifier import verify
-from message_formats import samples, schemas, writing
+from message_formats import samples, writing
 from simulators.signatures import Signatures
 from simulators.soap import envelope as party_side
 
@@ -241,7 +241,8 @@ def to_gateway(authority: TestAuthority, others: Mapping[str, Signer]) -> Direct
 def to_party(authority: TestAuthority, others: Mapping[str, Signer], folder: Path) -> Direction:
     """Calls of the gateway, judged by the simulated party."""
     own, caller = authority.files("city-cs-signing"), authority.files("gateway-signing")
-    validate = schemas.profile_validator("juki_cs")
+    envelopes = party_side.envelopes("juki_cs")
+    action = envelopes.profile.action("UpdateIdentityInformation")
 
     def start() -> Signatures:
         return Signatures(
@@ -256,7 +257,7 @@ def to_party(authority: TestAuthority, others: Mapping[str, Signer], folder: Pat
 
     def judge(data: bytes) -> str | None:
         try:
-            party_side.read_call(data, party_side.ACTION, validate, running[0].verify)
+            envelopes.read(data, action, lambda envelope: running[0].verify(envelope))
         except party_side.CallRefused as refused:
             return refused.code
         return None

@@ -14,6 +14,41 @@ depends_on = None
 def upgrade() -> None:
     """Build everything."""
     op.create_table(
+        "anomaly",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("link", sa.String(length=64), nullable=False, comment="the feed, or the party, of the configuration"),
+        sa.Column("kind", sa.String(length=16), nullable=False, comment="late | missing | empty | lag | without-status"),
+        sa.Column("cause", sa.String(length=64), nullable=False, comment="a code, without personal data"),
+        sa.Column(
+            "since",
+            sa.Double(),
+            nullable=False,
+            comment="when it should have come, or since when something has been under way (business time)",
+        ),
+        sa.Column("raised_at", sa.Double(), nullable=False),
+        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.Column("cleared_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        comment="feeds that did not come and links that are not up to date (FM-1, C-1-7-8)",
+    )
+    op.create_index(
+        "anomaly_open",
+        "anomaly",
+        ["link"],
+        unique=False,
+        sqlite_where=sa.text("cleared_at IS NULL"),
+        postgresql_where=sa.text("cleared_at IS NULL"),
+    )
+    op.create_table(
+        "atena_link",
+        sa.Column("subject", sa.String(length=36), nullable=False),
+        sa.Column("payload_id", sa.String(length=36), nullable=False, comment="the atena number, sealed"),
+        sa.Column("message_id", sa.String(length=36), nullable=False, comment="the feed that said so"),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("subject"),
+        comment="whose certificates have which serial numbers: from the register's linkage feed, for applications (FS10-2)",
+    )
+    op.create_table(
         "audit_block",
         sa.Column("number", sa.Integer(), nullable=False, comment="from 1, without gaps"),
         sa.Column("previous", sa.LargeBinary(), nullable=False, comment="digest of the block before: unique, so that no chain can fork"),
@@ -61,6 +96,34 @@ def upgrade() -> None:
         postgresql_where=sa.text("block IS NULL"),
     )
     op.create_index(op.f("ix_audit_entry_message_id"), "audit_entry", ["message_id"], unique=False)
+    op.create_table(
+        "code_acquisition",
+        sa.Column("id", sa.String(length=36), nullable=False, comment="the processing number is an alias of it (subject_alias)"),
+        sa.Column("person", sa.String(length=36), nullable=False, comment="subject of the integrated atena number"),
+        sa.Column("state", sa.String(length=12), nullable=False, comment="asked | numbered | paired | handed-on | overtaken"),
+        sa.Column("numbered", sa.Boolean(), nullable=False, comment="a processing number was given for it"),
+        sa.Column("bound", sa.String(length=36), nullable=True, comment="subject of the Individual Number, as the atena system joined it"),
+        sa.Column("asked_at", sa.Double(), nullable=False),
+        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.Column("due_at", sa.Double(), nullable=False, comment="when the next step is overdue"),
+        sa.Column("asked_id", sa.String(length=36), nullable=False, comment="messages"),
+        sa.Column("answered_id", sa.String(length=36), nullable=True),
+        sa.Column("paired_id", sa.String(length=36), nullable=True),
+        sa.Column("handed_id", sa.String(length=36), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        comment="code acquisition (F6-1): two ways tied by a processing number; neither it nor an Individual Number stands here",
+        sqlite_with_rowid=False,
+    )
+    op.create_index("code_acquisition_changed", "code_acquisition", ["changed_at"], unique=False)
+    op.create_index(
+        "code_acquisition_due",
+        "code_acquisition",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("state IN ('asked', 'numbered', 'paired')"),
+        postgresql_where=sa.text("state IN ('asked', 'numbered', 'paired')"),
+    )
+    op.create_index(op.f("ix_code_acquisition_person"), "code_acquisition", ["person"], unique=False)
     op.create_table(
         "command",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -149,6 +212,54 @@ def upgrade() -> None:
     )
     op.create_index("disposal_began", "disposal", ["began_at"], unique=False)
     op.create_table(
+        "fetch_batch",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("party", sa.String(length=64), nullable=False),
+        sa.Column("batch", sa.String(length=200), nullable=False, comment="the party's id of it"),
+        sa.Column("run", sa.String(length=36), nullable=True),
+        sa.Column("imported_at", sa.Double(), nullable=False),
+        sa.Column("records", sa.Integer(), nullable=False),
+        sa.Column("accepted", sa.Integer(), nullable=False),
+        sa.Column("set_aside", sa.Integer(), nullable=False),
+        sa.Column("refused", sa.Integer(), nullable=False),
+        sa.Column("items_dropped", sa.Integer(), nullable=False, comment="items outside the configured list (C-1-2-3)"),
+        sa.Column("acknowledged_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("party", "batch", name="fetch_batch_once"),
+        comment="import report of each batch (C-1-2-18)",
+    )
+    op.create_index("fetch_batch_imported", "fetch_batch", ["imported_at"], unique=False)
+    op.create_table(
+        "fetch_record",
+        sa.Column("batch_id", sa.String(length=36), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False, comment="its place in the batch, from 1"),
+        sa.Column("record", sa.String(length=200), nullable=False, comment="the party's id of it"),
+        sa.Column("outcome", sa.String(length=10), nullable=False, comment="accepted | set-aside | refused"),
+        sa.Column("code", sa.String(length=64), nullable=True),
+        sa.Column("message_id", sa.String(length=36), nullable=True),
+        sa.Column("duplicate", sa.Boolean(), nullable=False),
+        sa.Column("items_dropped", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("batch_id", "number"),
+        comment="what became of each record of a batch; whom it is about stands in the message, sealed",
+    )
+    op.create_index("fetch_record_name", "fetch_record", ["record"], unique=False)
+    op.create_table(
+        "fetch_run",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("party", sa.String(length=64), nullable=False),
+        sa.Column("due_at", sa.Double(), nullable=False, comment="the moment of the calendar that it is for (business time)"),
+        sa.Column("began_at", sa.Double(), nullable=False, comment="its last attempt (business time)"),
+        sa.Column("ended_at", sa.Double(), nullable=True, comment="when all of it was committed and acknowledged (business time)"),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("code", sa.String(length=64), nullable=True, comment="why the last attempt failed"),
+        sa.Column("missed", sa.Integer(), nullable=False, comment="moments of the calendar before it that had no run"),
+        sa.Column("batches", sa.Integer(), nullable=False),
+        sa.Column("records", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("party", "due_at", name="fetch_once"),
+        comment="what was fetched from a party, by its calendar; also when nothing was there (C-1-2-25, C-1-7-13)",
+    )
+    op.create_table(
         "flow_instance",
         sa.Column("id", sa.String(length=36), nullable=False, comment="rises with time"),
         sa.Column("flow", sa.String(length=16), nullable=False),
@@ -219,6 +330,24 @@ def upgrade() -> None:
         sa.Column("worker", sa.String(length=36), nullable=False),
         sa.Column("claimed_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("system"),
+    )
+    op.create_table(
+        "integrated_number",
+        sa.Column("subject", sa.String(length=36), nullable=False, comment="of the integrated atena number (団体内統合宛名番号)"),
+        sa.Column("atena", sa.String(length=36), nullable=True, comment="subject of the atena number that a linkage bound it to"),
+        sa.Column("individual", sa.String(length=36), nullable=True, comment="subject of the Individual Number that a linkage bound it to"),
+        sa.Column("linked_id", sa.String(length=36), nullable=True, comment="message"),
+        sa.Column(
+            "registered_id",
+            sa.String(length=36),
+            nullable=True,
+            comment="message that registered it at the intermediate server, the first one",
+        ),
+        sa.PrimaryKeyConstraint("subject"),
+        sa.UniqueConstraint("atena"),
+        sa.UniqueConstraint("individual"),
+        comment="who may have a replica (FS6-4, C-M-6-13); random ids of persons, no numbers",
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "key_row",
@@ -310,7 +439,7 @@ def upgrade() -> None:
         sa.Column("type", sa.String(length=64), nullable=False),
         sa.Column("schema", sa.String(length=200), nullable=False),
         sa.Column("content_mac", sa.LargeBinary(), nullable=False, comment="keyed digest of type, schema and data (R17)"),
-        sa.Column("door", sa.String(length=8), nullable=False, comment="amqp | https | file | soap"),
+        sa.Column("door", sa.String(length=8), nullable=False, comment="amqp | https | file | soap | fetch"),
         sa.Column("subject", sa.String(length=36), nullable=True),
         sa.Column("operator", sa.String(length=64), nullable=True, comment="staff id at the sender"),
         sa.Column("terminal", sa.String(length=64), nullable=True),
@@ -520,6 +649,14 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(length=36), nullable=False),
         sa.PrimaryKeyConstraint("blind", "kind"),
         sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "subject_alias_acquisition",
+        "subject_alias",
+        ["subject"],
+        unique=False,
+        sqlite_where=sa.text("kind = 'processing-number'"),
+        postgresql_where=sa.text("kind = 'processing-number'"),
     )
     op.create_index("subject_alias_generation", "subject_alias", ["hmac_key_id"], unique=False)
     op.create_index(
