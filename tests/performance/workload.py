@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from message_formats import samples
+from message_formats import samples, writing
 from simulators.city import City
 
 POPULATION = 4_000_000
@@ -47,5 +47,5 @@ BULK_TYPE = "destination-information"
 def destinations(skip: int, count: int) -> Iterator[Work]:
     """``count`` messages of the first extraction for everybody, which go by the bulk lane; of nobody whom :func:`stream` is about."""
     for serial in range(skip, skip + count):
-        message = samples.message(BULK_TYPE, serial)
-        yield Work(f"bulk-{SEED}-{serial}", "2026-04-01T00:00:00Z", "", serial, message.to_bytes())
+        items = {**samples.items(BULK_TYPE, serial), "destination_control_number": f"{serial + 1:023d}"}
+        yield Work(f"bulk-{SEED}-{serial}", "2026-04-01T00:00:00Z", "", serial, writing.write(BULK_TYPE, items).to_bytes())
