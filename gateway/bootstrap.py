@@ -320,6 +320,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     """The doors, the operators' API, metrics, until ``stop`` is set."""
     from gateway.admin.app import create_app
     from gateway.admin.app import serve as serve_admin
+    from gateway.admin.books import LedgerBooks
     from gateway.admin.feeds import LedgerFeeds
     from gateway.admin.flows import LedgerFlows
     from gateway.admin.identity import Operators, rights_of
@@ -344,6 +345,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.intake.peers import PeerDirectory
     from gateway.intake.prepare import Preparer, Sender
     from gateway.intake.pressure import Pressure, PressureLimits
+    from gateway.intake.supplies import Supplier
     from gateway.operations.key_custodian import KeyCustodian
 
     async with base(config, "gateway") as common, contextlib.AsyncExitStack() as stack:
@@ -351,7 +353,15 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         ledger, limits, monitoring = common.ledger, config.intake.limits, common.monitoring
         senders = {
             name: Sender(
-                system=name, peer=system.peer, doors=frozenset(system.doors), types=frozenset(system.types), pins=frozenset(system.pins)
+                system=name,
+                peer=system.peer,
+                doors=frozenset(system.doors),
+                types=frozenset(system.types),
+                pins=frozenset(system.pins),
+                suppliers=tuple(
+                    Supplier(name=each, peer=behind.peer, items=frozenset(behind.items)) for each, behind in system.suppliers.items()
+                ),
+                preset={kind: {path: frozenset(values) for path, values in of.items()} for kind, of in system.preset.items()},
             )
             for name, system in config.intake.systems.items()
         }
@@ -493,13 +503,18 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             keys=KeyAdmin(ledger, common.keys, custodian, tables(), destinations_of(config)),
             policy=policy,
             audit=LedgerAuditRecord(ledger, common.parties),
-            reports=LedgerReports(ledger, without=tables().ephemeral),
+            reports=LedgerReports(
+                ledger,
+                without=tables().ephemeral,
+                systems={name: tuple(system.suppliers) for name, system in config.intake.systems.items()},
+            ),
             network=LedgerNetwork(ledger),
             retention=retention,
             reconciliations=reconciliations,
             media=media,
             feeds=LedgerFeeds(ledger, expected_feeds(config, keeping.calendar)),
             flows=LedgerFlows(ledger, tracker.machine, flows()),
+            books=LedgerBooks(ledger),
             witness=common.refusals,
         )
         tls = listener_context(config, admin.certificate)

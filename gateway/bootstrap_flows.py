@@ -33,7 +33,7 @@ async def open_flows(config: Config, common: Base, stack: contextlib.AsyncExitSt
 
 def machine_of(config: Config) -> Machine:
     """The declared flows, with the steps that this installation carries and its deadlines."""
-    served = frozenset(config.parties)
+    served = frozenset(config.parties) | {each.system for each in config.parties.values() if each.system is not None}
     spans = Spans(
         within_s=seconds(config.flows.within),
         settle_s=seconds(config.flows.settle),

@@ -28,8 +28,8 @@ GROUP = "renkei.commands"
 _ORDER = (
     *("up", "check", "config", "certs", "submit", "status", "message", "queues", "held", "retry", "correct", "skip", "settle"),
     *("release", "bulk", "reveal", "approvals", "quarantine", "pause", "resume", "operators", "policy", "provisions"),
-    *("reports", "keys", "audit", "controls", "network"),
-    *("format", "simulate", "demo", "chaos", "bench"),
+    *("reports", "tally", "keys", "audit", "controls", "network"),
+    *("format", "simulate", "demo", "chaos", "bench", "clock"),
 )
 
 

@@ -6,15 +6,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from gateway import cli_text
 from gateway.cli_options import As, ConfigFile, Json, Reason, Yes
 from gateway.cli_support import ExitCode, load_config, local_time, say, short_time, show_json, show_table
+from gateway.entrypoints import unique_points
 
 if TYPE_CHECKING:
     from gateway.flows.verify import EdgeProof, FlowProof
 
-flows = typer.Typer(add_completion=False, no_args_is_help=True, help=cli_text.t("command.flows"))
+EXTENSIONS = "renkei.commands.flows"
+"""Entry points of further commands about flows, which live with what they drive."""
+
+
+class _Extended(TyperGroup):
+    """The commands below and those of others, each of which is imported when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *(point.name for point in unique_points(EXTENSIONS))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        from gateway.cli import Deferred
+
+        further = (Deferred(point) for point in unique_points(EXTENSIONS) if point.name == cmd_name)
+        return super().get_command(ctx, cmd_name) or next(further, None)
+
+
+flows = typer.Typer(cls=_Extended, add_completion=False, no_args_is_help=True, help=cli_text.t("command.flows"))
 REPORT = Path(__file__).resolve().parent.parent / "var" / "reports" / "flows.json"
 """What test runs write: the last outcome of each test that is marked with a flow or an edge case."""
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000)]

@@ -15,6 +15,7 @@ from gateway.cli_support import ExitCode, load_config, local_time, say, show_jso
 from gateway.cli_text import t
 
 reports = typer.Typer(help=t("command.reports"), no_args_is_help=True)
+OUTCOMES = ("accepted", "waiting", "set_aside", "refused")
 Day = Annotated[dt.datetime | None, typer.Argument(metavar="[DAY]", formats=["%Y-%m-%d"], help=t("reports.day"))]
 
 
@@ -26,6 +27,38 @@ def refusals(day: Day = None, config: ConfigFile = None, operator: As = None, as
         show_json(found)
     else:
         _show(found)
+
+
+@reports.command("import", help=t("reports.import"))
+def imports(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help=t("reports.system"))],
+    day: Day = None,
+    config: ConfigFile = None,
+    operator: As = None,
+    as_json: Json = False,
+) -> None:
+    with AdminClient(load_config(config), operator) as client:
+        found = client.get("reports", "imports", system, _day(day))
+    if as_json:
+        show_json(found)
+        return
+    say(t("reports.imported", day=found["day"], system=found["system"]))
+    names = ("message_type", "supplier", *OUTCOMES)
+    headings = [t("label.type"), t("reports.supplier"), *(t(f"reports.outcome.{name}") for name in OUTCOMES)]
+    if found["counts"]:
+        show_table(headings, [[each[name] or "" if name in names[:2] else each[name] for name in names] for each in found["counts"]])
+    if found["missing"]:
+        say(t("reports.missing", suppliers=", ".join(found["missing"])))
+    if found["records"]:
+        headings = [t("reports.record"), t("reports.supplier"), t("label.party"), t("label.outcome"), t("label.code"), t("label.detail")]
+        keys = ("record", "supplier", "party", "outcome", "code", "place")
+        rows = [
+            [t(f"reports.outcome.{each[key].replace('-', '_')}") if key == "outcome" else each[key] or "" for key in keys]
+            for each in found["records"]
+        ]
+        show_table(headings, rows)
+    if found["left_off"]:
+        say(t("reports.left_off", count=found["left_off"]))
 
 
 @reports.command(help=t("reports.check"))

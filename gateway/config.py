@@ -243,6 +243,7 @@ class Config(Section):
     def machine_names(self) -> frozenset[str]:
         """Names in certificates of machines: none of them is ever an operator."""
         named = [system.peer for system in self.intake.systems.values()] + [party.peer for party in self.parties.values() if party.peer]
+        named += [each.peer for system in self.intake.systems.values() for each in system.suppliers.values()]
         named += [party.pull.peer for party in self.parties.values() if party.pull is not None]
         named += [f"CN={name}" for name, party in self.parties.items() if party.queue is not None]
         named += [party.inbound.peer for party in self.parties.values() if party.inbound is not None and party.inbound.peer]

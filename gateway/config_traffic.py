@@ -64,6 +64,13 @@ class DialoguesIntake(Section):
     )
 
 
+class SupplierOf(Section):
+    """A department behind a sending system, with a certificate of its own."""
+
+    peer: PeerName = Field(description="Name in its client certificate: one of its alternative names, or CN=common name.")
+    items: list[str] = Field(min_length=1, description="Items that it permits to be linked (C-1-2-2); a group stands for all of its own.")
+
+
 class System(Section):
     """One sending system of the city, by its id in the specification."""
 
@@ -71,6 +78,19 @@ class System(Section):
     doors: list[Literal["https", "amqp", "file"]] = Field(default=["https", "amqp"], min_length=1)
     types: list[SpecId] = Field(min_length=1, description="Message types that it may send.")
     pins: list[Sha256] = Field(default=[], description="If any: SHA-256 of the certificates, or of their public keys, that it may show.")
+    suppliers: dict[SpecId, SupplierOf] = Field(default={}, description="The departments behind it; by HTTPS only, which shows who sends.")
+    preset: dict[SpecId, dict[str, list[str]]] = Field(
+        default={}, description="By message type and path of an item: the only values that it may have (FS5-4: business systems)."
+    )
+
+    @model_validator(mode="after")
+    def _known_by_certificate(self) -> Self:
+        if self.suppliers and self.doors != ["https"]:
+            raise ValueError("suppliers are known by their certificates: doors must be [https]")
+        peers = [self.peer, *(each.peer for each in self.suppliers.values())]
+        if len(set(peers)) != len(peers):
+            raise ValueError("each supplier needs a peer of its own")
+        return self
 
 
 class NetworkMatching(Section):

@@ -19,6 +19,7 @@ from certs.peer import Authority
 from gateway.admin import bodies
 from gateway.admin.access import BASE, OPERATIONS, Operation
 from gateway.admin.audit import AuditRecord, AuditRoutes
+from gateway.admin.books_api import BooksApi, BooksService
 from gateway.admin.desk import Desk
 from gateway.admin.desk_api import DeskApi
 from gateway.admin.feeds_api import FeedApi, FeedService
@@ -61,6 +62,7 @@ def create_app(
     media: MediaService | None = None,
     feeds: FeedService | None = None,
     flows: FlowService | None = None,
+    books: BooksService | None = None,
     witness: Witness | None = None,
 ) -> web.Application:
     """The application; serve it with a context from :func:`certs.tls.server_context` only (see :func:`serve`)."""
@@ -77,6 +79,7 @@ def create_app(
         **MediaApi(media).handlers(),
         **FeedApi(feeds).handlers(),
         **FlowApi(flows).handlers(),
+        **BooksApi(books).handlers(),
     }
     app = web.Application(middlewares=[_edge(operators, witness)], client_max_size=bodies.MAX_BODY_BYTES)
     app.add_routes([web.route(each.method, each.path, _for(each, handlers[each.name], operators, witness)) for each in OPERATIONS])

@@ -298,10 +298,12 @@ class LedgerDesk:
         body = await self._ledger.read(lambda conn: quarantine.sealed_body(conn, kept.id))
         if body is None or kept.attributes is None:
             raise NotFound("no-content", "its body is gone")
+        attributes = json.loads(kept.attributes)
         submission = Submission(
             system=kept.system,
             door=kept.door,
-            attributes=EventAttributes(**json.loads(kept.attributes)),
+            supplier=attributes.pop("supplier", None),
+            attributes=EventAttributes(**attributes),
             data=self._unsealed(body),
             waived=WAIVABLE & {kept.rule or ""},
         )

@@ -7,12 +7,23 @@ whoever could choose both would learn what was left out from the difference of t
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from gateway.admin import views
-from gateway.admin.reports_api import DayCheck, RefusalLine, RefusalReport, Statistics, StatisticsLine
+from gateway.admin.reports_api import (
+    DayCheck,
+    ImportCount,
+    ImportLine,
+    ImportReport,
+    RefusalLine,
+    RefusalReport,
+    Statistics,
+    StatisticsLine,
+)
+from gateway.admin.service import NotFound
 from gateway.errors import CommandRefused, InputRefused
-from gateway.ledger import reports
+from gateway.ledger import imports, reports
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.operators import RecordAccess
 from gateway.policy.rights import JAPAN
@@ -20,18 +31,27 @@ from gateway.policy.rights import JAPAN
 MINIMUM = 10
 """Residents that a number of the statistics stands for at least (C-1-3-30)."""
 LOOK_BACK_DAYS = 31
+MOST_ACCEPTED = 10_000
+"""Accepted records that an import report lists; their number is always whole."""
 
 
 class LedgerReports:
     """For one event loop.
 
     :param without: types of which no statistics are made (C-3-3-8).
+    :param systems: the sending systems, with the departments behind each.
     """
 
     def __init__(
-        self, ledger: Ledger, *, without: Collection[str], clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+        self,
+        ledger: Ledger,
+        *,
+        without: Collection[str],
+        systems: Mapping[str, Collection[str]] | None = None,
+        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._ledger = ledger
+        self._systems = systems or {}
         self._without = frozenset(without)
         self._clock = clock
 
@@ -56,6 +76,40 @@ class LedgerReports:
             ),
             unchecked=tuple(_without_check(first, day, begun, {each.day for each in checks})),
         )
+
+    async def imports(self, system: str, day: dt.date) -> ImportReport:
+        """See the port."""
+        if system not in self._systems:
+            raise NotFound("no-such-system", "no system of this name hands in messages here")
+        since, until = _span(day, day + dt.timedelta(days=1))
+        found = await self._ledger.read(lambda conn: list(imports.imported(conn, system, since, until)))
+        counts = Counter((each.type, each.supplier, each.outcome) for each in found)
+        groups = sorted({(kind, supplier) for kind, supplier, _ in counts}, key=lambda each: (each[0] or "", each[1] or ""))
+        accepted = [each for each in found if each.outcome == imports.ACCEPTED]
+        left_off = max(0, len(accepted) - MOST_ACCEPTED)
+        out = {id(each) for each in accepted[MOST_ACCEPTED:]}
+        return ImportReport(
+            system=system,
+            day=day,
+            over=self._clock().timestamp() >= until,
+            counts=tuple(
+                ImportCount(
+                    message_type=kind, supplier=supplier,
+                    **{name.replace("-", "_"): counts[kind, supplier, name] for name in imports.OUTCOMES},
+                )
+                for kind, supplier in groups
+            ),
+            missing=tuple(sorted(set(self._systems[system]) - {supplier for _, supplier, _ in counts if supplier is not None})),
+            records=tuple(
+                ImportLine(
+                    record=each.record, message_type=each.type, supplier=each.supplier, party=each.party, outcome=each.outcome,
+                    code=each.code, place=each.place,
+                )
+                for each in found
+                if id(each) not in out
+            ),
+            left_off=left_off,
+        )  # fmt: skip
 
     async def check(self, actor: str, day: dt.date, seen_digest: str, result: str) -> RefusalReport:
         """See the port."""

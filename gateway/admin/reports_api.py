@@ -72,11 +72,58 @@ class Statistics:
     lines: tuple[StatisticsLine, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportCount:
+    """How much of one type a department handed in, and what became of it."""
+
+    message_type: str | None
+    supplier: str | None
+    accepted: int
+    waiting: int
+    set_aside: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportLine:
+    """One record, by its sender's id of it."""
+
+    record: str
+    message_type: str | None
+    supplier: str | None
+    party: str | None
+    outcome: str
+    code: str | None
+    place: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """What one of our systems handed in on one day in Japan (確認用帳票)."""
+
+    system: str
+    day: dt.date
+    over: bool
+    counts: tuple[ImportCount, ...]
+    missing: tuple[str, ...]
+    """Departments of which nothing came."""
+    records: tuple[ImportLine, ...]
+    left_off: int
+    """Accepted records beyond the longest list; all others are in it."""
+
+
 class ReportService(Protocol):
     """Reports behind the API. ``actor`` is the person on record."""
 
     async def refusals(self, day: dt.date) -> RefusalReport:
         """What was refused on a day."""
+        ...
+
+    async def imports(self, system: str, day: dt.date) -> ImportReport:
+        """What a system handed in on a day, and what became of each record.
+
+        :raises NotFound: no sending system.
+        """
         ...
 
     async def check(self, actor: str, day: dt.date, seen_digest: str, result: str) -> RefusalReport:
@@ -117,7 +164,7 @@ class ReportApi:
         return self._given
 
     def handlers(self) -> dict[str, Handler]:
-        return {"refusals": self.refusals, "check_day": self.check, "statistics": self.statistics}
+        return {"refusals": self.refusals, "check_day": self.check, "statistics": self.statistics, "imports": self.imports}
 
     async def refusals(self, request: web.Request) -> web.StreamResponse:
         require_party(request[ACTOR], None)
@@ -128,6 +175,10 @@ class ReportApi:
         body = await bodies.read_body(request, CheckBody)
         report = await self._service.check(request[ACTOR].name, _day(request), body.seen_digest, body.result)
         return bodies.answer(bodies.plain(report))
+
+    async def imports(self, request: web.Request) -> web.StreamResponse:
+        require_party(request[ACTOR], None)
+        return bodies.answer(bodies.plain(await self._service.imports(request.match_info["system"], _day(request))))
 
     async def statistics(self, request: web.Request) -> web.StreamResponse:
         require_party(request[ACTOR], None)

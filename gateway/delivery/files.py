@@ -56,9 +56,9 @@ class _Entry:
 
 
 def layouts_for(types: Sequence[str], own: Path | None) -> dict[str, Layout]:
-    """The layouts by message type; ``own``: of the city, instead of the packaged one of its type.
+    """The layouts by message type; ``own``: of the city, instead of the packaged one of its type. A type without one does not go by files.
 
-    :raises ConfigurationError: a type has none.
+    :raises ConfigurationError: none of the types has one.
     """
     found = {}
     if own is not None:
@@ -68,10 +68,10 @@ def layouts_for(types: Sequence[str], own: Path | None) -> dict[str, Layout]:
             raise ConfigurationError("layout", f"the layout {own.name} cannot be used") from error
         found[layout.message_type.name] = layout
     for name in types:
-        if name not in found:
-            if f"{name}.csv" not in layouts.names():
-                raise ConfigurationError("layout", f"there is no packaged CSV layout of {name}: give files.layout, or another channel")
+        if name not in found and f"{name}.csv" in layouts.names():
             found[name] = layouts.get(f"{name}.csv")
+    if not found:
+        raise ConfigurationError("layout", "no message type of this account has a CSV layout: give files.layout, or another channel")
     return found
 
 
@@ -121,6 +121,8 @@ class FileLine:
 
     async def _write(self, group: Sequence[_Entry]) -> None:
         kind, work = group[0].kind, group[0].work
+        if kind not in self._layouts:
+            raise CallNotSent("layout-missing")
         now = dt.datetime.now(JAPAN).strftime("%Y%m%d%H%M%S")
         name = "_".join(part for part in (self._account, kind, work, now, secrets.token_hex(4)) if part)
         try:

@@ -100,6 +100,8 @@ class Came:
     """The flow that its sender names."""
     after: str | None = None
     """The message that it replaces, or sends again."""
+    whose: str | None = None
+    """The system in the sense of the policy, where ``party`` is an account of it or hands it on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,12 @@ class Fate:
     """WAITING: nothing final yet."""
     at: float
     code: str | None = None
+    whose: str | None = None
+    """As with :class:`Came`."""
+
+    def is_of(self, step: FlowStep) -> bool:
+        """It is about a delivery of this step, to the party itself or to an account of it."""
+        return step.takes(self.type, self.party) or (self.whose is not None and step.takes(self.type, self.whose))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +159,7 @@ class Machine:
 
     def flows_of(self, came: Came) -> list[str]:
         """The flows that it may belong to."""
-        found = self._flows.steps_of(came.type, came.sender, came.party)
+        found = self._flows.steps_of(came.type, came.sender, came.party, came.whose)
         return [flow.id for flow, step in found if step.no in self._tracked[flow.id]]
 
     @property
@@ -172,7 +180,7 @@ class Machine:
         """
         places = [
             (flow, step)
-            for flow, step in self._flows.steps_of(came.type, came.sender, came.party)
+            for flow, step in self._flows.steps_of(came.type, came.sender, came.party, came.whose)
             if step.no in self._tracked[flow.id] and (came.flow is None or came.flow == flow.id)
         ]
         if not places:
@@ -255,7 +263,7 @@ class Machine:
             return False  # a person has said what counts
         for no, row in instance.steps.items():
             step = flow.step(no)
-            if step.answers is not None or not row.messages or row.messages[-1] != fate.message_id or not step.takes(fate.type, fate.party):
+            if step.answers is not None or not row.messages or row.messages[-1] != fate.message_id or not fate.is_of(step):
                 continue
             state = StepState.OVERDUE if fate.state is StepState.WAITING and row.state is StepState.OVERDUE else fate.state
             if (row.state, row.code) != (state, fate.code):

@@ -94,9 +94,15 @@ class Flows:
     answers: Mapping[str, tuple[tuple[Flow, FlowStep], ...]] = field(default_factory=dict)
     """By type: steps that are the answer of a dialogue."""
 
-    def steps_of(self, message_type: str, sender: str, party: str) -> list[tuple[Flow, FlowStep]]:
-        """The steps that a delivery of this type by ``sender`` to ``party`` may be; those that name the sender come before all others."""
-        found = [(flow, step) for flow, step in self.by_type.get(message_type, ()) if step.takes(message_type, party)]
+    def steps_of(self, message_type: str, sender: str, party: str, whose: str | None = None) -> list[tuple[Flow, FlowStep]]:
+        """The steps that a delivery of this type by ``sender`` to ``party`` may be; those that name the sender come before all others.
+
+        :param whose: the system in the sense of the policy; where ``party`` is an account of it, the flows name it and not the account.
+        """
+        steps = self.by_type.get(message_type, ())
+        found = [(flow, step) for flow, step in steps if step.takes(message_type, party)]
+        if not found and whose is not None:
+            found = [(flow, step) for flow, step in steps if step.takes(message_type, whose)]
         exact = [(flow, step) for flow, step in found if step.sender == sender]
         return exact or found
 

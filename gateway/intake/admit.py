@@ -251,7 +251,10 @@ def _record(refused: Refused) -> RefusedProvision | None:
 def _json(submission: Submission | None) -> str | None:
     """Attributes, to hand it in again should two persons want that. They hold no personal data: what did was refused before they became
     some, and then there is no submission."""
-    return None if submission is None else json.dumps(dataclasses.asdict(submission.attributes), sort_keys=True)
+    if submission is None:
+        return None
+    attributes = dataclasses.asdict(submission.attributes)
+    return json.dumps(attributes if submission.supplier is None else {**attributes, "supplier": submission.supplier}, sort_keys=True)
 
 
 def _merge(items: Sequence[Ready | Refused], admissions: Sequence[Admission]) -> tuple[list[Answer], list[Refused]]:

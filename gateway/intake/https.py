@@ -120,8 +120,8 @@ class HttpsDoor:
         began = time.perf_counter()
         system = "unknown"
         try:
-            system = self._system(request)
-            answer, result = await self._take(request, system)
+            system, supplier = self._sender(request)
+            answer, result = await self._take(request, system, supplier)
         except GatewayError as e:
             answer, result = self._problem(request, self._noted(request, system, e)), e.code
         except Exception as e:  # the edge: nobody above may turn this into a page or a log line with content in it
@@ -129,7 +129,7 @@ class HttpsDoor:
         self._meter.intake(system, "https", result, time.perf_counter() - began)
         return answer
 
-    async def _take(self, request: web.Request, system: str) -> tuple[web.StreamResponse, str]:
+    async def _take(self, request: web.Request, system: str, supplier: str | None) -> tuple[web.StreamResponse, str]:
         """The answer to a message of ``system``, and in a word what became of it."""
         if (closed := self._pressure.closed) is not None:
             return self._problem(request, closed), closed.code
@@ -144,7 +144,8 @@ class HttpsDoor:
         if isinstance(attributes, InputRefused):
             await self._intake.keep([Refused(system=system, door="https", error=attributes, body=data)])
             return self._problem(request, attributes), attributes.code
-        answer = await self._intake.admit_one(Submission(system=system, door="https", attributes=attributes, data=data))
+        submission = Submission(system=system, door="https", attributes=attributes, data=data, supplier=supplier)
+        answer = await self._intake.admit_one(submission)
         if answer.refusal is not None:
             # what the ledger refuses is in conflict with what it holds; what the checks refuse has a status of its own or is invalid
             return self._problem(request, answer.refusal, default=409 if answer.by_ledger else 422), answer.refusal.code
@@ -245,11 +246,14 @@ class HttpsDoor:
         return answer
 
     def _system(self, request: web.Request) -> str:
+        return self._sender(request)[0]
+
+    def _sender(self, request: web.Request) -> tuple[str, str | None]:
         transport = request.transport
         if transport is None:
             raise PeerRefused("connection-lost", "the connection is gone")
         try:
-            return self._peers.system_of(transport.get_extra_info("ssl_object"))
+            return self._peers.sender_of(transport.get_extra_info("ssl_object"))
         except PeerRefused as e:
             note_request(self._witness, PLACE, transport, e.code, e.who)
             raise

@@ -24,6 +24,7 @@ from gateway.acquisition.steps import Kind, Matching, disguised, identifiers_of,
 from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
+from gateway.intake.supplies import Presets, Supplier, require_preset, require_supplied
 from gateway.ledger.prepared import PreparedDelivery, PreparedMessage
 from gateway.policy.decision import Refuse
 from gateway.policy.destinations import Destinations
@@ -72,6 +73,10 @@ class Sender:
     """What it may send here; the connections of the specification narrow this further, nothing widens them."""
     pins: frozenset[str] = frozenset()
     """SHA-256 of the certificates or public keys that it may show; empty: any that bears its name."""
+    suppliers: tuple[Supplier, ...] = ()
+    """The departments behind it, each with what it may hand in; none: the system itself is the source."""
+    preset: Presets = field(default_factory=dict)
+    """Items of which only some values may be handed in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +87,8 @@ class Submission:
     door: str
     attributes: EventAttributes
     data: bytes = field(repr=False)
+    supplier: str | None = None
+    """The department whose certificate it came with."""
     destination: str | None = None
     """Of the systems that may have the type, the one that this message is for; None: as the routes say."""
     waived: frozenset[str] = frozenset()
@@ -154,6 +161,10 @@ class Preparer:
         kind, routes = self.permitted_for(submission)
         check_municipality(routes, attributes)
         message = self.read(data, kind, submission.waived)
+        if (sender := self._senders.get(system)) is not None:
+            if sender.suppliers:
+                require_supplied(message, sender.suppliers, submission.supplier)
+            require_preset(message, sender.preset)
         message_id = self._make_id()
         blind, mac = self._blind(), self._mac()
         producer = self.producer_of(submission)
@@ -213,6 +224,7 @@ class Preparer:
             reference=attributes.reference,
             answers=self.answers_of(submission),
             producer=None if producer == system else producer,
+            supplier=submission.supplier,
             step=None if step is None else step_of(message, step, self._matching, blind),
             status=codes.table("operating_status").codes[message.items["status"] or ""].symbol if kind.name == STATUS_TYPE else None,
             bound=self.must_be_bound(submission),

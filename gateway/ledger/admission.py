@@ -564,6 +564,7 @@ class AdmissionWork:
             "flow": message.flow,
             "resends": self._id_of(message.system, message.resends),
             "municipality": message.municipality,
+            "supplier": message.supplier,
             "accepted_at": now,
             "receipt": accepted(
                 message_id=message.message_id, source_id=message.source_id, system=message.system, message_type=message.type, at=now

@@ -126,16 +126,19 @@ def _came(conn: Connection, ids: Sequence[str], offset_s: float) -> Iterable[Cam
             of = select(m.c.id).where(m.c.system == message.system, m.c.source_id == message.corrects)
             after = conn.execute(of).scalar()
         for party, way in ways.get(each, ()):
-            kind, sender = _as(way, message.type, message.producer or message.system)
+            kind, sender, whose = _as(way, message.type, message.producer or message.system)
             yield Came(
                 message_id=each, type=kind, sender=sender, party=party, subject=message.subject,
-                at=message.accepted_at + offset_s, flow=message.flow, after=after,
+                at=message.accepted_at + offset_s, flow=message.flow, after=after, whose=whose,
             )  # fmt: skip
 
 
-def _as(way: str | None, message_type: str, sender: str) -> tuple[str, str]:
-    """As what a delivery goes, and in whose place: what the ledger kept with it, or the message's own."""
-    return (message_type, sender) if way is None else (way.split(" ")[0], way.split(" ")[1])
+def _as(way: str | None, message_type: str, sender: str) -> tuple[str, str, str | None]:
+    """As what a delivery goes, in whose place, and whose it is: what the ledger kept with it, or the message's own."""
+    if way is None:
+        return message_type, sender, None
+    kind, producer, consumer = way.split(" ")
+    return kind, producer, consumer
 
 
 def _dialogue(conn: Connection, row: Any, offset_s: float) -> tuple[Came, StepState, str | None]:
@@ -176,7 +179,8 @@ def fates(conn: Connection, messages: Collection[str], offset_s: float) -> Itera
         for row in conn.execute(query):
             state, code = _state(row)
             at = (row.final_at or row.updated_at) + offset_s
-            yield Fate(message_id=row.message_id, type=_as(row.way, row.type, "")[0], party=row.party, state=state, at=at, code=code)
+            kind, _, whose = _as(row.way, row.type, "")
+            yield Fate(message_id=row.message_id, type=kind, party=row.party, state=state, at=at, code=code, whose=whose)
 
 
 def _state(row: Any) -> tuple[StepState, str | None]:

@@ -96,6 +96,8 @@ class PreparedMessage:
     """Party and stream of the requests that it may answer: about a resident of whom nothing went there it is refused."""
     producer: str | None = None
     """Whose message it is, where ``system`` hands on another's (the city CS those of J-LIS, say)."""
+    supplier: str | None = None
+    """The department behind ``system`` that handed it in."""
     link: SealedPayload | None = None
     """The atena number of its resident, sealed for the gateway itself: what the linkage feed says."""
     bound: bool = False

@@ -63,7 +63,7 @@ def refusals(conn: Connection, since: float, until: float) -> list[Refused]:
     """What was refused from ``since`` to before ``until`` (ledger time), in a fixed order."""
     e = t.audit_entry.c
     query = select(e.kind, e.actor, e.detail).where(
-        e.id >= _bound(since - _SKEW_S), e.id < _bound(until + _SKEW_S), e.at >= since, e.at < until, e.kind.in_(REFUSALS)
+        e.id >= id_bound(since), e.id < id_bound(until, after=True), e.at >= since, e.at < until, e.kind.in_(REFUSALS)
     )
     found: Counter[tuple[str, str, str, str, str]] = Counter()
     for kind, actor, text in conn.execute(query):
@@ -106,9 +106,10 @@ def statistics(conn: Connection, since: float, until: float, without: Collection
     ]
 
 
-def _bound(at: float) -> str:
-    """The beginning of ids that are made about then: they rise with time, which serves as the index."""
-    return f"{max(0, int(at * 1000)):012x}"[:8]
+def id_bound(at: float, *, after: bool = False) -> str:
+    """The beginning of ids that are made surely before, or ``after``, then: they rise with time, which serves as the index."""
+    moment = at + _SKEW_S if after else at - _SKEW_S
+    return f"{max(0, int(moment * 1000)):012x}"[:8]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -225,6 +225,15 @@ def records_due(conn: Connection, before: float, limit: int) -> list[tuple[str, 
     return [(r.message_id, r.last) for r in ends if not r.open and r.last < before and r.message_id not in kept]
 
 
+def provisions_due(conn: Connection, before: float, limit: int) -> list[tuple[str, float]]:
+    """The oldest records of provision that ended before ``before``: id, end. One whose delivery is under way stays, however old it is."""
+    c, d = t.provision.c, t.delivery.c
+    open_one = select(d.id).where(d.id == c.id, d.final_at.is_(None)).exists()
+    ended_at = func.coalesce(c.outcome_at, c.at)
+    query = select(c.id, ended_at.label("ended")).where(c.at < before, ended_at < before, ~open_one).order_by(c.at).limit(limit)
+    return [(row.id, row.ended) for row in conn.execute(query)]
+
+
 def history(conn: Connection, since: float = 0.0) -> list[Any]:
     """The disposal history, newest first."""
     c = t.disposal.c
@@ -447,6 +456,33 @@ class EraseRecords:
 
     def finish(self, unit: Unit) -> int:
         return len(self.messages)
+
+
+@dataclass(slots=True, kw_only=True)
+class EraseProvisions:
+    """Records of provision, with what was searched by. Result: how many."""
+
+    line: Line
+    provisions: Sequence[tuple[str, float]]
+    bulk: bool = True
+    size: int = 1
+    erased: int = 0
+
+    def plan(self, unit: Unit) -> None:
+        self.erased = 0
+
+    def apply(self, unit: Unit) -> None:
+        ids = [each for each, _ in self.provisions]
+        unit.conn.execute(delete(t.inquiry).where(t.inquiry.c.id.in_(ids)))
+        self.erased = unit.conn.execute(delete(t.provision).where(t.provision.c.id.in_(ids))).rowcount
+        if self.erased == 0:
+            return  # another process was faster
+        ends = [at for _, at in self.provisions]
+        _note(unit, self.line, self.erased, min(ends), max(ends))
+        unit.audit("provisions-erased", self.line.actor, rule=self.line.rule, count=self.erased, disposal=self.line.id)
+
+    def finish(self, unit: Unit) -> int:
+        return self.erased
 
 
 @dataclass(slots=True, kw_only=True)

@@ -52,6 +52,7 @@ message = Table(
     Column("flow", String(16), nullable=True, comment="the business flow that the sender named"),
     Column("resends", String(36), nullable=True, comment="our id of the message that this one sends again"),
     Column("municipality", String(6), nullable=True, comment="at the other end, where a party relays to several"),
+    Column("supplier", String(64), nullable=True, comment="the department behind the system, known from its certificate"),
     Column("accepted_at", Double, nullable=False),
     Column("receipt", LargeBinary, nullable=False, comment="returned byte for byte to whoever submits the same message again"),
     UniqueConstraint("system", "source_id", name="message_once"),

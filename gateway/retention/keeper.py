@@ -203,6 +203,8 @@ class Keeper:
             return len(await self._refused(rule, before, 1_000_000))
         if rule.place == "record":
             return len(await self._ledger.read(lambda conn: lr.records_due(conn, before, LOOK)))
+        if rule.place == "provision":
+            return len(await self._ledger.read(lambda conn: lr.provisions_due(conn, before, LOOK)))
         return len(await asyncio.to_thread(files.due, self._keeping.folders.get(rule.place, ()), before))
 
     async def late(self, rule: Rule) -> tuple[int, int]:
@@ -295,6 +297,12 @@ class Keeper:
             while old := await self._ledger.read(lambda conn: lr.records_due(conn, before, self._keeping.rows)):
                 line = run.line(rule.rule, rule.place, None, None)
                 run.counts[rule.rule, None, None] += await self._ledger.submit(lr.EraseRecords(line=line, messages=old, size=len(old)))
+                await asyncio.sleep(self._keeping.pause_s)
+        elif rule.place == "provision":
+            while past := await self._ledger.read(lambda conn: lr.provisions_due(conn, before, self._keeping.rows)):
+                line = run.line(rule.rule, rule.place, None, None)
+                step = lr.EraseProvisions(line=line, provisions=past, size=len(past))
+                run.counts[rule.rule, None, None] += await self._ledger.submit(step)
                 await asyncio.sleep(self._keeping.pause_s)
         else:
             await self._dispose(run, rule, rule.place, before)

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gateway.errors import ConfigurationError
 from gateway.retention.calendar import JST, BusinessCalendar
 
-Place = Literal["content", "receipt", "quarantine", "record", "backup", "submit", "export", "log"]
-IN_LEDGER: tuple[Place, ...] = ("content", "receipt", "quarantine", "record")
+Place = Literal["content", "receipt", "quarantine", "record", "provision", "backup", "submit", "export", "log"]
+IN_LEDGER: tuple[Place, ...] = ("content", "receipt", "quarantine", "record", "provision")
 ON_DISK: tuple[Place, ...] = ("backup", "submit", "export", "log")
 
 

@@ -1,6 +1,7 @@
-"""The books of the demo: the register's record and the city CS's journal, read while they are written, and held against each other.
+"""The books of the updates: the register's record and the city CS's journal, read while they are written, and held together at the end.
 
-Nothing here comes from the gateway. A resident uses one door, so that what the city CS did can be put down to a door.
+What else goes and comes is only counted here; its books are those of a replay (:mod:`simulators.replay.accounts`). Nothing here comes
+from the gateway. A resident uses one door, so that what the city CS did can be put down to a door.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from simulators.register.messages import TYPE
 from simulators.verdict import Verdict, judge
 
 DOORS = ("amqp", "https")
@@ -113,11 +115,17 @@ class Books:
     """Resident → door."""
     _message: dict[str, str] = field(default_factory=dict)
     """Id → door."""
+    others: Counter[str] = field(default_factory=Counter)
+    """Messages of other types: submitted, accepted."""
     counts: dict[str, Counter[str]] = field(default_factory=lambda: {door: Counter() for door in DOORS})
 
     def look(self) -> None:
         """Read what has come; :attr:`counts` are as of then."""
         for entry in self.record.read():
+            update = entry["id"] in self._message or entry.get("type", "") == TYPE
+            if not update:
+                self.others["submitted" if entry["kind"] == "message" else entry["status"]] += 1
+                continue
             self._record.append(entry)
             if entry["kind"] == "message":
                 self._door_of[entry["resident"]] = self._message[entry["id"]] = entry["door"]

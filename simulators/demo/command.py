@@ -17,8 +17,7 @@ import typer
 import uvloop
 
 from certs.errors import CertificateError
-from simulators.demo.books import Reckoning
-from simulators.demo.director import Director, Options
+from simulators.demo.director import Director, Options, Outcome
 from simulators.demo.kept import Folder
 from simulators.demo.screen import Screen
 from simulators.demo.story import SMALLEST
@@ -98,9 +97,12 @@ async def _run(folder: Folder, options: Options, screen: Screen, as_json: bool) 
                 print(json.dumps({"ok": False, "error": {"code": "interrupted", "detail": t("interrupted"), "exit": INTERRUPTED}}))
             return INTERRUPTED
         if not as_json:
-            screen.reckoning(found)
+            screen.reckoning(found.updates)
+            screen.accounts(found.all)
         kept = options.keep and not interrupted
         more = director.write_more().mistaken.ce_id if kept else ""
+        if kept:
+            await director.take_queue()
     finally:
         # a second Ctrl-C changes nothing any more: it is ending
         if not kept:
@@ -115,14 +117,15 @@ async def _run(folder: Folder, options: Options, screen: Screen, as_json: bool) 
     return 0 if found.ok else DISAGREES
 
 
-def _result(director: Director, options: Options, found: Reckoning, kept: bool) -> dict[str, Any]:
+def _result(director: Director, options: Options, found: Outcome, kept: bool) -> dict[str, Any]:
     town = director.town
     result: dict[str, Any] = {
         "ok": found.ok,
         "seed": options.seed,
         "population": options.population,
         "events": director.events,
-        **found.shown(),
+        **found.updates.shown(),
+        "parties": found.all.shown(),
         "outage": director.told.outage,
         "hold": director.told.hold,
         "run_s": round(time.monotonic() - director.began, 1),
@@ -138,7 +141,7 @@ def _result(director: Director, options: Options, found: Reckoning, kept: bool) 
     return result
 
 
-def _end(director: Director, screen: Screen, found: Reckoning, kept: bool, more: str) -> None:
+def _end(director: Director, screen: Screen, found: Outcome, kept: bool, more: str) -> None:
     town, folder = director.town, director.folder.path
     if found.ok:
         screen.print(f"✓ {t('agree')}", style="bold green")

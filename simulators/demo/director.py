@@ -1,8 +1,9 @@
 """The demo as it goes: what is started, what is made to fail and when, and what is said about it.
 
-The gateway and the city CS are processes, started as an operator would start them; the register runs in here, so that its day can be told.
-One resident's message is rejected early in the day; at 40 % of the day the city CS goes down for a while; at 70 % the register replaces the
-rejected message.
+The gateway, the parties outside (the *world*) and our own systems (the *office*) are processes, started as an operator would start them;
+the register runs in here, so that its day can be told. What each event of the day asks for goes to every party
+(:mod:`simulators.replay.month`). One resident's message is rejected early in the day; at 40 % of the day the city CS goes down for a
+while; at 70 % the register replaces the rejected message.
 """
 
 from __future__ import annotations
@@ -24,12 +25,18 @@ from simulators.demo.screen import Now, Screen
 from simulators.demo.story import StoryDay
 from simulators.demo.text import language, t
 from simulators.errors import ProcessFailed, SimulatorError
-from simulators.harness.town import REGISTER, Plan, Town
+from simulators.harness.town import Plan, Town
+from simulators.journal import read_entries
 from simulators.references import References
-from simulators.register.register import Register
-from simulators.register.service import AmqpSettings, RegisterSettings, build
+from simulators.replay.accounts import Books as AllBooks
+from simulators.replay.accounts import hold_together, read_journals, system_journal
+from simulators.replay.counter import Counter
+from simulators.replay.month import Month
+from simulators.replay.townhall import Townhall
+from simulators.replay.ways import CITY_CS, SETS, carried
 from simulators.settings import read_secret
 
+PRESENT = SETS["all"]
 FEED_LONGEST_S, FEED_SHORTEST_S, FEED_PER_S = 40.0, 16.0, 20.0
 """The day is handed in within this time: slowly enough to see something."""
 HTTPS_SHARE = 0.3
@@ -64,6 +71,28 @@ class Told:
     disturbed: list[tuple[float, float]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """All books."""
+
+    updates: Reckoning
+    all: AllBooks
+
+    @property
+    def ok(self) -> bool:
+        """All agree."""
+        return self.updates.ok and self.all.ok
+
+
+def plan_of(options: Options) -> Plan:
+    """A town with every party."""
+    return Plan(
+        population=options.population, city_seed=options.seed, parties=PRESENT.parties, mailboxes=PRESENT.mailboxes,
+        systems=PRESENT.systems, inbound=True,
+        types=tuple(carried(PRESENT.everybody)), records_per_call=10,
+    )  # fmt: skip
+
+
 class Director:
     """One demo. Belongs to the event loop of the main thread, since children end with the thread that started them."""
 
@@ -71,7 +100,7 @@ class Director:
         self.folder = folder
         self.options = options
         self.screen = screen
-        self.town = Town(folder.path, Plan(population=options.population, city_seed=options.seed), outlive=options.keep)
+        self.town = Town(folder.path, plan_of(options), outlive=options.keep)
         self.told = Told()
         self.began = time.monotonic()
         self.books = Books(record=Tail(self.town.record), journal=Tail(self.town.journal))
@@ -79,15 +108,17 @@ class Director:
         self.events = 0
         self._glance = Glance()
         self._eyes: Eyes
-        self._register: Register
+        self._register: Counter
+        self._hall = Townhall(self.town)
+        self._legs = carried(PRESENT.everybody)
 
-    async def play(self) -> Reckoning:
-        """The whole demo, up to both books held against each other. Leaves everything running.
+    async def play(self) -> Outcome:
+        """The whole demo, up to all books held against each other. Leaves everything running.
 
         :raises SimulatorError: it cannot be started, or does not go on.
         """
         await self._start()
-        async with Eyes(self.town) as self._eyes:
+        async with Eyes(self.town) as self._eyes, self._hall:
             self.screen.open()
             watching = asyncio.get_running_loop().create_task(self._watch())
             try:
@@ -98,7 +129,25 @@ class Director:
                     await watching
                 self.screen.close()
         self.screen.say("reconciling") if not time_up else self.screen.say("time-up", seconds=self._limit_s, style="bold red")
-        return self.books.reckon(self.told.disturbed, [self.story.reference], time_up=time_up)
+        updates = self.books.reckon(self.told.disturbed, [self.story.reference], time_up=time_up)
+        return Outcome(updates=updates, all=self._hold_together(await self._hall.tally(), time_up=time_up))
+
+    def _hold_together(self, tally: Any, *, time_up: bool) -> AllBooks:
+        town = self.town
+        return hold_together(
+            record=list(read_entries(town.record)), inbox=system_journal(read_entries(town.folder / "inbox.jsonl")), tally=tally,
+            journals=read_journals(PRESENT, town.folder),
+            city_cs=read_entries(town.journal_of(CITY_CS)), legs=self._legs, time_up=time_up,
+        )  # fmt: skip
+
+    async def take_queue(self) -> None:
+        """Somebody else takes what comes to the register's queue from now on."""
+        self.town.register_queue().start()
+        self._note()
+        await self.town.register_queue().wait_ready(60)
+
+    def _note(self) -> None:
+        self.folder.note(self.town.processes, self.town.processes.started())
 
     async def stop(self) -> None:
         """End everything."""
@@ -119,32 +168,20 @@ class Director:
         title = t("title", population=self.options.population, seed=self.options.seed, events=self.events)
         self.screen.title(title)
         self.screen.say("starting")
-        town.city_cs().start()
-        town.gateway().start()
-        self.folder.note(town.processes, {name: town[name].pid for name in ("renkei", "city-cs")})
+        outside = [town.city_cs(), *map(town.simulator, PRESENT.mailboxes)]
+        for child in (*outside, town.gateway()):
+            child.start()
+        self._note()
         try:
-            await town["city-cs"].wait_ready(90)
+            for child in outside:
+                await child.wait_ready(90)
             await town.gateway_ready(120)
+            town.office().start()
+            self._note()
+            await town.office().wait_ready(90)
         except ProcessFailed as error:
             raise SimulatorError(error.code, f"{error.detail}{_last_line(town)}") from error
         self.screen.say("started")
-
-    def _build_register(self) -> Register:
-        town, folder = self.town, self.town.certificates
-        settings = RegisterSettings(
-            url=f"https://127.0.0.1:{town.ports.https}",
-            certificate=folder / f"{REGISTER}.pem",
-            key=folder / f"{REGISTER}.key",
-            ca=folder / "ca.pem",
-            crl=folder / "ca.crl",
-            amqp=AmqpSettings(port=town.ports.broker_tls, tls=True),
-            https_share=HTTPS_SHARE,
-            record=town.record,
-            salt_file=town.salt_file,
-            per_s=self.events / self._feed_s,
-            watch_every_s=1.0,
-        )
-        return build(settings, source=self.story)
 
     # ---- the day ----------------------------------------------------------------------------------------------------------------------
 
@@ -158,27 +195,46 @@ class Director:
 
     async def _day(self) -> bool:
         """Returns whether everything came through in time."""
-        self._register = self._build_register()
-        self._register.replacing = False
+        references = References(read_secret(self.town.salt_file))
+        month = Month(City(self.options.seed, self.options.population), references, types=self._legs, notice_after=0)
         loop = asyncio.get_running_loop()
-        register, telling = loop.create_task(self._register.run()), loop.create_task(self._tell())
-        try:
-            done, pending = await asyncio.wait({register, telling}, timeout=self._limit_s, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
-            return not pending
-        finally:
-            for task in (register, telling):
-                task.cancel()
-            await asyncio.gather(register, telling, return_exceptions=True)
-            self._register.record.close()
+        async with Counter(self.town, month, references, https_share=HTTPS_SHARE) as self._register:
+            self._register.replacing = False
+            handing, telling = loop.create_task(self._hand_in(month)), loop.create_task(self._tell())
+            try:
+                done, pending = await asyncio.wait({handing, telling}, timeout=self._limit_s, return_when=asyncio.FIRST_EXCEPTION)
+                for task in done:
+                    task.result()
+                return not pending
+            finally:
+                for task in (handing, telling):
+                    task.cancel()
+                await asyncio.gather(handing, telling, return_exceptions=True)
+
+    async def _hand_in(self, month: Month) -> None:
+        """All of the day, and what happens elsewhere because of it; until nothing is under way any more."""
+        plan = month.plan(1, self.story.events, {self.story.mistaken.ce_id})
+        await self._hall.begin(plan.happenings)
+        await self._register.hand_in(plan, per_s=len(plan.messages) / self._feed_s)
+        await self._hall.begin(month.due(1))
+        while not (self._register.quiet and await self._hall.quiet(self._eyes)):  # noqa: ASYNC110 the gateway is asked, nobody tells
+            await asyncio.sleep(0.2)
 
     async def _watch(self) -> None:
         while True:
             self.books.look()
             self._glance = await self._eyes.glance() or self._glance
-            self.screen.now(Now(counts=self.books.counts, events=self.events + 1, glance=self._glance))
+            self.screen.now(self._now())
             await asyncio.sleep(0.3)
+
+    def _now(self) -> Now:
+        books = self.books
+        return Now(counts=books.counts, events=self.events + 1, others=books.others, came=self._came, glance=self._glance)
+
+    @property
+    def _came(self) -> int:
+        """Before the day there is no register."""
+        return self._register.came if hasattr(self, "_register") else 0
 
     async def _tell(self) -> None:
         await self._rejection()
@@ -207,7 +263,7 @@ class Director:
         await self._until("fed", lambda: self.books.total("submitted") >= self.events * DOWN_AT)
         self.screen.say("down", seconds=DOWN_S)
         began = time.time()
-        await self._fault({"kind": "down", "for_s": DOWN_S})
+        await self._hall.control(CITY_CS, "POST", "faults", {"kind": "down", "for_s": DOWN_S})
         await self._until("breaker", lambda: self._glance.breaker != "closed")
         await asyncio.sleep(max(0.0, LOOK_AFTER_S - (time.time() - began)))
         self.screen.say("down.look", count=self._glance.unfinished)
@@ -224,9 +280,10 @@ class Director:
 
     async def _replacement(self) -> None:
         await self._until("fed", lambda: self.books.total("submitted") >= self.events * REPLACE_AT)
-        self._register.replacing = True
         update = self.told.hold["update_sequence_number"]
         self.screen.say("replacing", update=update, abnormal=1)
+        self._register.replacing = True
+        self._register.replace()
         expected = [update + n for n in range(1 + len(self.story.followers))]
         await self._until("freed", lambda: self._effects_of_resident() == expected)
         entries = self._of_resident()
@@ -257,12 +314,6 @@ class Director:
             if time.monotonic() > deadline:
                 raise SimulatorError("demo-does-not-go-on", f"waited in vain for: {what}; see {self.town.var / 'log'}")
             await asyncio.sleep(0.1)
-
-    async def _fault(self, fault: dict[str, Any]) -> None:
-        headers = {"Authorization": f"Bearer {read_secret(self.town.folder / 'city-cs.token')}"}
-        url = f"http://127.0.0.1:{self.town.ports.control}/_sim/faults"
-        async with aiohttp.ClientSession(headers=headers) as session, session.post(url, json=fault) as answer:
-            answer.raise_for_status()
 
     async def _operator(self, *arguments: str) -> None:
         """An operator types a command; what it shows is shown."""

@@ -23,7 +23,7 @@ COMMAND_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glance:
-    """The gateway towards the city CS, at one moment."""
+    """The gateway at one moment; the breaker is that of the city CS."""
 
     unfinished: int = 0
     sending: int = 0
@@ -53,7 +53,7 @@ class Eyes(Admin):
 
 
 def _glance(lanes: Sequence[Mapping[str, Any]], parties: Sequence[Mapping[str, Any]]) -> Glance:
-    party = parties[0]
+    party = next(each for each in parties if each["party"] == "city-cs")
     return Glance(
         unfinished=sum(lane["depth"] for lane in lanes),
         sending=sum(lane["sending"] for lane in lanes),

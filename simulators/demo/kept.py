@@ -79,8 +79,8 @@ class Folder:
         """
         found = self.kept()
         if found is not None:
-            for name in ("renkei", "city-cs"):
-                _terminate(found["pids"].get(name), found["mark"])
+            for pid in found["pids"].values():
+                _terminate(pid, found["mark"])
             Processes(logs=self.path, mark=found["mark"]).end_at_once()
         (self.path / KEPT).unlink(missing_ok=True)
         return found is not None

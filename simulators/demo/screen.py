@@ -21,6 +21,7 @@ from rich.text import Text
 from simulators.demo.books import DOORS, Reckoning
 from simulators.demo.eyes import Glance
 from simulators.demo.text import t
+from simulators.replay.accounts import Books as AllBooks
 
 LINE_EVERY_S = 5.0
 """Without a terminal there is a line about how things stand this often."""
@@ -36,7 +37,11 @@ class Now:
     counts: Mapping[str, Mapping[str, int]]
     """Door → submitted, accepted, effect."""
     events: int
-    """All that the register is going to submit."""
+    """All updates that the register is going to submit."""
+    others: Mapping[str, int]
+    """Messages of other types: submitted, accepted."""
+    came: int
+    """Messages that came to the register."""
     glance: Glance
 
     def total(self, what: str) -> int:
@@ -141,7 +146,8 @@ class Screen:
         code = f" ({glance.breaker_code})" if glance.breaker_code else ""
         breaker = Text(f"{t('breaker')}  ", style="dim")
         breaker.append(f"{glance.breaker}{code}", style="green" if glance.breaker == "closed" else "bold red")
-        return Group(Text(""), table, state, breaker)
+        others = Text(t("others", submitted=now.others.get("submitted", 0), came=now.came), style="dim")
+        return Group(Text(""), table, others, state, breaker)
 
     # ---- the end --------------------------------------------------------------------------------------------------------------------
 
@@ -171,6 +177,19 @@ class Screen:
         self.console.print()
         self.console.print(table)
         self.console.print(_times(found))
+
+    def accounts(self, found: AllBooks) -> None:
+        """The table of all parties."""
+        table = Table(title=t("all"), title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+        for name in ("all.party", "all.type"):
+            table.add_column(t(name), no_wrap=True)
+        for name in ("all.sent", "all.ledger", "all.effects", "all.refused"):
+            table.add_column(t(name), justify="right")
+        for line in found.lines:
+            numbers = [str(each) for each in (line.sent, line.ledger, line.effects, line.refused or "")]
+            place = f"{'→' if line.way == 'out' else '←'} {line.party}"
+            table.add_row(place, line.type, *numbers, style="bold red" if line.wrong else "")
+        self.console.print(table)
 
     def pairs(self, rows: Sequence[tuple[str, str]], *, title: str = "", mark: str = "  ") -> None:
         """What stands left, in one piece so that it can be copied, and what it is."""

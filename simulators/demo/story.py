@@ -17,7 +17,7 @@ from simulators.city import City, Event, replacement, spoiled
 from simulators.city.events import alone
 from simulators.city.files import write_json_lines
 from simulators.references import References
-from simulators.register.messages import Outgoing, outgoing
+from simulators.register.messages import outgoing
 
 REASONS = ("MOVE", "HH_CHANGE", "AMEND_OFF")
 SMALLEST = 20
@@ -27,7 +27,7 @@ PLACES = (0.12, 0.18, 0.24)
 
 
 class StoryDay:
-    """One day; a :class:`simulators.register.source.Source`.
+    """One day.
 
     :param without: residents (indexes) whose events are left out.
     """
@@ -35,7 +35,6 @@ class StoryDay:
     def __init__(self, city: City, references: References, *, day: int, events: int, without: Collection[int] = ()) -> None:
         if events < SMALLEST:
             raise ValueError(f"the demo needs a day of at least {SMALLEST} events")
-        self._references = references
         ordinary = [event for event in city.day(day, events - len(REASONS)) if event.resident not in without]
         busy = {event.resident for event in ordinary} | set(without)
         self.resident = self._somebody(city, day, busy)
@@ -63,17 +62,6 @@ class StoryDay:
     def sent(self) -> Iterator[Event]:
         """The events as the register sends them."""
         return (spoiled(event) if event.ce_id == self.mistaken.ce_id else event for event in self.events)
-
-    def messages(self) -> Iterator[Outgoing]:
-        """See :class:`simulators.register.source.Source`."""
-        for event in self.sent():
-            time = event.ce_time.isoformat(timespec="seconds").replace("+00:00", "Z")
-            message = outgoing(event.xml, id=event.ce_id, time=time, references=self._references)
-            yield message.handled_by(event.operator, event.terminal)
-
-    def corrected(self, message_id: str, content: bytes) -> bytes:
-        """See :class:`simulators.register.source.Source`."""
-        return self.mistaken.xml if message_id == self.mistaken.ce_id else content
 
     def write(self, day_file: Path, replacement_file: Path) -> None:
         """The day, and the replacement of its mistaken move, as JSON Lines for ``renkei submit``."""

@@ -20,8 +20,8 @@ TEXT: dict[str, tuple[str, str]] = {
     ),
     "stopping-kept": ("stopping the demo that was left running here", "残っていた前回のデモを停止しています"),
     "starting": (
-        "starting RabbitMQ, the gateway and a simulated city CS (some 10 seconds) …",
-        "RabbitMQ・ゲートウェイ・市町村CSシミュレーターを起動しています（10秒ほど）…",
+        "starting RabbitMQ, the gateway and the simulated parties (some 15 seconds) …",
+        "RabbitMQ・ゲートウェイ・全相手先のシミュレーターを起動しています（15秒ほど）…",
     ),
     "started": (
         "all up. The register submits: most residents by AMQP (encrypted, JWE), the others by HTTPS; each resident by one door",
@@ -77,6 +77,10 @@ TEXT: dict[str, tuple[str, str]] = {
     "held": ("held {count}", "保留 {count}"),
     "oldest": ("oldest {seconds:.1f} s", "最古 {seconds:.1f} 秒"),
     "oldest.none": ("oldest –", "最古 –"),
+    "others": (
+        "besides the updates above: {submitted} messages for all parties, {came} came back to the register",
+        "上の更新のほか、各相手先への電文 {submitted} 件、住民記録への電文 {came} 件",
+    ),
     "breaker": ("city CS breaker", "市町村CS 遮断器"),
     "line": (
         "submitted {submitted}/{events}, accepted {accepted}, delivered {delivered}, backing off {backing_off}, waiting behind {waiting}, "
@@ -86,6 +90,16 @@ TEXT: dict[str, tuple[str, str]] = {
     ),
     # -- the end
     "table": ("The register's record against the city CS's journal", "住民記録側の記録と市町村CSの記録の突き合わせ"),
+    "all": (
+        "Every party: the register's books, the gateway's ledger, the party's own journal",
+        "全相手先：住民記録側の記録・台帳・相手先自身の記録",
+    ),
+    "all.party": ("party", "相手先"),
+    "all.type": ("type", "電文種別"),
+    "all.sent": ("sent", "送信"),
+    "all.ledger": ("ledger", "台帳"),
+    "all.effects": ("effects", "反映"),
+    "all.refused": ("refused", "拒否"),
     "row.submitted": ("submitted", "提出"),
     "row.accepted": ("accepted (receipt)", "受付（受領書あり）"),
     "row.rejected": ("rejected by the city CS", "市町村CSが拒否"),

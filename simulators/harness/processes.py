@@ -308,6 +308,10 @@ class Processes:
     def __getitem__(self, name: str) -> Child:
         return self._children[name]
 
+    def started(self) -> dict[str, int]:
+        """Pids of the children that run, by name."""
+        return {name: child.pid for name, child in self._children.items() if child.running}
+
     def leftovers(self) -> list[int]:
         """Processes of this run that live, in whatever session: found by the mark they inherited."""
         wanted = f"{MARK}={self.mark}".encode()

@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 import yaml
 
+from certs.authority import IN_HOUSE, Profile, TestAuthority
 from certs.setup import ensure_networks
 from certs.tls import client_context
 from simulators.errors import ProcessFailed
@@ -71,12 +72,22 @@ class Town:
             self.salt_file.write_text(secrets.token_urlsafe(24))
         if self.plan.inbound and not self.inbox_keys[1].exists():
             make_key(*self.inbox_keys)
+        self._set_up_systems()
         url = f"sqlite:///{self.var}/ledger/renkei.db"
         if self.plan.ledger == "postgresql" and self.postgres is None:
             self.postgres = PostgresServer()
             self.postgres.start()
             url = self.postgres.create_database().replace("postgresql+psycopg://", "postgresql://")
         self.config.write_text(yaml.safe_dump(self.files.configuration(url), allow_unicode=True, sort_keys=False), encoding="utf-8")
+
+    def _set_up_systems(self) -> None:
+        """Keys of our own systems, and certificates of those that have none yet."""
+        authority = TestAuthority(self.certificates, IN_HOUSE)
+        for system in self.plan.systems:
+            if not self.files.keys_of(system)[1].exists():
+                make_key(*self.files.keys_of(system), kid=f"{system}-1")
+            if not authority.files(system).certificate.exists():
+                authority.issue(system, Profile.CLIENT)
 
     async def start(self, *, timeout_s: float = 90.0) -> None:
         """Start the simulated parties and the gateway, and wait until all serve."""
@@ -89,6 +100,9 @@ class Town:
         for child in outside:
             await child.wait_ready(timeout_s)
         await self.gateway_ready(timeout_s)
+        if self.plan.systems:
+            self.office().start()
+            await self.office().wait_ready(timeout_s)
 
     async def stop(self) -> None:
         """End everything of this town."""
@@ -128,6 +142,22 @@ class Town:
         file.write_text(yaml.safe_dump(settings), encoding="utf-8")
         module, *more = ("simulators.world",) if name == "world" else MODULES.get(party) or MAILBOXES[party]
         return self.processes.python(name, module, *more, "--config", str(file), ready_file=ready)
+
+    def office(self) -> Child:
+        """The process in which our own systems run; the gateway must serve before it is ready."""
+        return self._office("office")
+
+    def register_queue(self) -> Child:
+        """A process that takes what comes to the register's queue, for a town that goes on without :meth:`inbox`."""
+        return self._office(REGISTER)
+
+    def _office(self, name: str) -> Child:
+        with suppress(KeyError):
+            return self.processes[name]
+        ready, file = self.folder / f"{name}.ready", self.folder / f"{name}.yaml"
+        (self.folder / "systems").mkdir(exist_ok=True)
+        file.write_text(yaml.safe_dump(self.files.office(ready, name)), encoding="utf-8")
+        return self.processes.python(name, "simulators.in_house", "--config", str(file), ready_file=ready)
 
     def control(self, party: str) -> tuple[str, str]:
         """Where a simulated party's control API is, and its token."""

@@ -26,6 +26,14 @@ PROFILES = {
     INTERMEDIATE: "intermediate_server",
 }
 """The profile, which is also the adapter, of each party that a town can have."""
+SYSTEMS: Mapping[str, str] = {
+    "internal-link-system": "internal_link",
+    "certificate-issuance-system": "certificate_issuance",
+    "family-register-system": "family_register",
+    "atena-system": "atena",
+    "tax-system": "tax",
+}
+"""The adapter of each of our own systems that a town can have at its queue."""
 MODULES: Mapping[str, tuple[str, ...]] = {
     CITY_CS: ("simulators.juki_cs",),
     "prefecture-server": ("simulators.world", "prefecture-server"),
@@ -72,6 +80,10 @@ class Plan:
     """Parties that run in a process of their own all the same, so that they can be killed; no other party reaches them then."""
     legs: Mapping[str, Literal["gateway", "city-cs"]] = field(default_factory=dict)
     """Who carries what is for the prefecture server and the card management system."""
+    systems: tuple[str, ...] = ()
+    """Of :data:`SYSTEMS`: our own systems, all in one process, the *office*."""
+    profile: Literal["production", "test"] = "production"
+    """Whether the business clock can be shifted; the operators may do it then."""
     mailboxes: tuple[str, ...] = ()
     """Of :data:`MAILBOXES`, each in a process of its own; they need ``inbound``."""
     fetch_at: Mapping[str, str] = field(default_factory=lambda: {IMMIGRATION: "06:00", APPLICATIONS: "*:05"})
@@ -233,6 +245,40 @@ class TownFiles:
             copy.write_bytes(source.read_bytes())
         return copy
 
+    # ---- our own systems -----------------------------------------------------------------------------------------------------------
+
+    def keys_of(self, system: str) -> tuple[Path, Path]:
+        """A system's key pair for what comes to it by queue: private JWK, public JWK set."""
+        return self.folder / f"{system}.jwk", self.folder / f"{system}.jwks"
+
+    def office(self, ready: Path, name: str = "office") -> dict[str, Any]:
+        """Settings of all our systems in one process; ``name`` of the register: of its queue alone."""
+        identity = self.identity(REGISTER)
+        return {
+            "accounts": [
+                {
+                    "account": system,
+                    "system": system,
+                    "channel": "queue",
+                    "own_keys": [str(self.inbox_keys[0] if system == REGISTER else self.keys_of(system)[0])],
+                    **{name: self.identity(system)[name] for name in ("certificate", "key")},
+                }
+                for system in ((REGISTER,) if name == REGISTER else self.plan.systems)
+            ],
+            "ca": identity["ca"],
+            "crl": identity["crl"],
+            "broker_port": self.ports.broker_tls,
+            "intake_url": f"https://127.0.0.1:{self.ports.https}",
+            "journals": str(self.folder / "systems"),
+            "salt_file": str(self.folder / "salt"),
+            "token_file": str(self.folder / f"{name}.token"),
+            "ready_file": str(ready),
+        }
+
+    def _system(self, system: str) -> dict[str, Any]:
+        queue = {"keys": str(self.keys_of(system)[1]), "acknowledge_s": self.plan.acknowledge_s}
+        return {"adapter": SYSTEMS[system], "queue": queue, "retry": dict(self.plan.retry)}
+
     # ---- the gateway -----------------------------------------------------------------------------------------------------------
 
     def _party_of_gateway(self, party: str) -> dict[str, Any]:
@@ -283,6 +329,7 @@ class TownFiles:
         types |= {_HANDED_IN[party]: None for party in plan.mailboxes}
         return {
             "instance": "renkei-demo",
+            "profile": plan.profile,
             "data_dir": str(self.var),
             "ledger": {"url": ledger_url},
             "broker": {
@@ -309,6 +356,7 @@ class TownFiles:
                 **{party: self._mailbox_of_gateway(party) for party in plan.mailboxes},
                 **plan.more_parties,
                 **({REGISTER: self._consumer()} if plan.inbound else {}),
+                **{system: self._system(system) for system in plan.systems},
             },
             **plan.further,
             **({"legs": dict(plan.legs)} if plan.legs else {}),
@@ -316,8 +364,8 @@ class TownFiles:
             "admin": {
                 "port": ports.admin,
                 "operators": {
-                    "operator-a": {"roles": ["viewer", "operator", "approver"]},
-                    "operator-b": {"roles": ["viewer", "operator", "approver"]},
+                    name: {"roles": ["viewer", "operator", "approver", *(["administrator"] if plan.profile == "test" else [])]}
+                    for name in ("operator-a", "operator-b")
                 },
             },
             "metrics": {"port": ports.metrics},

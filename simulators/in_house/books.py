@@ -13,6 +13,7 @@ from typing import Any
 
 from lxml import etree
 
+from message_formats import catalogue
 from simulators.in_house.systems import System, system_of
 from simulators.journal import Entry, Journal
 from simulators.references import References, Vault
@@ -99,7 +100,7 @@ class Books:
                 "delivery": delivery,
                 "type": kind,
                 "work": work,
-                "resident": self._references.of(str(items.get("atena_number", ""))),
+                "resident": self._references.of(str(items.get("atena_number") or items.get(catalogue.get(kind).key_item or "", ""))),
                 "items": paths_of(items),
                 "sealed": self._vault.seal(items, delivery),
             }

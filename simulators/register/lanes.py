@@ -29,9 +29,9 @@ class Lanes:
         self._https_share = https_share
         self._order = order
         self._waiting: dict[str, deque[Outgoing]] = {}
-        """Residents with a message under way, and what waits behind it."""
+        """Lanes with a message under way, and what waits behind it."""
         self._ahead: dict[str, str] = {}
-        """Resident → id of the message that the next one waits for."""
+        """Lane → id of the message that the next one waits for."""
         self._ready: dict[Door, deque[Outgoing]] = {"amqp": deque(), "https": deque()}
         self._wake: dict[Door, asyncio.Event] = {"amqp": asyncio.Event(), "https": asyncio.Event()}
         self._size = 0
@@ -45,9 +45,9 @@ class Lanes:
     def put(self, message: Outgoing, *, first: bool = False) -> None:
         """Add a message behind all of its resident; ``first``: before those that no door has taken yet."""
         self._size += 1
-        behind = self._waiting.get(message.resident)
+        behind = self._waiting.get(message.lane)
         if behind is None:
-            self._waiting[message.resident] = deque()
+            self._waiting[message.lane] = deque()
             self._make_ready(message)
         elif first:
             behind.appendleft(message)
@@ -60,8 +60,8 @@ class Lanes:
             self.put(message)
 
     def _make_ready(self, message: Outgoing) -> None:
-        door = door_of(message.resident, self._https_share)
-        self._ahead[message.resident] = message.id
+        door = message.door or door_of(message.resident, self._https_share)
+        self._ahead[message.lane] = message.id
         self._ready[door].append(message)
         self._wake[door].set()
 
@@ -100,11 +100,11 @@ class Lanes:
         self._release(message)
 
     def _release(self, message: Outgoing) -> None:
-        if self._ahead.get(message.resident) != message.id:
+        if self._ahead.get(message.lane) != message.id:
             return  # the next one is on its way already
-        behind = self._waiting[message.resident]
+        behind = self._waiting[message.lane]
         if behind:
             self._make_ready(behind.popleft())
         else:
-            del self._waiting[message.resident]
-            del self._ahead[message.resident]
+            del self._waiting[message.lane]
+            del self._ahead[message.lane]

@@ -9,6 +9,7 @@ from typing import Literal
 
 from lxml import etree
 
+from message_formats import catalogue
 from simulators.references import References, subject_code
 
 Door = Literal["amqp", "https"]
@@ -34,6 +35,15 @@ class Outgoing:
     corrects: str | None = None
     operator: str = "sim-operator"
     terminal: str = "sim-terminal"
+    municipality: str | None = None
+    """At the other end, where a party relays to several."""
+    door: Door | None = None
+    """The only door for it; None: the resident's."""
+
+    @property
+    def lane(self) -> str:
+        """What is handed in one after the other: the updates of a resident, and each other type about somebody."""
+        return self.resident if self.type == TYPE else f"{self.resident}.{self.type}"
 
     def handled_by(self, operator: str, terminal: str) -> Outgoing:
         """The same, as entered by this operator at this terminal (staff ids)."""
@@ -50,6 +60,8 @@ class Outgoing:
             "operator": self.operator,
             "terminal": self.terminal,
         }
+        if self.municipality is not None:
+            attributes["municipality"] = self.municipality
         if self.corrects is not None:
             attributes["corrects"] = self.corrects
         return attributes
@@ -81,6 +93,20 @@ def outgoing(content: bytes, *, id: str, time: str, references: References, corr
         content=content,
         corrects=corrects,
     )
+
+
+def of_type(
+    kind: str, content: bytes, *, id: str, time: str, references: References, municipality: str | None = None, door: Door | None = None
+) -> Outgoing:
+    """A message of any other type, from its XML: it is about whom its key item names (:mod:`message_formats.catalogue`)."""
+    element: etree._Element | None = etree.fromstring(content, _PARSER)
+    for step in (catalogue.get(kind).key_item or "").split("/"):
+        element = element.find(f"{{*}}{step}") if element is not None and step else None
+    resident = references.of(element.text) if element is not None and element.text else references.of(id)
+    return Outgoing(
+        id=id, type=kind, resident=resident, update=None, abnormal=None, request="", time=time, content=content, municipality=municipality,
+        door=door,
+    )  # fmt: skip
 
 
 def replacement(held_id: str, content: bytes, *, time: str, abnormal: int, references: References) -> Outgoing:

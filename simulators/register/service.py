@@ -90,13 +90,21 @@ class RegisterSettings(BaseModel):
 
 def build(settings: RegisterSettings, *, source: Source | None = None) -> Register:
     """The register, not yet running. ``source``: instead of the days of a city."""
-    salt = settings.the_salt()
-    references = References(salt)
+    references = References(settings.the_salt())
     if source is None:
         city = City(settings.city_seed, settings.population, kinds=settings.kinds)
         source = CityDays(
             city, references, days=settings.days, events_a_day=settings.events_a_day, spoil=settings.spoil, spoil_every=settings.spoil_every
         )
+    record, lanes, https, amqp = doors(settings)
+    pace = Pace(per_s=settings.per_s, in_hand=settings.in_hand, watch_every_s=settings.watch_every_s)
+    return Register(source=source, references=references, record=record, lanes=lanes, https=https, amqp=amqp, pace=pace)
+
+
+def doors(settings: RegisterSettings) -> tuple[RegisterRecord, Lanes, HttpsDoor, AmqpDoor | None]:
+    """The register's record, what is to be sent, and both ways out; neither is open yet."""
+    salt = settings.the_salt()
+    references = References(salt)
     context = client_context(settings.certificate, settings.key, settings.ca, settings.crl)
     record = RegisterRecord(settings.record, vault=Vault(salt), references=references, sync=settings.record_sync)
     lanes = Lanes(https_share=settings.https_share if settings.amqp is not None else 1.0, order=settings.order)
@@ -110,8 +118,7 @@ def build(settings: RegisterSettings, *, source: Source | None = None) -> Regist
         timeout_s=settings.https_timeout_s,
     )
     amqp = _amqp(settings, settings.amqp, context=context, https=https, lanes=lanes, record=record) if settings.amqp is not None else None
-    pace = Pace(per_s=settings.per_s, in_hand=settings.in_hand, watch_every_s=settings.watch_every_s)
-    return Register(source=source, references=references, record=record, lanes=lanes, https=https, amqp=amqp, pace=pace)
+    return record, lanes, https, amqp
 
 
 def _amqp(

@@ -52,6 +52,7 @@ async def test_a_certificate_of_each_kind_comes_at_once(ends: Ends, number: int)
 
 
 @pytest.mark.parametrize("card", [samples.certificate_serial(4_000_001), "SAMPLE-CARD-99999999"])
+@pytest.mark.edge("F5-1", "unknown-card")
 async def test_a_card_that_nobody_has_is_refused(ends: Ends, card: str) -> None:
     """Serial number or identification number unknown."""
     since, asked = len(ends.record("dialogue")), sum(ends.issuing.counts.values())
@@ -61,6 +62,7 @@ async def test_a_card_that_nobody_has_is_refused(ends: Ends, card: str) -> None:
     assert sum(ends.issuing.counts.values()) == asked  # the issuing system was not even asked
 
 
+@pytest.mark.edge("F5-1", "stopped-or-protected")
 async def test_a_certificate_stop_is_refused(ends: Ends) -> None:
     assert await ends.hand_in("certificate-data-change", Holder(3).data_change(stop=True)) == 202
     await ends.until_delivered()
@@ -69,6 +71,7 @@ async def test_a_certificate_stop_is_refused(ends: Ends) -> None:
 
 
 @pytest.mark.invariant("I7")
+@pytest.mark.edge("F5-1", "stopped-or-protected")
 async def test_the_certificate_of_a_protected_resident_does_not_leave(ends: Ends) -> None:
     """支援措置, whatever the issuing system says: also when the mark came a moment before the answer."""
     holder = Holder(4)
@@ -118,6 +121,7 @@ async def test_two_certificates_that_are_exchanged_reach_nobody(ends: Ends) -> N
     assert [(end.kind, end.code, end.body) for end in found] == [("refused", "answer-for-another-request", b"")] * 2
 
 
+@pytest.mark.edge("F5-1", "late-answer")
 async def test_a_late_answer_is_discarded_and_recorded_and_not_for_the_next_citizen(ends: Ends) -> None:
     since = len(ends.record("late-answer"))
     ends.issuing.wrong = "late"
@@ -164,6 +168,7 @@ async def test_request_ids_must_be_unguessable_and_one_is_open_once(ends: Ends) 
 
 
 @pytest.mark.control("C-1-3-9")
+@pytest.mark.edge("F5-1", "edited")
 async def test_certificate_data_come_from_their_source_systems_only(ends: Ends) -> None:
     """Nothing but the register may change what a copy of the resident record is made of, and nothing but the tax system the taxes."""
     data, tax = Holder(13).data_change(address="虚構県架空市偽物町９番"), Holder(13).tax_change()

@@ -33,6 +33,7 @@ async def test_a_certificate_of_the_family_register_is_made_of_what_it_says_now(
     assert kinds <= {"card-identifier-change", "certificate-data-change", "tax-certificate-change"}
 
 
+@pytest.mark.edge("F5-2", "other-domicile")
 async def test_a_domicile_elsewhere_is_refused(ends: Ends) -> None:
     holder = Holder(7)
     assert not holder.here
@@ -41,6 +42,7 @@ async def test_a_domicile_elsewhere_is_refused(ends: Ends) -> None:
     assert (await ends.ask(holder, "1")).kind == "printed"
 
 
+@pytest.mark.edge("F5-2", "register-down")
 async def test_with_the_family_register_down_its_certificates_are_refused_at_once_and_others_work(ends: Ends) -> None:
     await ends.family.stop()
     began = time.monotonic()

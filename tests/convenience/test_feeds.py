@@ -43,6 +43,7 @@ async def test_a_new_card_takes_the_place_of_the_former_one_in_order(ends: Ends)
 
 @pytest.mark.flow("FS1-7")
 @pytest.mark.invariant("I5")
+@pytest.mark.edge("FS1-7", "pin-in-clear")
 async def test_card_numbers_and_pins_are_nowhere_in_clear(ends: Ends) -> None:
     """Neither in the ledger, the broker, a log, nor in what operators see."""
     holder, card, pin = Holder(20), "SAMPLE-CARD-77345677", "8352"
@@ -63,6 +64,7 @@ async def test_card_numbers_and_pins_are_nowhere_in_clear(ends: Ends) -> None:
 
 
 @pytest.mark.flow("FS3-2")
+@pytest.mark.edge("FS3-2", "undelivered-changes")
 async def test_a_certificate_for_a_person_with_undelivered_changes_is_refused(ends: Ends) -> None:
     """A stale certificate is worse than none; other people's are made meanwhile."""
     holder = Holder(16)
@@ -102,6 +104,7 @@ async def test_a_change_that_comes_while_the_certificate_is_made_stops_it(ends: 
 
 
 @pytest.mark.flow("FS3-3")
+@pytest.mark.edge("FS3-3", "unknown-number")
 async def test_a_tax_change_of_an_unknown_atena_number_is_put_aside(ends: Ends) -> None:
     """It waits until the person is known there, visibly, and nobody else waits for it."""
     stranger = Holder(900)

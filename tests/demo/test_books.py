@@ -18,6 +18,7 @@ from simulators.demo.story import SMALLEST, StoryDay
 from simulators.demo.text import TEXT
 from simulators.errors import BadSettings
 from simulators.references import References
+from simulators.register.messages import TYPE
 
 
 def at(second: float) -> str:
@@ -41,7 +42,7 @@ def record() -> list[dict[str, Any]]:
         ]
     ):
         message = {"kind": "message", "id": name, "resident": resident, "update": update, "request": f"r{name}", "door": door}
-        lines.append({**message, "at": at(n), "corrects": corrects, "abnormal": None})
+        lines.append({**message, "type": TYPE, "at": at(n), "corrects": corrects, "abnormal": None})
         lines.append({"kind": "receipt", "id": name, "status": "accepted", "at": at(n + 0.2), "accepted_at": at(n + 0.1)})
     return lines
 
@@ -113,10 +114,8 @@ def test_a_day_tells_of_one_resident(population: int, events: int) -> None:
     theirs = [event for event in day.events if event.resident == day.resident]
     assert [(event.reason, event.sequence) for event in theirs] == [("MOVE", 1), ("HH_CHANGE", 2), ("AMEND_OFF", 3)]
     assert [event.ce_time for event in day.events] == sorted(event.ce_time for event in day.events)
-    sent = {message.id: message.content for message in day.messages()}
-    wrong = [event.ce_id for event in day.events if sent[event.ce_id] != event.xml]
-    assert wrong == [day.mistaken.ce_id]
-    assert day.corrected(wrong[0], sent[wrong[0]]) == day.mistaken.xml
+    sent = {event.ce_id: event.xml for event in day.sent()}
+    assert [event.ce_id for event in day.events if sent[event.ce_id] != event.xml] == [day.mistaken.ce_id]
 
 
 def test_the_same_seed_is_the_same_day() -> None:

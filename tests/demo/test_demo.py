@@ -116,6 +116,11 @@ def test_a_small_day_agrees_and_leaves_nothing_running(runs: Runs) -> None:
     assert result["outage"]["waited"] > 0
     assert result["outage"]["first_effect_after_s"] < 10
     assert 0 < result["accept_s"]["total"]["p50"] <= result["accept_s"]["total"]["p99"]
+    parties = result["parties"]
+    assert parties["unfinished"] == {}
+    assert not [line for line in parties["books"] if line["wrong"] or line["sent"] != line["effects"]]
+    reached = {line["party"] for line in parties["books"] if line["way"] == "out" and line["effects"]}
+    assert reached >= {"city-cs", "prefecture-server", "internal-link-system", "certificate-issuance-system", "family-register-system"}
     for file in result["files"].values():
         assert Path(file).exists()
     assert runs.running() == []

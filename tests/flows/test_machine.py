@@ -217,6 +217,19 @@ def test_a_dialogue_is_over_when_it_is_known() -> None:
     assert (refused.state, refused.closed_at) == ("refused", 5.0)
 
 
+def test_a_delivery_to_an_account_is_the_step_of_the_system_whose_account_it_is() -> None:
+    cases = Cases()
+    case = cases.take("resident-info-transfer", "welfare-account", sender="internal-link-system", whose="business-systems")
+    assert (case.flow, states(case)["2"]) == ("FS1-8a", W)
+    came = cases.came["m1"]
+    for whose, expected in ((None, W), ("tax-system", W), ("business-systems", D)):
+        fate = Fate(message_id="m1", type=came.type, party="welfare-account", state=D, at=1.0, whose=whose)
+        cases.machine.note(case, fate)
+        assert states(case)["2"] is expected, whose
+    other = Came(message_id="m2", type=came.type, sender="internal-link-system", party="unknown", subject="A", at=1.0)
+    assert cases.machine.take(other, []) is None
+
+
 def test_a_person_completes_what_is_left() -> None:
     cases = Cases()
     case = cases.take(*CHANGE)

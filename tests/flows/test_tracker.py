@@ -170,6 +170,25 @@ async def test_what_is_overdue_is_told_once_and_holds_nothing(city: City) -> Non
     assert states(case)["1-3a"] == "done"
 
 
+@pytest.mark.flow("FS1-7")
+@pytest.mark.edge("FS1-7", "feed-lags")
+async def test_card_data_that_the_certificate_system_has_not_taken_in_time_are_an_anomaly_of_the_link(city: City) -> None:
+    """FM-1, updates not completed: told once, seen in the metric of the flow, and over when the feed has caught up."""
+    card = await city.submit("m1", ("card-identifier-change", "certificate-issuance-system"))
+    await city.follow()
+    assert await city.entries("flow-overdue") == []
+    await city.shift(DAY + 60)
+    await city.follow()
+    [case] = await city.cases()
+    assert (case.flow, case.state, city.tracker.overdue("FS1-7")) == ("FS1-7", "overdue", 1)
+    [told] = await city.entries("flow-overdue")
+    assert "FS1-7" in told.detail
+    await city.deliver(card)
+    await city.follow()
+    [case] = await city.cases()
+    assert (case.state, city.tracker.overdue("FS1-7")) == ("done", 0)
+
+
 async def test_a_message_that_replaces_another_takes_its_step(city: City) -> None:
     await city.submit("m1", CHANGE)
     update = await city.submit("m2", UPDATE)

@@ -38,6 +38,11 @@ SENDERS: Mapping[str, list[str]] = {
     "tax-system": ["tax-certificate-change"],
     "administrative-column-sources": ["administrative-column-update"],
 }  # fmt: skip
+SUPPLIERS: Mapping[str, list[str]] = {
+    "health-insurance-section": ["atena_number", "national_health_insurance", "late_stage_elderly_medical"],
+    "elections-section": ["atena_number", "electoral_register"],
+}
+"""Departments behind the sources of administrative columns, with a certificate of their own, and what they permit."""
 QUEUES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     REGISTER: ("core_register", REGISTER, ()),
     "internal-link-system": ("internal_link", "internal-link-system", ()),
@@ -150,6 +155,15 @@ class InHouse:
         await until(lambda: (row := self.deliveries(source_id).get(party)) is not None and row["held"] is not None, timeout_s)
         return self.deliveries(source_id)[party]
 
+    def case(self, source_id: str) -> tuple[str, dict[str, str]]:
+        """The case of a flow that a message is in, and the states of its steps; nothing yet: no flow."""
+        found = self.rows(
+            "SELECT i.flow, i.steps FROM flow_instance i JOIN flow_message f ON f.instance_id = i.id JOIN message m ON m.id = f.message_id "
+            "WHERE m.source_id = ?",
+            source_id,
+        )
+        return next(((row["flow"], {no: each["state"] for no, each in json.loads(row["steps"]).items()}) for row in found), ("", {}))
+
     def provision(self, source_id: str) -> dict[str, Any]:
         """The record of provision of a message, with its terms."""
         [row] = self.rows(
@@ -184,8 +198,14 @@ def set_up(folder: Path, parties: Mapping[str, Any] | None = None, *, plan: Plan
     town = Town(folder, plan or Plan(workers=1, acknowledge_s=2.0, retry=RETRY))
     town.set_up()
     authority = TestAuthority(town.certificates, IN_HOUSE)
+    others = [name for name in samples.message("administrative-column-update", 1).items if "/" in name]
     config = yaml.safe_load(town.config.read_text())
     config["intake"]["systems"] = {name: {"peer": name, "types": types} for name, types in SENDERS.items()}
+    sources = config["intake"]["systems"]["administrative-column-sources"]
+    sources["doors"] = ["https"]
+    sources["suppliers"] = {name: {"peer": name, "items": items} for name, items in SUPPLIERS.items()}
+    # whatever is left is permitted by a department that hands in nothing in these tests
+    sources["suppliers"]["other-sections"] = {"peer": "other-sections", "items": sorted({name.partition("/")[0] for name in others})}
     found: dict[str, Any] = {"city-cs": config["parties"]["city-cs"]}
     for account, (adapter, system, works) in QUEUES.items():
         private, public = town.folder / f"{account}.jwk", town.folder / f"{account}.jwks"
@@ -201,7 +221,7 @@ def set_up(folder: Path, parties: Mapping[str, Any] | None = None, *, plan: Plan
     for account, more in (parties or {}).items():
         found[account] = more
     config["parties"] = {name: each for name, each in found.items() if each is not None}
-    for name in {*SENDERS, *config["parties"], "stranger"} - {"city-cs", REGISTER}:
+    for name in {*SENDERS, *SUPPLIERS, *config["parties"], "stranger"} - {"city-cs", REGISTER}:
         authority.issue(name, Profile.CLIENT)
     for operator in config["admin"]["operators"].values():
         operator["roles"] = ["viewer", "operator", "approver", "administrator", "auditor"]

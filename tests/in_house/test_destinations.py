@@ -63,15 +63,15 @@ async def systems(permitted: InHouse) -> AsyncIterator[InHouse]:
 @pytest.mark.invariant("I7")
 @pytest.mark.control("C-1-3-1")
 @pytest.mark.parametrize(
-    ("work", "account"),
+    ("work", "account", "step"),
     [
-        ("transfer-2", "welfare-account"),
-        ("transfer-3", "welfare-account"),
-        ("transfer-9", "tax-system"),
-        ("file1-provision-2", "education-board-system"),
+        ("transfer-2", "welfare-account", "2"),
+        ("transfer-3", "welfare-account", "2"),
+        ("transfer-9", "tax-system", "4"),
+        ("file1-provision-2", "education-board-system", "3"),
     ],
 )
-async def test_a_work_reaches_its_account_with_exactly_the_approved_items(systems: InHouse, work: str, account: str) -> None:
+async def test_a_work_reaches_its_account_with_exactly_the_approved_items(systems: InHouse, work: str, account: str, step: str) -> None:
     receipt = await systems.send(LINK, TRANSFER, message(TRANSFER, 3), work=work)
     assert receipt["status"] == "accepted", receipt
     row = await systems.until_state(receipt["id"], account, "delivered")
@@ -83,6 +83,8 @@ async def test_a_work_reaches_its_account_with_exactly_the_approved_items(system
     record = systems.provision(receipt["id"])
     assert (record["outcome"], record["party"], record["work"]) == ("provided", account, work)
     assert set(record["terms"]["items"]) == approved(work)
+    await until(lambda: systems.case(receipt["id"])[1].get(step) == "done")
+    assert systems.case(receipt["id"])[0] == "FS1-8a"
     if work == "file1-provision-2":
         assert packaged().works[work].kind == "provision"
         assert any("住" in cite for cite in record["terms"]["basis"])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pika
 import pytest
@@ -14,7 +17,7 @@ from adapters.in_house.systems import systems as table
 from gateway.policy.routes import tables
 from message_formats import samples
 from simulators.harness.town import REGISTER
-from simulators.in_house.systems import Atena, InternalLink
+from simulators.in_house.systems import Atena, FamilyRegister, InternalLink
 from tests.in_house.kit import QUEUES, InHouse, message
 from tests.support.broker import until
 
@@ -118,6 +121,7 @@ async def test_a_dead_certificate_system_holds_back_nobody_else(systems: InHouse
 
 @pytest.mark.flow("FS1-7")
 @pytest.mark.invariant("I5")
+@pytest.mark.edge("FS1-7", "pin-in-clear")
 async def test_a_pin_is_in_clear_in_no_queue_log_or_table(systems: InHouse) -> None:
     """While it waits (the system is away) and after: neither broker, ledger nor logs hold the card's number, which comes with the PIN."""
     card = "SAMPLE-CARD-77777777"
@@ -140,6 +144,8 @@ async def test_a_pin_is_in_clear_in_no_queue_log_or_table(systems: InHouse) -> N
 
 @pytest.mark.flow("FS3-3")
 @pytest.mark.flow("FS1-8b")
+@pytest.mark.edge("FS3-3", "unknown-number")
+@pytest.mark.edge("FS1-8b", "unknown-number")
 @pytest.mark.parametrize(
     ("sender", "kind", "party"),
     [("tax-system", "tax-certificate-change", CERTIFICATES), (LINK, "administrative-column-update", REGISTER)],
@@ -163,6 +169,28 @@ async def test_an_atena_number_that_is_not_known_is_put_aside_and_nobody_else_wa
 
 
 @pytest.mark.flow("FS1-8b")
+@pytest.mark.control("C-1-2-2")
+@pytest.mark.invariant("I6")
+@pytest.mark.edge("FS1-8b", "item-not-permitted")
+async def test_a_department_is_known_by_its_certificate_and_links_what_it_permits_only(systems: InHouse) -> None:
+    kind = "administrative-column-update"
+    items = samples.message(kind, 43).items
+    own = {name: value if name.startswith(("atena", "elect")) else None for name, value in items.items()}
+    more = {name: value if name.startswith(("atena", "elect", "national_health")) else None for name, value in items.items()}
+    sender = systems.sender(SOURCES, certificate="elections-section")
+    accepted = await sender.send(kind, message(kind, 43, **own))
+    await systems.until_state(accepted["id"], LINK, "delivered")
+    refused = await sender.send(kind, message(kind, 43, **more))
+    assert (refused["http"], refused["code"]) == (403, "item-not-permitted"), refused
+    assert "national_health_insurance" in str(refused)
+    assert systems.deliveries(refused["id"]) == {}
+    [row] = systems.rows("SELECT system, supplier FROM message WHERE source_id = ?", accepted["id"])
+    assert tuple(row) == (SOURCES, "elections-section")
+    [kept] = systems.rows("SELECT code, place, attributes FROM quarantine WHERE source_id = ?", refused["id"])
+    assert (kept["code"], json.loads(kept["attributes"])["supplier"]) == ("item-not-permitted", "elections-section")
+
+
+@pytest.mark.flow("FS1-8b")
 async def test_one_department_that_is_missing_does_not_hold_the_others(systems: InHouse) -> None:
     """What comes of national health insurance alone is taken; items of other departments are not invented."""
     only = {name: value if name.startswith(("atena", "national_health")) else None
@@ -173,7 +201,54 @@ async def test_one_department_that_is_missing_does_not_hold_the_others(systems: 
     assert {each.partition("/")[0] for each in effect["items"]} == {"atena_number", "national_health_insurance"}
 
 
+@pytest.mark.flow("FS1-8b")
+@pytest.mark.control("C-1-2-6")
+@pytest.mark.control("C-1-2-18")
+@pytest.mark.control("C-1-2-11")
+@pytest.mark.edge("FS1-8b", "recorded")
+@pytest.mark.edge("FS1-8b", "one-missing")
+async def test_the_import_report_of_a_day_names_each_record_with_what_became_of_it_and_the_missing_department(systems: InHouse) -> None:
+    """For several persons to check: what was accepted, set aside and refused; of whom nothing came, while others were processed."""
+    kind = "administrative-column-update"
+    items = samples.message(kind, 44).items
+    own = {name: value if name.startswith(("atena", "elect")) else None for name, value in items.items()}
+    sender = systems.sender(SOURCES, certificate="elections-section")
+    taken = await sender.send(kind, message(kind, 44, **own))
+    await systems.until_state(taken["id"], LINK, "delivered")
+    refused = await sender.send(kind, message(kind, 44))
+    assert refused["code"] == "item-not-permitted"
+    system = systems.book(LINK).system
+    system.people = {samples.atena_number(44)}
+    try:
+        unknown = await sender.send(kind, message(kind, 45, **{**own, "atena_number": samples.atena_number(45)}))
+        row = await systems.until_held(unknown["id"], LINK)
+        assert row["outcome_code"] == "atena-unknown"
+    finally:
+        system.people = set()
+    day = datetime.now(ZoneInfo("Asia/Tokyo")).date().isoformat()
+    report = await systems.renkei("reports", "import", SOURCES, day, "--json")
+    lines = {each["record"]: each for each in report["records"]}
+    common = {"message_type": kind, "supplier": "elections-section"}
+    expected = {
+        taken["id"]: {"party": LINK, "outcome": "accepted", "code": None, "place": None},
+        unknown["id"]: {"party": LINK, "outcome": "set-aside", "code": "atena-unknown", "place": None},
+        refused["id"]: {"party": None, "outcome": "refused", "code": "item-not-permitted"},
+    }
+    for record, said in expected.items():
+        assert lines[record].items() >= {**common, **said}.items(), lines[record]
+    assert lines[refused["id"]]["place"] in {each for each in items if not each.startswith(("atena", "elect"))}
+    [count] = [each for each in report["counts"] if each["supplier"] == "elections-section"]
+    assert all(count[name] >= 1 for name in ("accepted", "set_aside", "refused"))
+    assert "other-sections" in report["missing"]
+    assert "elections-section" not in report["missing"]
+    shown = str(await systems.renkei("reports", "import", SOURCES, day))
+    assert all(word in shown for word in (taken["id"], unknown["id"], refused["id"], "other-sections"))
+    numbers = {samples.atena_number(44), samples.atena_number(45)}
+    assert not any(number in shown + json.dumps(report) for number in numbers), "the sender's ids, no resident's"
+
+
 @pytest.mark.flow("FS5-4")
+@pytest.mark.edge("FS5-4", "two-numbers")
 async def test_two_atena_numbers_for_one_individual_number_are_a_conflict_that_stops_and_is_reported(systems: InHouse) -> None:
     kind, number = "atena-linkage-update", samples.individual_number(61)
     first = await systems.send(LINK, kind, message(kind, 61))
@@ -191,6 +266,7 @@ async def test_two_atena_numbers_for_one_individual_number_are_a_conflict_that_s
 
 
 @pytest.mark.flow("FR-2")
+@pytest.mark.edge("FR-2", "mismatch")
 async def test_master_and_copies_are_compared_and_the_result_comes_back(systems: InHouse) -> None:
     run = "RUN-FR2-1"
     for serial in (71, 72):
@@ -212,6 +288,64 @@ async def test_master_and_copies_are_compared_and_the_result_comes_back(systems:
     row = await systems.until_state(result["id"], REGISTER, "delivered")
     [effect] = [each for each in systems.effects(REGISTER) if each["delivery"] == row["id"]]
     assert "differences/atena_number" in effect["items"]
+    # corrected: the register tells of the resident anew, and the next run finds nothing
+    correction = await systems.send(REGISTER, "resident-change-notification", message("resident-change-notification", 73))
+    await systems.until_state(correction["id"], LINK, "delivered")
+    for serial in (71, 73):
+        content = message("master-copy-reconciliation-data", serial, run_id="RUN-FR2-2")
+        again = await systems.send(REGISTER, "master-copy-reconciliation-data", content)
+        await systems.until_state(again["id"], LINK, "delivered")
+    assert link.differences("RUN-FR2-2") == []
+
+
+@pytest.mark.flow("FS5-4")
+@pytest.mark.control("C-1-3-3")
+async def test_an_individual_number_is_exchanged_at_the_atena_system_after_the_register_has_changed_it(systems: InHouse) -> None:
+    """Not before: the internal link cannot change a number by telling the atena system of another one."""
+    kind, new = "atena-linkage-update", samples.individual_number(66)
+    first = await systems.send(LINK, kind, message(kind, 65))
+    await systems.until_state(first["id"], ATENA, "delivered")
+    system = systems.book(ATENA).system
+    assert isinstance(system, Atena)
+    assert system.number_of(samples.atena_number(65)) == samples.individual_number(65)
+    early = await systems.send(LINK, kind, message(kind, 65, individual_number=new))
+    assert (early["http"], early["code"]) == (409, "number-change-forbidden"), early
+    changed = message("resident-change-notification", 65, individual_number=new)
+    told = await systems.send(REGISTER, "resident-change-notification", changed)
+    await systems.until_state(told["id"], LINK, "delivered")
+    swap = await systems.send(LINK, kind, message(kind, 65, individual_number=new))
+    await systems.until_state(swap["id"], ATENA, "delivered")
+    assert system.number_of(samples.atena_number(65)) == new
+
+
+@pytest.mark.flow("FS1-11")
+@pytest.mark.edge("FS1-11", "domicile-moves")
+async def test_of_a_domicile_that_moves_the_one_after_the_change_decides(systems: InHouse) -> None:
+    """To this city: the family register system ends with the last one, whatever was away meanwhile. From it: what still comes here for a
+    domicile elsewhere is not taken in, and held for staff; others are taken in."""
+    kind, here, elsewhere = "family-register-supplement-internal", "虚構県架空市例示町９番地", "虚構県よそ市見本町１番地"
+    head = samples.message(kind, 81).items["register_head"]
+    await systems.close(FAMILY)
+    ids = []
+    for domicile in (samples.message(kind, 81).items["domicile"], here):
+        receipt = await systems.send(REGISTER, kind, message(kind, 81, domicile=domicile))
+        ids.append(receipt["id"])
+    await systems.open(FAMILY)
+    system = systems.book(FAMILY).system
+    assert isinstance(system, FamilyRegister)
+    system.elsewhere.add(elsewhere)
+    try:
+        for each in ids:
+            await systems.until_state(each, FAMILY, "delivered")
+        assert system.held[kind, str(head)]["domicile"] == here
+        moved = await systems.send(REGISTER, kind, message(kind, 82, domicile=elsewhere))
+        row = await systems.until_held(moved["id"], FAMILY)
+        assert (row["held"], row["outcome_code"]) == ("rejected", "domicile-not-found")
+        assert row["id"] in {each["delivery_id"] for each in (await systems.renkei("held", "--json"))["items"]}
+        other = await systems.send(REGISTER, kind, message(kind, 83))
+        await systems.until_state(other["id"], FAMILY, "delivered")
+    finally:
+        system.elsewhere.clear()
 
 
 @pytest.mark.flow("FS1-8a")

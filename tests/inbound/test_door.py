@@ -26,7 +26,7 @@ from gateway.policy.routes import tables
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
-from gateway.security.soap.messages import open_security
+from gateway.security.soap.messages import LARGE_BYTES, open_security
 from gateway.security.soap.replay import RecentAnswers
 from simulators.encryption import Encryption
 from simulators.signatures import Signatures
@@ -36,6 +36,8 @@ from tests.intake.kit import MemoryLedger
 from tests.support.policy import rights_for
 
 PARTIES = ("city-cs", "prefecture-server")
+RECORDS = 50
+"""Of one call that is longer than 64 KiB and shorter than ``body_bytes``."""
 
 
 @dataclass
@@ -156,6 +158,41 @@ async def test_where_the_profile_asks_for_encryption_nothing_comes_or_goes_in_cl
     in_clear = await home.send(home.notices("city-cs"), notice())
     assert (in_clear.results, in_clear.fault) == ((), None)  # the fault too is for the party's key only
     assert home.noted.seen[-1][1] == "not-encrypted"
+    await runner.cleanup()
+
+
+@pytest.mark.invariant("I4")
+@pytest.mark.invariant("I5")
+@pytest.mark.parametrize("wrong", [None, "altered"])
+async def test_a_large_encrypted_call_is_opened_verified_and_read_beside_the_loop(
+    home: House, monkeypatch: pytest.MonkeyPatch, wrong: str | None
+) -> None:
+    """From 64 KiB on in threads, with the same outcome: every record has its receipt, and one that was altered is refused."""
+    files, threads, plain = home.authority.files, [], asyncio.to_thread
+    for name in ("gateway-encryption", "city-cs-encryption"):
+        home.authority.issue(name, Use.ENCRYPTION)
+    intake = home.intake
+    assert intake is not None
+
+    async def to_thread(function: Any, *given: Any, **more: Any) -> Any:
+        threads.append(getattr(function, "__name__", ""))
+        return await plain(function, *given, **more)
+
+    runner = await listen(home, "city-cs", intake, encryption=(files("city-cs-encryption").certificate, files("gateway-encryption").key))
+    theirs = Encryption(key=files("city-cs-encryption").key, caller=files("gateway-encryption").certificate)
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    space = " " * 1500
+    records = [notice(serial=serial).replace("><name>", f">{space}<name>") for serial in range(100, 100 + RECORDS)]
+    assert sum(map(len, records)) > LARGE_BYTES
+    said = await home.send(home.notices("city-cs", encryption=theirs), *records, **({"wrong": wrong} if wrong else {}))
+    monkeypatch.undo()
+    if wrong is None:
+        assert [each["outcome"] for each in said.results] == ["accepted"] * RECORDS
+        assert len(home.ledger.accepted) == RECORDS
+        assert [name for name in threads if name in ("opened", "verify", "read")] == ["opened", "verify", "read"]
+    else:
+        assert (said.results, said.fault, home.ledger.accepted) == ((), "digest-mismatch", {})
+        assert [name for name in threads if name in ("opened", "verify", "read")] == ["opened", "verify"]
     await runner.cleanup()
 
 

@@ -195,6 +195,61 @@ async def test_a_body_is_not_kept_after_delivery_but_the_receipt_is(safe: Safe, 
     assert len(await safe.rows(t.message)) == 2
 
 
+@pytest.mark.control("C-1-7-15")
+@pytest.mark.control("C-1-7-16")
+@pytest.mark.rule("R22")
+async def test_records_of_provision_are_kept_for_five_years_and_then_erased_on_record(safe: Safe, tmp_path: Path) -> None:
+    """Though the body is gone at once; with what was searched by. What is under way stays with its record, however old it is."""
+    keeper = keeper_of(safe, tmp_path)
+    provided, refused = new_id(), new_id()
+    [message_id] = await admit(safe, 1, "identity-information-update")
+    [delivery] = await safe.rows(t.delivery)
+    at = delivery.accepted_at
+
+    def write(conn: Any) -> None:
+        common = {"at": at, "message_id": None, "system": "resident-record-system", "type": "identity-search-result", "party": "city-cs"}
+        ended = {"outcome": "provided", "outcome_at": at}
+        conn.execute(t.provision.insert().values(id=provided, **common, **ended))
+        conn.execute(t.provision.insert().values(id=refused, **common, outcome="refused", code="no-such-person"))
+        conn.execute(t.provision.insert().values(id=delivery.id, **{**common, "message_id": message_id}, outcome="permitted"))
+        conn.execute(t.inquiry.insert().values(id=provided, question="identity-search-request", reference="A-1", condition="{}"))
+
+    await safe.ledger.submit(_Write(write))
+    await keeper.run("test")
+    await shift(safe.ledger, (5 * 365 - 1) * 86_400.0)
+    await keeper.run("test")
+    assert {row.id for row in await safe.rows(t.provision)} == {provided, refused, delivery.id}, "five years are not over"
+    assert len(await safe.rows(t.inquiry)) == 1
+    assert [row for row in await safe.rows(t.disposal) if row.place == "provision"] == []
+    await shift(safe.ledger, (5 * 365 + 3) * 86_400.0)
+    (rule,) = [each for each in keeper.keeping.policy.rules if each.place == "provision"]
+    assert await keeper.due(rule) == 2
+    await keeper.run("test")
+    assert [row.id for row in await safe.rows(t.provision)] == [delivery.id], "it may still come to an end"
+    assert await safe.rows(t.inquiry) == []
+    [line] = [row for row in await safe.rows(t.disposal) if row.place == "provision"]
+    assert (line.rule, line.count, line.oldest, line.newest) == ("provision-record", 2, at, at)
+    assert len(await safe.entries("provisions-erased")) == 1
+    await keeper.run("test")
+    assert len([row for row in await safe.rows(t.disposal) if row.place == "provision"]) == 1
+
+
+class _Write:
+    """Rows that other parts of the ledger write, as a step of its writer."""
+
+    bulk, size = False, 1
+
+    def __init__(self, write: Any) -> None:
+        self._write = write
+
+    def plan(self, unit: Any) -> None: ...
+
+    def apply(self, unit: Any) -> None:
+        self._write(unit.conn)
+
+    def finish(self, unit: Any) -> None: ...
+
+
 async def test_a_purge_takes_one_party_only(safe: Safe, tmp_path: Path) -> None:
     keeper = keeper_of(safe, tmp_path)
     await admit(safe, 3, "identity-information-update")

@@ -145,13 +145,6 @@ async def test_cards_both_ways(whole: Whole) -> None:
     assert (await whole.state(CARDS))["card_events"]["ABOLISHED"] == 1
 
 
-@pytest.mark.flow("F6-1")
-async def test_a_pair_reaches_j_lis(whole: Whole) -> None:
-    pair = {"processing_number": "SAMPLENUMBER0000000009", "individual_number": CITY.resident(9).individual_number}
-    await whole.delivered(await whole.hand_in("code-acquisition-number-pair", pair), CS)
-    assert (await whole.state(CS))["code_pairs"] == 1
-
-
 @pytest.mark.flow("F2-6")
 async def test_reconciliation_with_the_prefecture_and_the_national_server(whole: Whole) -> None:
     planted = CITY.resident(20).resident_record_code

@@ -257,7 +257,7 @@ def to_party(authority: TestAuthority, others: Mapping[str, Signer], folder: Pat
 
     def judge(data: bytes) -> str | None:
         try:
-            envelopes.read(data, action, lambda envelope: running[0].verify(envelope))
+            envelopes.read(data, action, running[0].verify)
         except party_side.CallRefused as refused:
             return refused.code
         return None

@@ -449,6 +449,7 @@ def upgrade() -> None:
         sa.Column("flow", sa.String(length=16), nullable=True, comment="the business flow that the sender named"),
         sa.Column("resends", sa.String(length=36), nullable=True, comment="our id of the message that this one sends again"),
         sa.Column("municipality", sa.String(length=6), nullable=True, comment="at the other end, where a party relays to several"),
+        sa.Column("supplier", sa.String(length=64), nullable=True, comment="the department behind the system, known from its certificate"),
         sa.Column("accepted_at", sa.Double(), nullable=False),
         sa.Column("receipt", sa.LargeBinary(), nullable=False, comment="returned byte for byte to whoever submits the same message again"),
         sa.PrimaryKeyConstraint("id"),

@@ -1,0 +1,211 @@
+"""The month as it goes: a town is started, each day handed in, everything waited for, the business clock put to the next day."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from simulators.city import City
+from simulators.errors import SimulatorError
+from simulators.harness.admin import OnDuty
+from simulators.harness.town import Plan, Town
+from simulators.journal import read_entries
+from simulators.references import References
+from simulators.replay.accounts import Books, hold_together, read_journals, system_journal
+from simulators.replay.counter import Counter
+from simulators.replay.disturbing import Disturber
+from simulators.replay.month import DayPlan, Month
+from simulators.replay.townhall import LOOK_S, Townhall
+from simulators.replay.ways import CITY_CS, SETS, carried
+
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is wanted. ``patience_s``: how long a day may take to become quiet."""
+
+    days: int = 30
+    population: int = 400_000
+    seed: int = 1
+    parties: str = "all"
+    faults: bool = False
+    events_a_day: int | None = None
+    workers: int = 1
+    patience_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What became of it. Times in seconds; ``cpu_s``: of all processes, this one among them, from when
+    they were ready; of a process that was killed what it had used is missing."""
+
+    books: Books
+    days: int
+    messages: int
+    deliveries: int
+    replaced: int
+    disturbed: dict[str, int]
+    start_s: float
+    run_s: float
+    cpu_s: float
+
+    def shown(self, options: Options) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "ok": self.books.ok,
+            "days": self.days,
+            "population": options.population,
+            "seed": options.seed,
+            "parties": options.parties,
+            "faults": self.disturbed,
+            "messages": self.messages,
+            "deliveries": self.deliveries,
+            "replaced": self.replaced,
+            "start_s": round(self.start_s, 1),
+            "run_s": round(self.run_s, 1),
+            "cpu_s": round(self.cpu_s, 1),
+            "cpu_ms_per_delivery": round(self.cpu_s * 1000 / max(1, self.deliveries), 2),
+            **self.books.shown(),
+        }
+
+
+def plan_of(options: Options) -> Plan:
+    """The town."""
+    present = SETS[options.parties]
+    return Plan(
+        workers=options.workers, population=options.population, city_seed=options.seed, parties=present.parties,
+        mailboxes=present.mailboxes, systems=present.systems, inbound=True,
+        profile="test", types=tuple(carried(present.everybody)), records_per_call=100, call_s=4.0 if options.faults else 30.0,
+        acknowledge_s=10.0, retry={"first_s": 0.3, "longest_s": 2.0, "budget": 60},
+    )  # fmt: skip
+
+
+class Replay:
+    """One replay. A context manager that ends its processes; belongs to the event loop of the main thread."""
+
+    def __init__(self, folder: Path, options: Options, tell: Callable[[str, dict[str, Any]], None] = lambda what, values: None) -> None:
+        """``tell``: hears of each day (``day``) what it brought."""
+        self.town = Town(folder, plan_of(options))
+        self.options = options
+        self._tell = tell
+        self._offset_days = 0
+        self._counter: Counter
+        self._duty: OnDuty
+        self._hall = Townhall(self.town)
+
+    async def __aenter__(self) -> Replay:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.town.stop()
+
+    async def play(self) -> Found:
+        """All days, and the books.
+
+        :raises SimulatorError: it cannot be started, or a day does not become quiet.
+        """
+        options, town = self.options, self.town
+        began = time.monotonic()
+        await asyncio.to_thread(town.set_up)
+        await town.start()
+        references = References(town.salt_file.read_text())
+        city = City(options.seed, options.population)
+        present = SETS[options.parties]
+        legs = carried(present.everybody)
+        month = Month(city, references, types=legs, events_a_day=options.events_a_day)
+        ready, spent_s = time.monotonic(), self._cpu_s()
+        disturber = Disturber(town, seed=options.seed, control=self._hall.control) if options.faults else None
+        async with (
+            self._hall,
+            OnDuty(town) as self._duty,
+            Counter(town, month, references) as self._counter,
+        ):
+            for number in range(1, options.days + 1):
+                await self._step_to(city, number)
+                await self._day(month.day(number), disturber)
+            tally = await self._hall.tally()
+            replaced = self._counter.replaced
+        run_s, cpu_s = time.monotonic() - ready, self._cpu_s() - spent_s
+        record = list(read_entries(town.record))
+        books = hold_together(
+            record=record, inbox=system_journal(read_entries(town.folder / "inbox.jsonl")), tally=tally,
+            journals=read_journals(present, town.folder),
+            city_cs=read_entries(town.journal_of(CITY_CS)), legs=legs, time_up=True,
+        )  # fmt: skip
+        return Found(
+            books=books, days=options.days, messages=sum(each["count"] for each in tally["messages"]),
+            deliveries=sum(each["count"] for each in tally["deliveries"]), replaced=replaced,
+            disturbed=dict(disturber.done) if disturber is not None else {}, start_s=ready - began, run_s=run_s, cpu_s=cpu_s,
+        )  # fmt: skip
+
+    # ---- a day -----------------------------------------------------------------------------------------------------------------
+
+    async def _day(self, plan: DayPlan, disturber: Disturber | None) -> None:
+        began = time.monotonic()
+        disturbing = asyncio.get_running_loop().create_task(disturber.day()) if disturber is not None else None
+        try:
+            await self._hall.begin(plan.happenings)
+            await self._counter.hand_in(plan)
+            fed_s = time.monotonic() - began
+            if disturbing is not None:
+                await disturbing
+            await self._quiet(plan.number)
+        finally:
+            if disturbing is not None:
+                disturbing.cancel()
+                await asyncio.gather(disturbing, return_exceptions=True)
+        self._tell("day", {"day": plan.number, "messages": len(plan.messages), "fed_s": fed_s, "s": time.monotonic() - began})
+
+    async def _quiet(self, number: int) -> None:
+        """Nothing is under way anywhere, seen twice in a row.
+
+        :raises SimulatorError: it does not come to that.
+        """
+        deadline, seen = time.monotonic() + self.options.patience_s, 0
+        while seen < 2:
+            if time.monotonic() > deadline:
+                raise SimulatorError(
+                    "replay-not-quiet", f"day {number} does not end: {self._counter.pending()}; see {self.town.var / 'log'}"
+                )
+            seen = seen + 1 if self._counter.quiet and await self._hall.quiet(self._duty) else 0
+            if self.options.faults:
+                await self._duty.look()
+            await asyncio.sleep(LOOK_S)
+
+    async def _step_to(self, city: City, number: int) -> None:
+        """The business clock is put to a day; real time is what it is."""
+        days = (city.date_of(number) - city.date_of(1)).days
+        if days == self._offset_days:
+            return
+        while True:
+            with suppress(aiohttp.ClientConnectionError, TimeoutError):
+                await self._duty.post("business-clock", {"offset_s": days * DAY_S})
+                self._offset_days = days
+                return
+            await asyncio.sleep(LOOK_S)
+
+    def _cpu_s(self) -> float:
+        """Of the town's processes that live, and of this one."""
+        own = os.times()
+        return own.user + own.system + sum(map(cpu_of, self.town.processes.leftovers()))
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU time of a process and its ended children; 0 if it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+__all__ = ["Found", "Options", "Replay", "cpu_of", "plan_of"]
