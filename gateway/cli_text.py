@@ -205,6 +205,10 @@ TEXT: dict[str, tuple[str, str]] = {
         "Business flows: cases, what is overdue, completion by hand, what is proved of each flow.",
         "業務フロー：案件一覧・期限超過・手作業による完了・検証状況。",
     ),
+    "command.adapter": (
+        "A new adapter for a party, as a package of its own with simulator and tests.",
+        "相手先アダプターの雛形（シミュレーターと試験を含む独立パッケージ）を作成します。",
+    ),
     "command.party": (
         "A party that is worked by hand: manual, mark as done, automatic again.",
         "相手先の手作業運用：手動への切替・処理済みの登録・自動への復帰。",

@@ -123,6 +123,11 @@ def get(name: str) -> Profile:
     return parse(_packaged.read_bytes("data", "profiles", f"{name}.yaml"))
 
 
+def packaged(profile: Profile) -> bool:
+    """Whether it is one of those; else somebody's own (:func:`parse`), which may have the name of a packaged one."""
+    return profile.profile in names() and get(profile.profile) == profile
+
+
 def parse(data: bytes | str) -> Profile:
     """A profile in the form of the packaged files.
 

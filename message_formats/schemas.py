@@ -8,7 +8,8 @@ from typing import Any
 
 from lxml import etree
 
-from message_formats import _packaged, catalogue
+from message_formats import _packaged, catalogue, profiles
+from message_formats.profiles import Profile
 from message_formats.violations import violation
 
 _local = threading.local()
@@ -24,12 +25,12 @@ class _Packaged(etree.Resolver):
         return self.resolve_string(_packaged.read_bytes(folder, name), context, base_url=name)
 
 
-def _compile(folder: str, file: str) -> etree.XMLSchema:
+def _compile(text: bytes, file: str) -> etree.XMLSchema:
     parser = etree.XMLParser(no_network=True, load_dtd=False, resolve_entities=False)
     parser.resolvers.add(_Packaged())
     # lxml puts its resolver in place of libxml2's one for the whole process while it compiles: two threads would take away each other's
     with _compiling:
-        return etree.XMLSchema(etree.fromstring(_packaged.read_bytes(folder, file), parser, base_url=file))
+        return etree.XMLSchema(etree.fromstring(text, parser, base_url=file))
 
 
 def compiled(name: str) -> etree.XMLSchema:
@@ -37,17 +38,18 @@ def compiled(name: str) -> etree.XMLSchema:
 
     :raises FormatError: ``unknown-type``.
     """
-    return _cached("xsd", f"{catalogue.get(name).name}.xsd")
+    file = f"{catalogue.get(name).name}.xsd"
+    return _cached(file, file, lambda: _packaged.read_bytes("xsd", file))
 
 
-def _cached(folder: str, file: str) -> etree.XMLSchema:
+def _cached(key: str | Profile, file: str, read: Callable[[], bytes]) -> etree.XMLSchema:
     try:
-        cache: dict[str, etree.XMLSchema] = _local.schemas
+        cache: dict[str | Profile, etree.XMLSchema] = _local.schemas
     except AttributeError:
         cache = _local.schemas = {}
-    if file not in cache:
-        cache[file] = _compile(folder, file)
-    return cache[file]
+    if key not in cache:
+        cache[key] = _compile(read(), file)
+    return cache[key]
 
 
 def validator(name: str) -> Callable[[etree._Element], None]:
@@ -65,13 +67,21 @@ def validator(name: str) -> Callable[[etree._Element], None]:
     return check
 
 
-def profile_validator(profile: str) -> Callable[[etree._Element], None]:
-    """A check of request and response bodies against the envelope schema of a SOAP profile; KeyError if there is none of that name."""
-    if not _packaged.path("wsdl", f"{profile}.xsd").is_file():
-        raise KeyError(profile)
+def profile_validator(profile: str | Profile) -> Callable[[etree._Element], None]:
+    """A check of request and response bodies against the envelope schema of a SOAP profile, packaged or of somebody's own; KeyError if
+    there is none of that name."""
+    known = profiles.get(profile) if isinstance(profile, str) else profile
+    file = f"{known.profile}.xsd"
+
+    def read() -> bytes:
+        from message_formats import wsdl_text
+
+        return _packaged.read_bytes("wsdl", file) if profiles.packaged(known) else wsdl_text.schema(known).encode()
+
+    key = file if profiles.packaged(known) else known
 
     def check(element: etree._Element) -> None:
-        schema = _cached("wsdl", f"{profile}.xsd")
+        schema = _cached(key, file, read)
         if not schema.validate(element):
             raise violation(schema.error_log, element)
 

@@ -23,15 +23,17 @@ logging.getLogger("zeep").setLevel(logging.WARNING)
 class _PackagedOnly:
     """zeep's way to the world, cut down to files of one package."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, made: Mapping[Path, bytes]) -> None:
+        self._folder, self._made = folder, made
 
     def load(self, url: str) -> bytes:
-        """Content of a file below the folder.
+        """Content of a file below the folder, or of one that was made for this WSDL and lies in no folder.
 
         :raises PermissionError: anything else is asked for.
         """
         path = Path(url).resolve()
+        if path in self._made:
+            return self._made[path]
         if not path.is_relative_to(self._folder):
             raise PermissionError("a WSDL may only refer to packaged files")
         return path.read_bytes()
@@ -88,19 +90,24 @@ class Operation:
 class Wsdl:
     """A WSDL file that zeep has read, whose imports lie beside it or in sibling folders. Reads files: not on an event loop.
 
-    ``prefixes``: namespace prefixes to use in what is built, instead of zeep's ``ns0``, ``ns1``.
+    ``prefixes``: namespace prefixes to use in what is built, instead of zeep's ``ns0``, ``ns1``. ``made``: files by name that stand in for
+    those beside the WSDL, itself among them: a profile that is not packaged has none on disk.
     """
 
-    def __init__(self, wsdl: str, *, prefixes: Mapping[str, str]) -> None:
+    def __init__(self, wsdl: str, *, prefixes: Mapping[str, str], made: Mapping[str, str] | None = None) -> None:
         location = Path(wsdl).resolve()
+        files = {location.with_name(name): text.encode() for name, text in (made or {}).items()}
         self._addressing = _Addressing()
         settings = zeep.Settings(strict=True, forbid_dtd=True, forbid_entities=True, forbid_external=True, xml_huge_tree=False)
         make: Any = zeep.Client  # zeep is typed in parts only
-        self._client = make(str(location), transport=_PackagedOnly(location.parent.parent), settings=settings, plugins=[self._addressing])
+        self._client = make(
+            str(location), transport=_PackagedOnly(location.parent.parent, files), settings=settings, plugins=[self._addressing]
+        )
         for prefix, namespace in prefixes.items():
             self._client.set_ns_prefix(prefix, namespace)
         # zeep keeps the action of the input only
-        self._document = etree.parse(str(location), etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False))
+        text = files[location] if location in files else location.read_bytes()
+        self._document = etree.fromstring(text, etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)).getroottree()
 
     def operation(self, name: str) -> Operation:
         """An operation of its first service, which is the party's."""

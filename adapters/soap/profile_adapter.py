@@ -102,7 +102,7 @@ class ProfileAdapter(Adapter):
         to = host.settings["address"]
         self._path = urlsplit(self.profile.address).path
         self._namespace = self.profile.namespace
-        self._check = schemas.profile_validator(self.profile.profile)
+        self._check = schemas.profile_validator(self.profile)
         self._ways = {each.type: Way(self.profile, each, to=to) for each in self.profile.operations if each.outbound}
 
     async def check(self) -> Sequence[Finding]:

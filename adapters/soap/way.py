@@ -12,7 +12,7 @@ from adapters.soap.template import attributes_of, compile_records
 from gateway.contract import Envelope, Question
 from gateway.security.soap.messages import MessageSecurity
 from gateway.security.soap.signing import canonical
-from message_formats import catalogue, profiles, reading, schemas
+from message_formats import catalogue, profiles, reading, schemas, wsdl_text
 from message_formats.errors import FormatError
 from message_formats.profiles import Operation, Profile
 
@@ -21,9 +21,11 @@ PREFIX = "j"
 
 
 @cache
-def wsdl(profile: str) -> Wsdl:
-    """The packaged WSDL of a profile, read once for each process. Reads files: not on an event loop."""
-    return Wsdl(schemas.wsdl_path(profile), prefixes={PREFIX: profiles.get(profile).namespace})
+def wsdl(profile: Profile) -> Wsdl:
+    """The WSDL of a profile, read once for each process; of one that is not packaged, made of it. Reads files: not on an event loop."""
+    name = profile.profile
+    made = None if profiles.packaged(profile) else {f"{name}.wsdl": wsdl_text.wsdl(profile), f"{name}.xsd": wsdl_text.schema(profile)}
+    return Wsdl(schemas.wsdl_path(name), prefixes={PREFIX: profile.namespace}, made=made)
 
 
 class Way:
@@ -34,7 +36,7 @@ class Way:
         self.operation = operation
         self._kind = catalogue.get(operation.type)
         self._validate = schemas.validator(operation.type)
-        described = wsdl(profile.profile).operation(operation.name)
+        described = wsdl(profile).operation(operation.name)
         self.actions, self.answer_tag, self.headers = described.answer_actions, described.answer_tag, described.http_headers
         filled = ("digest",) if operation.digest else ()
         names = {"to": to, "record": "Record", "identifier": "deliveryId", "element": self._kind.root}

@@ -188,6 +188,8 @@ def _ways(tables: PolicyTables, message_type: str) -> Iterable[_Way]:
         receiver = arrival.route.recipient
         for sender, to in getattr(arrival, "legs", ((arrival.sender, receiver),)):
             yield _Way(sender=sender, receiver=to, party=arrival.route.party)
+        if arrival.at != arrival.sender:  # a step may speak of the party that hands it on (F2-3 step 3-4)
+            yield _Way(sender=arrival.at, receiver=receiver, party=arrival.route.party)
     asking = tables.dialogues.get(message_type)
     if asking is not None:
         yield _Way(sender=None, receiver=asking.to, party=asking.party)

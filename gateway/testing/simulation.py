@@ -162,9 +162,9 @@ class Simulator:
 def running(simulation: Simulation, folder: Path) -> Iterator[Simulator]:
     """The simulator while the block runs, with certificates of its own in ``folder``."""
     authority = ensure(folder / "certs")
-    theirs, wrong = authority.files(simulation.peer), authority.issue(STRANGER, Profile.SERVER)
-    if not theirs.certificate.exists():
-        theirs = authority.issue(simulation.peer, Profile.SERVER, dns=LOOPBACK_DNS, ips=LOOPBACK_IPS)
+    # anew: the test authority may know no such name, or know it as a client only (a new party; a system of ours that is called)
+    theirs = authority.issue(simulation.peer, Profile.PEER, dns=LOOPBACK_DNS, ips=LOOPBACK_IPS)
+    wrong = authority.issue(STRANGER, Profile.SERVER)
     signing = authority.issue(f"{simulation.peer}-signing", Profile.SIGNING)
     place = Place(
         folder=folder,

@@ -199,6 +199,7 @@ class TownFiles:
             "control_port": ports.control,
             "token_file": str(self.folder / f"{party}.token"),
             **self.identity(party, network=f"{network_of(party)}-"),
+            **(self._wrong(party) if network_of(party) == "juki-net" else {}),
             "caller": f"CN=gateway-{network_of(party)}",
             **(self._signing(party) if plan.signatures else {}),
             **({"gateway_url": f"https://127.0.0.1:{ports.inbound}"} if plan.inbound else {}),
@@ -229,6 +230,11 @@ class TownFiles:
     def world(self, parties: tuple[str, ...], ready: Path) -> dict[str, Any]:
         """Settings of several parties in one process."""
         return {**{party.replace("-", "_"): self.party(party, None) for party in parties}, "ready_file": str(ready)}
+
+    def _wrong(self, party: str) -> dict[str, str]:
+        """Somebody else of the same authority, whose certificate the fault ``wrong-certificate`` shows."""
+        another = "prefecture-server" if party == CITY_CS else CITY_CS
+        return {"wrong_certificate": str(self.certificates / f"{another}.pem"), "wrong_key": str(self.certificates / f"{another}.key")}
 
     def _signing(self, party: str) -> dict[str, str]:
         return {

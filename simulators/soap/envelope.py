@@ -100,7 +100,7 @@ class Envelopes:
         schema are the party's own there."""
         self.profile = profile
         self.path = urlsplit(profile.address).path
-        self.validate = profile_validator(profile.profile)
+        self.validate = profile_validator(profile)
         self._by_action = {profile.action(each.name): each for each in profile.operations if each.outbound}
         self._request = {each.name: f"{{{profile.namespace}}}{each.name}Request" for each in profile.operations}
         self._quick = {name: len(catalogue.get(profile.operation(name).type).schema) + 2 for name in quick}

@@ -19,6 +19,7 @@ import aiohttp
 from lxml import etree
 
 from message_formats import profiles
+from message_formats.profiles import Profile
 from message_formats.schemas import profile_validator
 from simulators.encryption import Encryption
 from simulators.errors import BadFault
@@ -61,7 +62,7 @@ class Notices:
     def __init__(
         self,
         *,
-        profile: str,
+        profile: Profile,
         url: str,
         server_name: str,
         context: ssl.SSLContext,
@@ -70,9 +71,9 @@ class Notices:
         timeout_s: float = 20.0,
     ) -> None:
         """``url``: of the gateway's listener for this party, ``https://host:port``; ``encryption``: of Bodies, both ways."""
-        self.profile = profiles.get(profile)
-        self._url = f"{url}/soap/{profile}"
-        self._address = f"https://renkei-gateway.invalid/soap/{profile}"
+        self.profile = profile
+        self._url = f"{url}/soap/{profile.profile}"
+        self._address = f"https://renkei-gateway.invalid/soap/{profile.profile}"
         self._server_name = server_name
         self._context = context
         self._signatures = signatures

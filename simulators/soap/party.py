@@ -21,7 +21,7 @@ from certs.errors import PeerMismatch
 from certs.path import Purpose
 from certs.peer import Authority, require_peer
 from message_formats import catalogue, profiles
-from message_formats.profiles import Operation
+from message_formats.profiles import Operation, Profile
 from simulators.errors import BadFault
 from simulators.faults import Fault, Subject
 from simulators.journal import Entry
@@ -41,7 +41,10 @@ _OTHER_CALL = "urn:uuid:00000000-0000-4000-8000-000000000000"
 class SoapParty(Party):
     """A simulated party with a SOAP profile."""
 
-    profile_name: ClassVar[str]
+    profile_name: ClassVar[str] = ""
+    """A packaged profile."""
+    own_profile: ClassVar[Profile | None] = None
+    """Or one that is not packaged."""
     quick: ClassVar[frozenset[str]] = frozenset()
     """See :class:`simulators.soap.envelope.Envelopes`."""
 
@@ -58,8 +61,8 @@ class SoapParty(Party):
         """``caller``: the only one who may call, as :func:`certs.peer.require_peer` names peers (``CN=gateway``). ``security``: calls
         must be signed, and answers are; ``None``: neither. ``notices``: to the gateway's listener for this party; ``None``: it has none."""
         super().__init__(seed=seed)
-        self.profile = profiles.get(self.profile_name)
-        self.envelopes: Envelopes = envelope.envelopes(self.profile_name, quick=self.quick)
+        self.profile = self.own_profile or profiles.get(self.profile_name)
+        self.envelopes = Envelopes(self.profile, quick=self.quick)
         self.references, self.vault = References(salt), Vault(salt)
         self.takers: dict[str, Taker] = {}
         self.answerers: dict[str, Answerer] = {}

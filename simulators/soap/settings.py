@@ -9,6 +9,8 @@ from pydantic import model_validator
 
 from certs.peer import Authority
 from certs.tls import client_context
+from message_formats import profiles
+from message_formats.profiles import Profile
 from simulators.encryption import Encryption
 from simulators.settings import PartySettings
 from simulators.signatures import Signatures
@@ -39,8 +41,8 @@ class SoapSettings(PartySettings):
             raise ValueError("encryption_key and caller_encryption_certificate belong together, and to signatures")
         return self
 
-    def parts(self, profile: str) -> dict[str, Any]:
-        """What the constructor of every :class:`~simulators.soap.party.SoapParty` takes.
+    def parts(self, profile: str | Profile) -> dict[str, Any]:
+        """What the constructor of every :class:`~simulators.soap.party.SoapParty` takes. ``profile``: a packaged one by name, or another.
 
         :raises BadSettings: a file cannot be used.
         """
@@ -52,7 +54,7 @@ class SoapSettings(PartySettings):
             "authority": authority,
             "seed": self.seed,
             "security": security,
-            "notices": self._notices(profile, security),
+            "notices": self._notices(profiles.get(profile) if isinstance(profile, str) else profile, security),
         }
 
     def _security(self, authority: Authority) -> Security | None:
@@ -71,7 +73,7 @@ class SoapSettings(PartySettings):
             encryption = Encryption(key=self.encryption_key, caller=self.caller_encryption_certificate)
         return Security(signatures=signatures, encryption=encryption)
 
-    def _notices(self, profile: str, security: Security | None) -> Notices | None:
+    def _notices(self, profile: Profile, security: Security | None) -> Notices | None:
         if self.gateway_url is None or security is None:
             return None
         return Notices(

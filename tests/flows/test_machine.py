@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pytest
+
 from gateway.flows.machine import Came, Fate, Instance, Machine, Spans, StepState
-from gateway.flows.model import Flow, FlowStep, flows
+from gateway.flows.model import Flow, FlowStep, carried, flows
+from gateway.policy.routes import tables
 
 DAY = 86_400.0
 REGISTER = "resident-record-system"
@@ -254,3 +257,19 @@ def test_a_message_of_no_tracked_step_is_in_no_case() -> None:
     assert not machine.correlates(came)
     assert machine.take(came, []) is None
     assert machine.tracked == ()
+
+
+@pytest.mark.flow("F1-4")
+@pytest.mark.edge("F1-4", "origin-silent")
+def test_a_special_move_in_stays_open_until_its_data_come_and_nothing_of_the_move_in_is_done_before() -> None:
+    """The origin took the request and says nothing: overdue and open, with no case of a move-in beside it; late data end it."""
+    cases = Cases()
+    cases.machine = Machine(flows(), lambda flow: carried(flow, tables()), lambda: "case", Spans())
+    case = cases.take("move-out-certificate-request", "city-cs")
+    cases.fate("m1")
+    assert cases.tick(DAY + 2) == [("case", "4-1")]
+    assert (case.flow, case.state, case.closed_at, len(cases.all)) == ("F1-4", "overdue", None, 1)
+    late = ("move-out-certificate-data", "resident-record-system")
+    assert cases.take(*late, sender="other-municipality-cs", at=5 * DAY) is case
+    cases.fate("m2", at=5 * DAY)
+    assert case.state == "done"

@@ -41,6 +41,7 @@ async def desk(tmp_path: Path, endpoint: BrokerEndpoint, people: TestAuthority) 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.control("C-2-3-8")
 @pytest.mark.control("C-1-5-1")
+@pytest.mark.edge("F2-4", "without-need")
 async def test_the_answer_comes_on_the_same_request_and_what_was_asked_by_is_on_record_masked(desk: Counter, kind: str) -> None:
     body = question(kind)
     said = await desk.ask(body, kind)
@@ -94,6 +95,26 @@ async def test_an_answer_that_is_not_to_this_question_is_refused_and_on_record(
     assert (provision["outcome"], provision["code"]) == ("refused", code)
 
 
+@pytest.mark.edge("F2-5", "items-beyond-need")
+async def test_an_answer_with_an_item_beyond_its_type_is_not_taken_over(desk: Counter) -> None:
+    """What the type of the answer does not have reaches nobody: not the item, and not the rest of an answer that brought it."""
+    desk.party.says = lambda asked: answer_to(asked).replace(b"</request_id>", b"</request_id><income>0</income>", 1)
+    said = await desk.ask(kind="identity-inquiry-request")
+    assert (said.status, said.json["code"]) == (502, "answer-malformed")
+    assert b"income" not in said.body
+
+
+@pytest.mark.control("C-2-5-7")
+@pytest.mark.flow("F2-4")
+async def test_the_answer_to_a_search_is_what_the_party_found_and_nothing_else(desk: Counter) -> None:
+    """Neither the condition nor what it yields is changed on the way."""
+    body = question("identity-search-request")
+    said = await desk.ask(body, "identity-search-request")
+    [asked] = desk.party.asked
+    assert reading.read(asked.content).items == reading.read(body).items
+    assert reading.read(said.body).items == reading.read(answer_to(asked)).items
+
+
 @pytest.mark.invariant("I7")
 async def test_two_questions_at_once_each_have_their_own_answer_or_none(desk: Counter) -> None:
     bodies = [question(serial=serial) for serial in range(1, 13)]
@@ -127,6 +148,7 @@ async def test_no_answer_says_why_and_is_on_record(desk: Counter, error: Excepti
 
 @pytest.mark.control("C-2-3-8")
 @pytest.mark.parametrize("missing", ["operator", "terminal", "reference"])
+@pytest.mark.edge("F2-4", "without-need")
 async def test_without_operator_terminal_or_reference_nothing_is_asked(desk: Counter, missing: str) -> None:
     changes: dict[str, Any] = {f"ce_{missing}": None}
     said = await desk.ask(**changes)
@@ -156,6 +178,7 @@ async def test_where_the_city_wants_it_so_it_is_asked_and_marked(tmp_path: Path,
         ({"birth_date": None, "sex": None}, 200),
     ],
 )
+@pytest.mark.edge("F2-4", "too-few-items")
 async def test_a_search_needs_two_of_name_address_and_birth_date(desk: Counter, given: dict[str, None], status: int) -> None:
     body: Any = _without("identity-search-request", *given)
     said = await desk.ask(body, "identity-search-request")
@@ -175,18 +198,21 @@ def _without(kind: str, *names: str) -> bytes:
 
 @pytest.mark.flow("F1-8")
 @pytest.mark.flow("F2-2")
+@pytest.mark.edge("F1-8", "no-answer", "late-answer")
+@pytest.mark.edge("F2-2", "timeout")
+@pytest.mark.parametrize("kind", ["identity-confirmation-request", "wide-area-certificate-request"])
 async def test_a_late_answer_is_dropped_unopened_and_recorded_and_is_nobody_elses(
-    tmp_path: Path, endpoint: BrokerEndpoint, people: TestAuthority
+    tmp_path: Path, endpoint: BrokerEndpoint, people: TestAuthority, kind: str
 ) -> None:
     async with counter(tmp_path, endpoint, people, answer_s=1.0) as desk:
         desk.party.wait = asyncio.Event()
-        said = await desk.ask()
+        said = await desk.ask(kind=kind)
         assert (said.status, said.json["code"], said.headers.get("Retry-After")) == (504, "no-answer-in-time", None)
         [late] = desk.party.asked
         desk.party.wait.set()
         await until_recorded(desk, late.dialogue_id)
-        body = question(serial=2)
-        again = await desk.ask(body)
+        body = question(kind, serial=2)
+        again = await desk.ask(body, kind)
         assert reading.read(again.body).items["request_id"] == reading.read(body).items["request_id"]
         assert [each["outcome"] for each in await desk.record()] == ["no-answer", "answered"]
         assert len(desk.party.asked) == 2  # nothing was asked again behind anybody's back

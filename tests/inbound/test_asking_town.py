@@ -86,6 +86,16 @@ async def test_somebody_s_identity_is_confirmed_and_both_journals_name_the_same_
     assert kept == []
 
 
+@pytest.mark.edge("F2-2", "no-hit")
+async def test_nobody_found_is_an_answer_and_on_record(town: Town, ends: Ends) -> None:
+    items = {"resident_record_code": samples.resident_record_code(9_999_997)}
+    status, head, body = await ask(town, "identity-confirmation-request", items)
+    found = reading.read(body, expected="identity-confirmation-result").items
+    assert (status, found["match"], found.get("identity_information/name")) == (200, "0", None)
+    entry = ends.record("dialogue")[-1]
+    assert (entry["outcome"], entry["dialogue"]) == ("answered", head["ce-id"])
+
+
 @pytest.mark.flow("F2-4")
 @pytest.mark.flow("F2-5")
 async def test_search_and_inquiry(town: Town, ends: Ends) -> None:
@@ -114,6 +124,7 @@ async def test_another_municipality_s_resident_gets_a_copy_here(town: Town, ends
 
 @pytest.mark.flow("F1-1")
 @pytest.mark.flow("F2-1")
+@pytest.mark.edge("F1-1", "existing-resident")
 async def test_the_register_is_told_what_became_of_an_update(town: Town, ends: Ends) -> None:
     """Accepted, and, for somebody who is a resident already, the error of the city CS (F1-1)."""
     items = samples.identity_items(31, request_control_number=f"A{uuid.uuid4().hex[:12]}")
@@ -158,6 +169,8 @@ def results(ends: Ends) -> list[dict[str, str]]:
 
 @pytest.mark.flow("F1-4")
 @pytest.mark.flow("F2-3")
+@pytest.mark.edge("F1-4", "other-person")
+@pytest.mark.control("C-1-2-1")
 async def test_a_special_move_in_is_asked_for_and_its_certificate_comes_by_queue(town: Town, ends: Ends) -> None:
     person = Elsewhere(SEED).person(OTHER, 8)
     since = len(ends.effects)

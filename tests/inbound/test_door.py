@@ -28,6 +28,7 @@ from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
 from gateway.security.soap.messages import LARGE_BYTES, open_security
 from gateway.security.soap.replay import RecentAnswers
+from message_formats import profiles
 from simulators.encryption import Encryption
 from simulators.signatures import Signatures
 from simulators.soap.notices import Notice, Notices, Said
@@ -82,7 +83,7 @@ class House:
         )
         context = client_context(tls.certificate, tls.key, self.authority.ca, self.authority.crl)
         made = Notices(
-            profile="juki_cs",
+            profile=profiles.get("juki_cs"),
             url=f"https://127.0.0.1:{self.ports[at]}",
             server_name="localhost",
             context=context,
@@ -144,6 +145,7 @@ async def listen(home: House, party: str, intake: Intake, *, encryption: tuple[P
 
 @pytest.mark.invariant("I5")
 @pytest.mark.control("C-1-2-20")
+@pytest.mark.control("C-1-5-6")
 async def test_where_the_profile_asks_for_encryption_nothing_comes_or_goes_in_clear(home: House) -> None:
     """Calls and receipts are encrypted within TLS; a call in clear is refused before anything in it is looked at."""
     files = home.authority.files
@@ -265,3 +267,20 @@ async def test_what_is_no_call_is_refused_with_a_code(home: House) -> None:
                 text = await answer.text()
                 assert (answer.status, code in text) == (status, True), (path, text)
     assert (home.ledger.messages, home.ledger.kept) == ([], [])
+
+
+@pytest.mark.invariant("I6")
+@pytest.mark.flow("FS2-11")
+@pytest.mark.edge("FS2-11", "peer-not-authenticated")
+@pytest.mark.parametrize(
+    ("signed", "wrong", "code"),
+    [("prefecture-server", None, "signer-unknown"), (None, "unsigned", "unsigned"), (None, "expired", "timestamp-expired")],
+)
+async def test_who_is_not_proven_to_ask_gets_no_copy_and_is_on_record(
+    home: House, signed: str | None, wrong: str | None, code: str
+) -> None:
+    question = notice("wide-area-certificate-request", serial=41)
+    said = await home.send(home.notices("city-cs", signed=signed), question, operation="RequestWideAreaCertificate", wrong=wrong)
+    assert (said.status, said.fault, said.results, said.content) == (500, code, (), b"")
+    assert home.noted.seen[-1][1] == code
+    assert home.ledger.messages == home.ledger.kept == []

@@ -145,6 +145,7 @@ async def test_one_bad_record_of_several_is_refused_alone_and_its_values_are_tol
 @pytest.mark.flow("F1-2")
 @pytest.mark.rule("R14")
 @pytest.mark.edge("F1-2", "notice-before-move-out")
+@pytest.mark.control("C-1-2-1")
 async def test_a_notice_before_the_move_out_is_committed_is_held_and_tried_again(ends: Ends) -> None:
     xml, delivery = notice(serial=11), str(uuid.uuid4())
     code = xml.split("resident_record_code>")[1].split("<")[0]
@@ -192,6 +193,7 @@ async def test_the_municipality_that_a_notice_came_from_stays_with_it(ends: Ends
 
 @pytest.mark.flow("F1-2")
 @pytest.mark.edge("F1-2", "unbound-notice")
+@pytest.mark.control("C-1-2-1")
 async def test_what_the_register_cannot_bind_for_good_is_put_aside_for_staff(ends: Ends) -> None:
     xml, delivery = notice(serial=13), str(uuid.uuid4())
     ends.refused.add(xml.split("resident_record_code>")[1].split("<")[0])
@@ -199,6 +201,27 @@ async def test_what_the_register_cannot_bind_for_good_is_put_aside_for_staff(end
     await until(lambda: (found := ends.delivery(delivery)) is not None and found["held"] == "rejected")
     row = ends.delivery(delivery)
     assert (row["state"], row["reason"], row["id"] in ends.effects) == ("queued", "no-such-resident", False)
+
+
+@pytest.mark.edge("FS2-12", "domicile-not-here")
+async def test_a_supplement_of_a_domicile_that_is_not_here_is_returned_to_staff(ends: Ends) -> None:
+    """It names no resident record code: the register knows the domicile, or it does not."""
+    ends.refused.add("")
+    xml, delivery = notice("family-register-supplement-internal", serial=15), str(uuid.uuid4())
+    await ends.send(xml, operation="RelayFamilyRegisterSupplement", ids=(delivery,))
+    await until(lambda: (found := ends.delivery(delivery)) is not None and found["held"] == "rejected")
+    row = ends.delivery(delivery)
+    assert (row["state"], row["id"] in ends.effects) == ("queued", False)
+    ends.refused.clear()
+
+
+@pytest.mark.edge("F1-4", "items-beyond-need")
+async def test_certificate_data_with_an_item_beyond_its_type_are_not_taken_in(ends: Ends) -> None:
+    xml, delivery = notice("move-out-certificate-data", serial=16), str(uuid.uuid4())
+    more = xml.replace("</resident_record_code>", "</resident_record_code><income>0</income>", 1)
+    said = await ends.send(more, operation="SendMoveOutCertificate", ids=(delivery,))
+    assert (said["fault"], said["results"]) == ("schema-invalid", [])
+    assert not ends.rows("SELECT id FROM message WHERE source_id = ?", delivery)
 
 
 @pytest.mark.flow("F3-1")

@@ -56,16 +56,18 @@ class Register:
         assert status == 202, answer
         return str(answer["message"])
 
-    def deliveries(self, message_id: str) -> dict[str, Any]:
-        """The deliveries of a message by party: rows of the ledger, beside its processes."""
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """Of the ledger, beside its processes."""
         connection = sqlite3.connect(f"file:{self.town.var}/ledger/renkei.db?mode=ro", uri=True, timeout=10)
         try:
             connection.row_factory = sqlite3.Row
-            rows = connection.execute(
-                "SELECT d.*, k.held FROM delivery d JOIN key_row k ON k.id = d.key_id WHERE d.message_id = ?", (message_id,)
-            ).fetchall()
+            return connection.execute(query, values).fetchall()
         finally:
             connection.close()
+
+    def deliveries(self, message_id: str) -> dict[str, Any]:
+        """The deliveries of a message by party."""
+        rows = self.rows("SELECT d.*, k.held FROM delivery d JOIN key_row k ON k.id = d.key_id WHERE d.message_id = ?", message_id)
         return {row["party"]: row for row in rows}
 
     def journal(self, party: str, delivery_id: str) -> list[dict[str, Any]]:

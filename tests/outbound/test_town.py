@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from message_formats import codes
 from tests.outbound.kit import Register, message
 from tests.support.broker import until
 
@@ -34,6 +35,24 @@ async def test_what_the_city_cs_refuses_is_not_told_to_the_prefecture(register: 
     await register.until_delivered(other, CS, PREFECTURE)
     assert register.deliveries(refused)[PREFECTURE]["state"] == "queued"
     assert not register.journal(PREFECTURE, register.deliveries(refused)[PREFECTURE]["id"])
+
+
+@pytest.mark.edge("F2-1", "format")
+async def test_what_has_not_the_right_form_is_refused_at_the_door_and_told_nobody(register: Register) -> None:
+    wrong = message("identity-information-update", 8).replace(b"<birth_date>", b"<birth_date>x", 1)
+    status, problem = await register.hand_in("identity-information-update", wrong, id="wrong-form")
+    assert (status, problem["code"], problem["place"]) == (422, "value-pattern", "/IdentityInformationUpdate/birth_date")
+    assert not register.rows("SELECT id FROM message WHERE source_id = 'wrong-form'")
+
+
+@pytest.mark.edge("F2-8", "no-suspension")
+async def test_the_city_cannot_suspend_a_card(register: Register) -> None:
+    """A loss is told to the call centre (F4-2): there is no such event among those that go from here, only its release."""
+    symbols = {entry.symbol for entry in codes.table("card_event").codes.values()}
+    assert symbols == {"ISSUED", "ABOLISHED", "COLLECTED", "SUSPENSION_RELEASED", "RETURNED"}
+    suspend = message("card-management-update", 9).replace(b"<event>1<", b"<event>6<")
+    status, problem = await register.hand_in("card-management-update", suspend)
+    assert (status, problem["code"], problem["place"]) == (422, "code-unknown", "/CardManagementUpdate/event")
 
 
 @pytest.mark.flow("F1-1")
@@ -77,7 +96,6 @@ async def test_move_out_certificate_data_is_with_the_city_cs_when_the_destinatio
 @pytest.mark.flow("F3-1")
 @pytest.mark.flow("F3-2")
 @pytest.mark.flow("F3-3")
-@pytest.mark.flow("F6-1")
 @pytest.mark.flow("FR-1")
 @pytest.mark.flow("F2-6")
 @pytest.mark.parametrize(
@@ -86,7 +104,6 @@ async def test_move_out_certificate_data_is_with_the_city_cs_when_the_destinatio
         ("individual-number-generation-request", (CS,)),
         ("individual-number-change-request", (CS,)),
         ("resident-code-change-notice", (CS,)),
-        ("code-acquisition-number-pair", (CS,)),
         ("core-cs-reconciliation-data", (CS,)),
         ("reconciliation-identity-data", (CS, PREFECTURE)),
     ],

@@ -33,6 +33,7 @@ def test_a_new_resident_begins_with_number_one() -> None:
 
 @pytest.mark.flow("F1-1")
 @pytest.mark.edge("F2-1", "existing-resident")
+@pytest.mark.edge("FX-1", "twice")
 def test_a_move_in_of_somebody_who_lives_here_is_refused_whatever_its_number() -> None:
     assert refusal_of(items(update_sequence_number="2"), living()) is Refusal.ALREADY_RESIDENT
     assert refusal_of(items(update_sequence_number="1"), living()) is Refusal.ALREADY_RESIDENT
@@ -66,6 +67,7 @@ def test_another_change_may_change_more() -> None:
 
 
 @pytest.mark.parametrize("reason", ["21", "22", "31", "32"])
+@pytest.mark.control("C-2-3-16")
 def test_a_change_of_somebody_unknown_is_refused(reason: str) -> None:
     assert refusal_of(items(change_reason=reason), None) is Refusal.UNKNOWN_RESIDENT
 

@@ -83,6 +83,7 @@ async def test_a_changed_code_leads_to_the_same_number(world: World) -> None:
 
 
 @pytest.mark.flow("FX-1")
+@pytest.mark.edge("FX-1", "twice")
 async def test_codes_are_designated_that_nobody_has(world: World) -> None:
     for count in (3, 2):
         await world.cs.emit({"do": "allocate", "count": count})
@@ -199,6 +200,7 @@ async def test_our_own_are_confirmed_from_our_own_file_and_others_from_the_natio
 
 
 @pytest.mark.flow("F2-4")
+@pytest.mark.control("C-2-5-7")
 async def test_a_search_lists_those_who_fit_without_numbers(world: World) -> None:
     assert world.cs.city is not None
     resident = world.cs.city.resident(14)

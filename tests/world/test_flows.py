@@ -19,6 +19,7 @@ CS, PREFECTURE, CARDS = "city-cs", "prefecture-server", "card-management-system"
 
 @pytest.mark.flow("F3-1")
 @pytest.mark.flow("F1-11")
+@pytest.mark.edge("F3-1", "repeated")
 async def test_a_number_is_asked_for_and_comes_back_to_the_register(whole: Whole) -> None:
     code = samples.resident_record_code(501)
     message = await whole.hand_in("individual-number-generation-request", {"resident_record_code": code})
@@ -194,6 +195,7 @@ async def test_our_resident_asks_for_a_copy_elsewhere(whole: Whole) -> None:
 
 @pytest.mark.invariant("I4")
 @pytest.mark.flow("F2-1")
+@pytest.mark.control("C-1-7-11")
 async def test_a_party_that_is_away_has_everything_when_it_is_back(whole: Whole) -> None:
     await whole.simulated(PREFECTURE, "POST", "/_sim/faults", {"kind": "down"})
     before = (await whole.state(PREFECTURE))["taken"]
