@@ -328,8 +328,10 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.admin.ledger_accounts import LedgerAccounts
     from gateway.admin.ledger_desk import LedgerDesk
     from gateway.admin.ledger_service import LedgerAdminService
+    from gateway.admin.media import LedgerMedia
     from gateway.admin.network import LedgerNetwork
     from gateway.admin.policy import PolicyAdmin
+    from gateway.admin.reconciliation import LedgerReconciliations
     from gateway.admin.reports import LedgerReports
     from gateway.admin.retention import LedgerRetention
     from gateway.audit.service import LedgerAuditRecord
@@ -491,6 +493,8 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         policy.serve_at(desk)
         retention = LedgerRetention(ledger, keeper, desk, common.parties)
         stack.push_async_callback(retention.close)
+        media = LedgerMedia(ledger, desk, {name: (str(each.directory), frozenset(each.types)) for name, each in config.media.items()})
+        reconciliations = LedgerReconciliations(ledger, common.keys, desk, common.parties, tables())
         await desk.resume()
         app = create_app(
             service,
@@ -506,6 +510,8 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             ),
             network=LedgerNetwork(ledger),
             retention=retention,
+            reconciliations=reconciliations,
+            media=media,
             feeds=LedgerFeeds(ledger, expected_feeds(config, keeping.calendar)),
             flows=LedgerFlows(ledger, tracker.machine, flows()),
             books=LedgerBooks(ledger),

@@ -87,7 +87,7 @@ class Tally:
 
 def items_of(file: Path, *, system: str, given: Mapping[str, str | None]) -> Iterator[Item | Refused]:
     """The messages of ``file``: JSON Lines of CloudEvents JSON (``.jsonl``, ``.ndjson``), else one XML document, with the attributes
-    ``given`` (``type``, ``municipality``) where they are not None.
+    ``given`` (``type``, ``municipality``, ``lane``) where they are not None; of those only ``lane`` is given to lines of JSON, too.
 
     :raises OSError: it cannot be read.
     """
@@ -97,7 +97,7 @@ def items_of(file: Path, *, system: str, given: Mapping[str, str | None]) -> Ite
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                yield _from_line(f"{file.name}:{number}", line)
+                yield _from_line(f"{file.name}:{number}", line, lane=given.get("lane"))
 
 
 def _from_xml(file: Path, *, system: str, given: Mapping[str, str | None]) -> Item | Refused:
@@ -110,9 +110,10 @@ def _from_xml(file: Path, *, system: str, given: Mapping[str, str | None]) -> It
             return Refused(place=file.name, id=None, code=error.code, detail=detail, rule=error.rule)
     identity = hashlib.sha256(data).hexdigest()
     more = {name: value for name, value in given.items() if value is not None and name != "type"}
+    same = [value for name, value in more.items() if name != "lane"]  # the same content is the same message, by whatever lane
     attributes = {
         "specversion": "1.0",
-        "id": str(uuid.uuid5(NAMESPACE, "/".join([system, file.name, identity, *more.values()]))),
+        "id": str(uuid.uuid5(NAMESPACE, "/".join([system, file.name, identity, *same]))),
         "source": f"/systems/{system}",
         "type": type_name,
         **more,
@@ -120,7 +121,7 @@ def _from_xml(file: Path, *, system: str, given: Mapping[str, str | None]) -> It
     return Item(place=file.name, attributes=attributes, data=data, size_bytes=len(data))
 
 
-def _from_line(place: str, line: bytes) -> Item | Refused:
+def _from_line(place: str, line: bytes, *, lane: str | None = None) -> Item | Refused:
     def refused(detail: str, identity: object = None) -> Refused:
         return Refused(place=place, id=identity if isinstance(identity, str) else None, code="malformed-json", detail=detail)
 
@@ -130,6 +131,8 @@ def _from_line(place: str, line: bytes) -> Item | Refused:
         return refused("the line is not JSON")
     if not isinstance(event, dict):
         return refused("the line is not a JSON object")
+    if lane is not None:
+        event.setdefault("lane", lane)
     text, encoded = event.pop("data", None), event.pop("data_base64", None)
     event.pop("datacontenttype", None)
     if not isinstance(event.get("id"), str) or not all(isinstance(value, str) for value in event.values()):

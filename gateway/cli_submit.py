@@ -29,6 +29,7 @@ def submit(
     certificate: Annotated[str | None, typer.Option("--certificate", help=t("submit.certificate"))] = None,
     message_type: Annotated[str | None, typer.Option("--type", help=t("submit.type"))] = None,
     municipality: Annotated[str | None, typer.Option("--municipality", metavar="CODE", help=t("submit.municipality"))] = None,
+    bulk: Annotated[bool, typer.Option("--bulk", help=t("submit.bulk"))] = False,
     in_flight: Annotated[int, typer.Option("--in-flight", min=1, max=1000, help=t("submit.in_flight"))] = 64,
     patience: Annotated[float, typer.Option("--patience", min=0, metavar="SECONDS", help=t("submit.patience"))] = 120.0,
     config: ConfigFile = None,
@@ -37,7 +38,7 @@ def submit(
     """Hand in FILES in their order: XML (one message each), or JSON Lines (.jsonl) of CloudEvents JSON with the XML in data."""
     settings = load_config(config)
     name = _system(settings, system)
-    given = {"type": message_type, "municipality": municipality}
+    given = {"type": message_type, "municipality": municipality, "lane": "bulk" if bulk else None}
     tally, stopped = asyncio.run(_run(settings, name, certificate or name, files, given, in_flight, patience))
     if as_json:
         ok = not (tally.refused or tally.left or stopped)

@@ -38,6 +38,7 @@ from gateway.config_machine import (
     Keys,
     Ledger,
     Log,
+    Medium,
     Metrics,
     Operator,
     RegisterListener,
@@ -157,6 +158,9 @@ class Config(Section):
     links: Links = Links()
     workers: Workers = Workers()
     flows: Flows = Flows()
+    media: dict[str, Medium] = Field(
+        default={}, description="By name: where media are written. Each output is approved and on record (C-1-3-27, C-2-5-6, C-3-5-5)."
+    )
     retention: Retention = Retention()
     backup: Backup = Backup()
     admin: Admin = Admin()

@@ -181,6 +181,13 @@ class Retention(Section):
     )
 
 
+class Medium(Section):
+    """A place where media are written: nothing is written anywhere else (C-1-3-27)."""
+
+    directory: FilePath = Field(description="Where the medium is mounted.")
+    types: list[str] = Field(min_length=1, description="Message types that may be written there.")
+
+
 class Flows(Section):
     """How long is waited for the steps of a business flow; the flows themselves are packaged."""
 

@@ -26,9 +26,11 @@ from gateway.admin.feeds_api import FeedApi, FeedService
 from gateway.admin.flows_api import FlowApi, FlowService
 from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
+from gateway.admin.media_api import MediaApi, MediaService
 from gateway.admin.network_api import NetworkApi, NetworkService
 from gateway.admin.policy_api import PolicyApi, PolicyService
 from gateway.admin.problems import problem
+from gateway.admin.reconciliation_api import ReconciliationApi, ReconciliationService
 from gateway.admin.reports_api import ReportApi, ReportService
 from gateway.admin.retention_api import RetentionApi, RetentionService
 from gateway.admin.service import AdminService, KeyService, MessageView, PartyView, RequestView, Seen
@@ -56,6 +58,8 @@ def create_app(
     reports: ReportService | None = None,
     network: NetworkService | None = None,
     retention: RetentionService | None = None,
+    reconciliations: ReconciliationService | None = None,
+    media: MediaService | None = None,
     feeds: FeedService | None = None,
     flows: FlowService | None = None,
     books: BooksService | None = None,
@@ -71,6 +75,8 @@ def create_app(
         **ReportApi(reports).handlers(),
         **NetworkApi(network).handlers(),
         **RetentionApi(retention).handlers(),
+        **ReconciliationApi(reconciliations).handlers(),
+        **MediaApi(media).handlers(),
         **FeedApi(feeds).handlers(),
         **FlowApi(flows).handlers(),
         **BooksApi(books).handlers(),

@@ -38,6 +38,8 @@ class Kind(enum.StrEnum):
     OPERATOR_RIGHTS = "operator-rights"
     PURGE = "purge"
     RESTORE_RELEASE = "restore-release"
+    RECONCILIATION_CORRECTION = "reconciliation-correction"
+    MEDIUM_OUTPUT = "medium-output"
 
 
 class Effect(enum.Enum):
@@ -78,6 +80,8 @@ RULES: Mapping[Kind, KindRule] = {
     Kind.OPERATOR_RIGHTS: KindRule(asks=_OPERATOR | _ADMINISTRATOR, decides=_ADMINISTRATOR),
     Kind.PURGE: KindRule(asks=_ADMINISTRATOR, decides=_APPROVER, effect=Effect.AFTERWARDS),
     Kind.RESTORE_RELEASE: KindRule(asks=_OPERATOR, decides=_APPROVER),
+    Kind.RECONCILIATION_CORRECTION: KindRule(asks=_OPERATOR, decides=_APPROVER),
+    Kind.MEDIUM_OUTPUT: KindRule(asks=_OPERATOR, decides=_APPROVER, effect=Effect.AFTERWARDS),
 }
 
 

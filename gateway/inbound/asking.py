@@ -108,6 +108,8 @@ class Asking:
         asking = self._policy.asking(kind.name, case.asked_by, self._parties)
         case.responder, case.answer_type = asking.to, asking.answer
         check_municipality((asking,), attributes)
+        if attributes.lane is not None:
+            raise InputRefused("unknown-attribute", "a question is answered at once", place="attribute lane", rule="routes")
         question = self._preparer.read(data, kind)
         case.identifiers = self._answers.indexes(iter(question.identifiers))
         case.inquiry = inquiry(question, attributes)

@@ -6,7 +6,8 @@ Rules of this door, beyond the CloudEvents specification:
   ``operator``, ``terminal`` (staff ids of the sender), ``corrects`` (id of the held message that this one replaces), ``work`` (what it is
   handed over for, by its id in the policy), ``reference`` (the application or notification that it belongs to, by its number at the
   sender), ``legalbasis`` (a claim that must match the way's own), ``municipality`` (the one at the other end, of types that a party
-  relays to several: required or refused as the type's route says), ``effectiveon`` (a day in Japan before which it is not sent),
+  relays to several: required or refused as the type's route says), ``lane`` (``bulk``: behind everything that somebody waits for; of
+  types whose routes permit it), ``effectiveon`` (a day in Japan before which it is not sent),
   ``resends`` (id of an earlier message that this one sends again, with its reason changed) and ``flow`` (the business flow that it
   belongs to). ``traceparent`` and ``tracestate`` (the distributed tracing extension) are allowed and not used.
 - *Everything else is refused* (``unknown-attribute``), also ``subject``: an attribute that the gateway ignored would be one that the sender
@@ -56,8 +57,6 @@ class EventAttributes:
     work: str | None = None
     """What it is handed over for (事務), by its id in the policy."""
     legalbasis: str | None = None
-    lane: str | None = None
-    """``bulk``: behind everything that is live, whatever the type's own lane; there is no way up."""
     effectiveon: str | None = None
     """Not to be sent before this day in Japan."""
     flow: str | None = None
@@ -66,6 +65,8 @@ class EventAttributes:
     """Id of an earlier message of the same resident that this one sends again, with its reason changed."""
     municipality: str | None = None
     """The six digits of a municipality, with a valid check digit."""
+    lane: str | None = None
+    """``bulk``, where the sender asks for it; None: the lane of the route."""
     reference: str | None = None
     """The application or notification (届出書等) that it belongs to, by its number at the sender (C-2-3-8)."""
 
@@ -107,11 +108,11 @@ _RULES: dict[str, _Rule] = {
         re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}"), "the number of an application: 1 to 64 of A-Z a-z 0-9 . _ / -", "reference", True
     ),
     "legalbasis": _Rule(_CITATION, "an article, as the policy cites it", "legalbasis"),
-    "lane": _Rule(re.compile(r"bulk"), "bulk, or not there", "lane"),
     "effectiveon": _Rule(re.compile(r"\d{4}-\d\d-\d\d"), "a day such as 2027-04-01", "effectiveon"),
     "flow": _Rule(re.compile(r"F[A-Z]?[0-9]{0,2}-[0-9]{1,2}[a-z]?"), "the id of a business flow, such as F1-1", "flow"),
     "resends": _Rule(_ID.pattern, "the id of the message that this one sends again", "resends", True),
     "municipality": _Rule(re.compile(r"[0-9]{6}"), "the six digits of a municipality (全国地方公共団体コード)", "municipality"),
+    "lane": _Rule(re.compile(r"bulk"), "bulk, or not given at all", "lane"),
     "traceparent": _Rule(re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"), "a traceparent of W3C Trace Context", None),
     "tracestate": _Rule(re.compile(r"[\x20-\x7e]{0,256}"), "a tracestate of W3C Trace Context", None, True),
 }

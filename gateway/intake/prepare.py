@@ -184,7 +184,7 @@ class Preparer:
                 PreparedDelivery(
                     party=route.party,
                     stream=route.stream,
-                    lane=attributes.lane or route.lane,
+                    lane=route.lane_for(attributes.lane),
                     party_key=given.party_key,
                     way=route.way(kind.name, self.producer_of(submission)).text() if route.differs else None,
                     content_digest=mac.of(content),

@@ -92,6 +92,21 @@ class Route:
     municipality: str | None = None
     """``required`` or ``optional``: the attribute that names the municipality at the other end; None: it must not be there."""
 
+    may_bulk: bool = False
+    """The sender may ask for the bulk lane (first numbering of everybody, a change of addresses); order holds across the lanes (R1)."""
+
+    def lane_for(self, asked: str | None) -> str:
+        """The lane of one delivery, where the sender asked for ``asked``.
+
+        :raises InputRefused: ``lane-not-permitted``: somebody waits for messages of this type, or its order with others matters more.
+        """
+        if asked is None or asked == self.lane:
+            return self.lane
+        if not self.may_bulk:
+            detail = f"messages of this type to {self.party} do not go by the {asked} lane"
+            raise InputRefused("lane-not-permitted", detail, place="attribute lane", rule="routes")
+        return asked
+
     @property
     def recipient(self) -> str:
         """Who gets it in the sense of the policy."""
@@ -323,6 +338,7 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Itera
             municipality=row.get("municipality"),
             sender=row.get("sender"),
             by_work=row.get("by") == "work",
+            may_bulk=row.get("bulk", False),
         )
         if route.day is not None:
             known = catalogue.get(message_type).items if message_type in catalogue.names() else ()
@@ -331,6 +347,7 @@ def _routes(message_type: str, rows: Iterable[Mapping[str, Any]], allowed: Itera
         _demand(route.approval in APPROVALS, f"route {message_type} to {route.party}: approval must be bulk-output or release")
         _demand(route.municipality in MUNICIPALITY, f"route {message_type} to {route.party}: municipality must be required or optional")
         _demand(route.lane in LANES, f"route {message_type} to {route.party}: lane must be live or bulk")
+        _demand(route.may_bulk in (True, False), f"route {message_type} to {route.party}: bulk must be true or false")
         ways = [c for c in allowed if c.message_type == (route.carries or message_type) and c.receiver == route.recipient]
         ways = [c for c in ways if (route.producer or route.sender) in (None, c.sender) and route.party in (c.sender, c.receiver, *c.via)]
         _demand(bool(ways), f"route {message_type} to {route.party} has no connection")

@@ -20,6 +20,7 @@ from simulators.soap.deciding import QuestionRefused, outgoing
 from simulators.soap.envelope import Record
 from simulators.soap.notices import Notice
 from simulators.soap.outbox import Outgoing
+from simulators.world.digesting import place_of, write_digests
 from simulators.world.people import RESIDENTS, Person
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Doing:
             "card": self._card,
             "terminal": self._terminal,
             "holds": self._holds,
+            "digests": self._digests,
         }
 
     async def do(self, what: str, values: Values) -> Values:
@@ -239,6 +241,18 @@ class Doing:
         record = Record(delivery_id=str(uuid.uuid4()), items=asked, municipality=municipality)
         said = self._cs.take(record, "RequestMoveOutCertificate", by="integrated-terminal")
         return {"match": "1", "refused": said.code} if said.code is not None else {"match": "1"}
+
+    async def _digests(self, values: Values) -> Values:
+        """Its file for a reconciliation of everybody: ``run``, ``secret``, ``cut_off``, ``out``; ``national``: that of J-LIS."""
+        cs, national = self._cs, bool(values.get("national"))
+        found: dict[str, dict[str, str]] = {}
+        async for code in cs.everybody():
+            held = (cs.identity.national if national else cs.identity.of)(code)
+            if held is not None:
+                resident = cs.residents.find(code, cs.journal)
+                number = {} if national or resident is None else {"update_sequence_number": str(resident.update)}
+                found[held["resident_record_code"]] = {**held, **number}
+        return {"records": write_digests(found.values(), **place_of(values))}
 
     # ---- for tests -------------------------------------------------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ class JukiCs(SoapParty):
         self.relays = Relays(self, delay_s=delay_s)
         self.doing = Doing(self)
         self.reconcilers = tuple(
-            Reconciler(self, operation=operation, report=report, kind=kind, held=held, everybody=self._codes, quiet_s=quiet_s)
+            Reconciler(self, operation=operation, report=report, kind=kind, held=held, everybody=self.everybody, quiet_s=quiet_s)
             for operation, report, kind, held in (
                 ("ReconcileWithCore", "ReportCoreReconciliation", "core-cs-reconciliation-result", self.identity.of),
                 ("ReconcileIdentityInformation", "ReportReconciliation", "reconciliation-result", self.identity.national),
@@ -95,7 +95,7 @@ class JukiCs(SoapParty):
         person = self.elsewhere.find(code)
         return person.number if person is not None else None
 
-    async def _codes(self) -> AsyncIterator[str]:
+    async def everybody(self) -> AsyncIterator[str]:
         """Of everybody who may live here."""
         for place in range(self.city.population if self.city is not None else 0):
             yield self.elsewhere.serials.code(place)

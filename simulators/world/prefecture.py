@@ -15,6 +15,7 @@ from simulators.juki_cs.identity import identity_of
 from simulators.soap.deciding import QuestionRefused
 from simulators.soap.envelope import Record
 from simulators.soap.party import SoapParty
+from simulators.world.digesting import place_of, write_digests
 from simulators.world.finding import FOUR, MOST, Names, chosen, fits, plain
 from simulators.world.people import Elsewhere
 from simulators.world.reconciling import Reconciler
@@ -129,11 +130,14 @@ class Prefecture(SoapParty):
 
     async def do(self, what: str, values: dict[str, Any]) -> dict[str, Any]:
         """``alter``: holds another thing of somebody than it was told (``code``, ``changes``), or nothing (``missing``): for what a
-        reconciliation must find. ``municipality``: names another one of the prefecture."""
+        reconciliation must find. ``municipality``: names another one of the prefecture. ``digests``: its file for a reconciliation of
+        everybody (``run``, ``secret``, ``cut_off``, ``out``)."""
         await asyncio.sleep(0)
         match what:
             case "alter":
                 return self._alter(values)
+            case "digests":
+                return await self._digests(values)
             case "municipality":
                 if not self.elsewhere.municipality(str(values.get("municipality"))):
                     raise BadFault("municipality-unknown", "the code of another municipality, with its check digit")
@@ -150,6 +154,13 @@ class Prefecture(SoapParty):
         reference = self.references.of(code)
         self.note({"kind": "altered", "delivery": delivery, "resident": reference, "sealed": self.vault.seal(items, delivery)})
         return {"resident": reference}
+
+    async def _digests(self, values: dict[str, Any]) -> dict[str, Any]:
+        found = {held["resident_record_code"]: held async for code in self._everybody() if (held := self.held(code)) is not None}
+        try:
+            return {"records": write_digests(found.values(), **place_of(values))}
+        except KeyError as error:
+            raise BadFault("do-incomplete", f"digests needs {error.args[0]}") from error
 
     async def begin(self) -> None:
         await super().begin()

@@ -43,6 +43,11 @@ _ROLES: dict[str, set[str]] = {
     "disposals": {"viewer", "auditor"}, "purgeable": {"administrator", "approver"}, "ask_purge": {"administrator"},
     "feeds": {"viewer"}, "batches": {"viewer", "auditor"}, "batch": {"viewer", "auditor"},
     "restored": {"viewer", "auditor"}, "ask_restore_release": {"operator"},
+    "reconciliations": {"viewer", "operator", "auditor"}, "reconciliation": {"viewer", "operator", "auditor"},
+    "begin_reconciliation": {"operator"}, "compared": {"operator"}, "compared_again": {"operator"},
+    "pause_reconciliation": {"operator"}, "resume_reconciliation": {"operator"}, "ask_correction": {"operator"},
+    "worklist": {"viewer", "operator", "auditor", "approver"}, "media": {"viewer", "operator", "auditor"},
+    "ask_medium_output": {"operator"}, "begin_medium_output": {"operator"}, "end_medium_output": {"operator"},
 }  # fmt: skip
 """What is wanted, written down a second time: whoever changes a right changes it here too."""
 ACTING = {operation.name for operation in OPERATIONS if operation.method == "POST"}

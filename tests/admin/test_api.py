@@ -13,7 +13,19 @@ import yaml
 
 from certs.authority import TestAuthority
 from certs.peer import Authority
-from gateway.admin import bodies, desk, flows_api, network_api, policy_api, reports_api, retention_api, service, words
+from gateway.admin import (
+    bodies,
+    desk,
+    flows_api,
+    media_api,
+    network_api,
+    policy_api,
+    reconciliation_api,
+    reports_api,
+    retention_api,
+    service,
+    words,
+)  # fmt: skip
 from gateway.admin.access import EVERYBODY, OPERATIONS
 from gateway.admin.app import create_app
 from gateway.admin.identity import Operators
@@ -256,6 +268,12 @@ def test_the_document_has_every_route_and_every_value(repository: Path) -> None:
         "RefusalReport": reports_api.RefusalReport,
         "StatisticsLine": reports_api.StatisticsLine,
         "Statistics": reports_api.Statistics,
+        "MediumOutput": media_api.MediumOutput,
+        "MediumTarget": media_api.MediumTarget,
+        "Media": media_api.Media,
+        "Reconciliation": reconciliation_api.ReconciliationView,
+        "WorklistLine": reconciliation_api.DifferenceView,
+        "Worklist": reconciliation_api.Worklist,
         "Network": network_api.NetworkView,
         "OverdueAcquisition": network_api.OverdueAcquisition,
         "Provision": policy_api.ProvisionView,

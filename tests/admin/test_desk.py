@@ -164,7 +164,13 @@ async def ask(hall: Hall, kind: Kind) -> RequestView:
         kept = await hall.refuse()
         call = hall.desk.ask_release if kind is Kind.QUARANTINE_RELEASE else hall.desk.ask_discard
         return await call(A, kept.quarantine_id, kept.digest, reason)
-    for each in (Kind.POLICY_CHANGE, Kind.PURGE, Kind.RESTORE_RELEASE):  # each tested where it belongs
+    for each in (
+        Kind.POLICY_CHANGE,
+        Kind.PURGE,
+        Kind.RESTORE_RELEASE,
+        Kind.RECONCILIATION_CORRECTION,
+        Kind.MEDIUM_OUTPUT,
+    ):  # each tested where it belongs
         hall.desk.effects[each] = lambda _: lambda _unit, _row: "applied"
     if kind is Kind.OPERATOR_RIGHTS:
         configured = {"operator-c": Rights(roles=frozenset({Role.VIEWER}))}

@@ -30,6 +30,18 @@ def day() -> list[Event]:
     return list(City(3, 50_000).day(1))
 
 
+@pytest.mark.invariant("I4")
+def test_a_file_may_go_by_the_bulk_lane_and_its_messages_stay_the_same(day: list[Event], tmp_path: Path) -> None:
+    lines, xml = tmp_path / "few.jsonl", tmp_path / "one.xml"
+    write_json_lines(day[:3], lines)
+    xml.write_bytes(json.loads(lines.read_text(encoding="utf-8").splitlines()[0])["data"].encode())
+    for file in (lines, xml):
+        live, bulk = (list(items_of(file, system=SYSTEM, given={"lane": lane})) for lane in (None, "bulk"))
+        assert all(isinstance(each, Item) and each.attributes["lane"] == "bulk" for each in bulk)
+        assert all(isinstance(each, Item) and "lane" not in each.attributes for each in live)
+        assert [each.id for each in live] == [each.id for each in bulk]
+
+
 @pytest.fixture
 def file(day: list[Event], tmp_path: Path) -> Path:
     made = tmp_path / "day.jsonl"

@@ -206,6 +206,24 @@ def test_the_municipality_at_the_other_end_is_named_where_a_type_needs_it_and_no
     assert one.content_mac != other.content_mac, "the same notice to another municipality is another message (R17)"
 
 
+@pytest.mark.invariant("I4")
+@pytest.mark.flow("F3-1")
+@pytest.mark.flow("F2-1")
+def test_the_sender_may_ask_for_the_bulk_lane_where_the_type_permits_it(keys: KeyStore) -> None:
+    register = Sender(system=REGISTER, peer=REGISTER, types=frozenset({TYPE, "move-in-notice", "individual-number-generation-request"}))
+    ready = preparer(keys, parties=ALL, senders={REGISTER: register})
+    assert {d.lane for d in ready.prepare(submission(GOOD)).deliveries} == {"live"}
+    made = ready.prepare(submission(GOOD, lane="bulk"))
+    assert [(d.party, d.lane) for d in made.deliveries] == [("city-cs", "bulk"), ("prefecture-server", "bulk")]
+    assert made.content_mac == ready.prepare(submission(GOOD)).content_mac, "by whatever lane, it is the same message (R17)"
+    numbering = samples.message("individual-number-generation-request", 1).to_bytes()
+    made = ready.prepare(submission(numbering, type="individual-number-generation-request", lane="bulk"))
+    assert [d.lane for d in made.deliveries] == ["bulk"]
+    notice = samples.message("move-in-notice", 1).to_bytes()
+    error = refused(ready, notice, type="move-in-notice", municipality="131016", lane="bulk")
+    assert (error.code, error.place) == ("lane-not-permitted", "attribute lane")
+
+
 @given(st.binary(max_size=300) | st.integers(0, len(GOOD) - 1).map(lambda i: GOOD[:i] + b"\0" + GOOD[i + 1 :]))
 @settings(max_examples=150, deadline=None)
 def test_whatever_bytes_come_they_are_taken_or_refused(shared: Preparer, data: bytes) -> None:

@@ -27,7 +27,21 @@ from simulators.harness.town import Plan, Town
 from tests.performance import bells, cost, ledger, sealing
 from tests.performance.workload import POPULATION, SEED
 
-PARTS = ("rates", "cost", "batches", "bells", "ledger", "memory", "formats", "signatures", "sealing", "audit", "policy")
+PARTS = (
+    "rates",
+    "cost",
+    "batches",
+    "bells",
+    "ledger",
+    "memory",
+    "formats",
+    "signatures",
+    "sealing",
+    "audit",
+    "policy",
+    "reconcile",
+    "isolation",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +71,9 @@ def bench(
     parts: Annotated[list[str] | None, typer.Argument(help=f"Which parts: {', '.join(PARTS)}; all by default.")] = None,
     messages: Annotated[int, typer.Option(help="Messages for each rate.")] = 8000,
     memory_messages: Annotated[int, typer.Option(help="Messages of the memory run.")] = 200_000,
+    records: Annotated[int, typer.Option(help="Residents that are reconciled.")] = 400_000,
+    live: Annotated[int, typer.Option(help="Live messages of a run of isolation; three runs.")] = 5000,
+    bulk: Annotated[int, typer.Option(help="Bulk messages beside them.")] = 150_000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Measure against the bars; needs a quiet machine. Everything runs in a temporary folder and on loopback."""
@@ -75,6 +92,8 @@ def bench(
         "audit": lambda: audit(messages),
         "policy": policy_costs,
         "signatures": signatures,
+        "reconcile": lambda: reconciled(records),
+        "isolation": lambda: isolated(live, bulk),
     }
     results: list[Result] = []
     for part in PARTS:
@@ -251,6 +270,45 @@ async def policy_costs() -> list[Result]:
     return [
         at_most(f"policy: {name}, median", us, "µs", 20) if name.startswith("decision") else told(f"policy: {name}, median", us, "µs")
         for name, us in found.items()
+    ]
+
+
+async def reconciled(records: int) -> list[Result]:
+    """Reconciliation of a whole register (``tests/performance/reconcile.py``)."""
+    from tests.performance import reconcile
+
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        found = await reconcile.measure(Path(folder), records)
+    return [
+        told(f"digests of {records} residents", found.digest_s, "s"),
+        told("comparing them with the party's", found.compare_s, "s"),
+        at_most("reconciliation", found.digest_s + found.compare_s, "s", 180),
+        at_most("memory of the larger command", found.peak_bytes / 1e6, "MB", 500),
+        at_least(f"exactly the {found.planted} differences that were planted", float(found.exact), "yes", 1),
+    ]
+
+
+async def isolated(live: int, bulk: int) -> list[Result]:
+    """Live messages alone and beside bulk ones, median of three runs (``tests/performance/isolation.py``)."""
+    from tests.performance import isolation
+
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        plan = Plan(
+            workers=1, records_per_call=100, population=POPULATION, city_seed=SEED, call_s=30.0, types=("destination-information",)
+        )  # fmt: skip
+        async with Town(Path(folder), plan) as town:
+            await town.start()
+            runs = [await isolation.measure(town, live, bulk, skip=2 * live * number + bulk * number) for number in range(3)]
+    idle, beside, idle_99, beside_99, rate = (
+        sorted(getattr(each, name) for each in runs)[1]
+        for name in ("idle_p50_s", "beside_p50_s", "idle_p99_s", "beside_p99_s", "bulk_per_s")
+    )
+    return [
+        told("live messages measured beside bulk ones", min(each.samples for each in runs), "messages"),
+        told("live p50 alone", idle * 1000, "ms"),
+        at_most("live p50 beside bulk / alone", beside / idle, "ratio", 1.2),
+        at_most("live p99 beside bulk", beside_99 * 1000, "ms", max(1.5 * idle_99, idle_99 + 0.1) * 1000),
+        at_least("bulk beside live", rate, "records/s", 500),
     ]
 
 

@@ -127,7 +127,7 @@ def upgrade() -> None:
     op.create_table(
         "command",
         sa.Column("id", sa.String(length=36), nullable=False),
-        sa.Column("kind", sa.String(length=24), nullable=False, comment="see gateway/approvals/kinds.py"),
+        sa.Column("kind", sa.String(length=32), nullable=False, comment="see gateway/approvals/kinds.py"),
         sa.Column("delivery_id", sa.String(length=36), nullable=True),
         sa.Column(
             "subject",
@@ -415,6 +415,22 @@ def upgrade() -> None:
         comment="work that one process does for all: chaining the audit entries, retention",
     )
     op.create_table(
+        "medium_output",
+        sa.Column("request_id", sa.String(length=36), nullable=False, comment="the command by which two persons permitted it"),
+        sa.Column("target", sa.String(length=64), nullable=False),
+        sa.Column("medium", sa.String(length=64), nullable=False, comment="the id that is written on it"),
+        sa.Column("type", sa.String(length=64), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False, comment="SHA-256 of what was written"),
+        sa.Column("operator", sa.String(length=128), nullable=False),
+        sa.Column("approved_by", sa.String(length=128), nullable=False),
+        sa.Column("began_at", sa.Double(), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=True, comment="when it was read back from the medium and was the same"),
+        sa.PrimaryKeyConstraint("request_id"),
+        comment="work record of output to media (作業記録簿): one for each (C-2-5-4, C-2-5-6, C-3-5-5)",
+    )
+    op.create_table(
         "message",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("system", sa.String(length=64), nullable=False, comment="the sending system or party, known from queue or certificate"),
@@ -576,6 +592,32 @@ def upgrade() -> None:
         sa.Column("message_id", sa.String(length=36), nullable=True, comment="what it was accepted as, once released"),
         sa.PrimaryKeyConstraint("id"),
         comment="what was refused at a door, kept for the operator (I10); the body is in payload, sealed",
+    )
+    op.create_table(
+        "reconciliation",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("run", sa.String(length=40), nullable=False, comment="as register and party call it"),
+        sa.Column(
+            "other", sa.String(length=64), nullable=False, comment="spec id of the party whose records were compared with the register's"
+        ),
+        sa.Column("party", sa.String(length=64), nullable=False, comment="whose deliveries say whether an update is still under way to it"),
+        sa.Column("cut_off", sa.Double(), nullable=False),
+        sa.Column("status", sa.String(length=10), nullable=False, comment="running | paused | done"),
+        sa.Column("buckets", sa.Integer(), nullable=False),
+        sa.Column("next_bucket", sa.Integer(), nullable=False, comment="all before it are compared: where a run goes on"),
+        sa.Column("differing", sa.Integer(), nullable=False, comment="buckets that were not the same on both sides"),
+        sa.Column("found", sa.Integer(), nullable=False, comment="differences so far, and the number of the last"),
+        sa.Column("ours_digest", sa.String(length=64), nullable=False),
+        sa.Column("theirs_digest", sa.String(length=64), nullable=False),
+        sa.Column("ours_records", sa.Integer(), nullable=False),
+        sa.Column("theirs_records", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("began_by", sa.String(length=128), nullable=False),
+        sa.Column("began_at", sa.Double(), nullable=False),
+        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("run"),
+        comment="comparisons of the whole register with what a party holds (FR-1, F2-6)",
     )
     op.create_table(
         "reply",
@@ -748,3 +790,27 @@ def upgrade() -> None:
         postgresql_where=sa.text("waits_for IS NOT NULL"),
     )
     op.create_index(op.f("ix_delivery_message_id"), "delivery", ["message_id"], unique=False)
+    op.create_table(
+        "reconciliation_difference",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("reconciliation", sa.String(length=36), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False, comment="missing | extra | changed | order"),
+        sa.Column("items", sa.String(), nullable=False, comment="ids of the items that differ, with commas"),
+        sa.Column(
+            "reference", sa.String(length=64), nullable=False, comment="of the resident, keyed: only who has the run's secret can open it"
+        ),
+        sa.Column("subject", sa.String(length=36), nullable=True, comment="of the resident, where the ledger knows him"),
+        sa.Column("state", sa.String(length=10), nullable=False, comment="postponed | open | released | resolved"),
+        sa.Column("correction", sa.String(length=24), nullable=True),
+        sa.Column("request_id", sa.String(length=36), nullable=True, comment="the command by which two persons authorised the correction"),
+        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["reconciliation"],
+            ["reconciliation.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        comment="worklist of a reconciliation: what differs, no personal data",
+    )
+    op.create_index("reconciliation_difference_number", "reconciliation_difference", ["reconciliation", "number"], unique=True)
+    op.create_index("reconciliation_difference_reference", "reconciliation_difference", ["reconciliation", "reference"], unique=True)
