@@ -57,7 +57,8 @@ async def test_every_process_is_live_and_ready_and_says_what_it_needs(town: Town
         assert (await look(town, index, "/livez"))[0] == 200
     gateway, *workers = [await ready(town, index) for index in range(WORKERS + 1)]
     assert gateway["ready"], gateway
-    assert set(gateway["dependencies"]) == {"ledger", "broker", "audit", "intake", "intake resident-record-system", "retention"}
+    needed = {"ledger", "broker", "audit", "intake", "intake resident-record-system", "retention", "flows", "days"}
+    assert set(gateway["dependencies"]) == needed
     assert (gateway["business_clock"]["offset_s"], gateway["business_clock"]["profile"]) == (0.0, "production")
     for worker in workers:
         assert worker["ready"], worker
