@@ -71,7 +71,7 @@ async def test_the_accounts_are_the_gateway_and_the_systems_and_none_has_a_role(
     assert (await admin.permissions(SYSTEM)) == (
         "^$",
         r"^(intake|acks|answers)\.resident\-record\-system$",
-        r"^(receipts|in-house|dialogues)\.resident\-record\-system$",
+        r"^(receipts|in-house|dialogues|replies)\.resident\-record\-system$",
     )
     plugins = (node.directory / "enabled_plugins").read_text()
     assert plugins == "[rabbitmq_auth_mechanism_ssl].\n", "no management page, no shovel, no federation"

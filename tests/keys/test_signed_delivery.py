@@ -47,7 +47,13 @@ def key_made_in_the_token(town: Town, token: Token, label: str) -> None:
 @pytest.fixture(scope="module")
 async def made(tmp_path_factory: pytest.TempPathFactory, token_settings: TokenSettings) -> AsyncIterator[Made]:
     folder = tmp_path_factory.mktemp("town")
-    town = Town(folder, Plan(workers=1, population=400, records_per_call=4, simulator={"order_checked": False}))
+    certificates = folder / "var" / "certs"
+    closing = {
+        "order_checked": False,
+        "encryption_key": str(certificates / "city-cs-encryption.key"),
+        "caller_encryption_certificate": str(certificates / "gateway-encryption.pem"),
+    }
+    town = Town(folder, Plan(workers=1, population=400, records_per_call=4, simulator=closing))
     token = Token(token_settings)
     async with town:
         town.set_up()
@@ -64,14 +70,6 @@ async def made(tmp_path_factory: pytest.TempPathFactory, token_settings: TokenSe
         config["parties"]["city-cs"]["signatures"]["token_key"] = label
         config["parties"]["city-cs"]["encryption"] = {"partner": "city-cs-encryption"}
         town.config.write_text(yaml.safe_dump(config))
-        town.plan = Plan(
-            workers=1, population=400, records_per_call=4,
-            simulator={
-                "order_checked": False,
-                "encryption_key": str(town.certificates / "city-cs-encryption.key"),
-                "caller_encryption_certificate": str(town.certificates / "gateway-encryption.pem"),
-            },
-        )  # fmt: skip
         await town.start()
         yield Made(town, token, label)
         token.close()

@@ -12,7 +12,7 @@ import pytest
 
 from certs.authority import LGWAN, Profile, TestAuthority
 from certs.tls import client_context
-from message_formats import writing
+from message_formats import profiles, writing
 from simulators.soap.notices import Notice, Notices
 from tests.network.kit import ATENA, LINK, SERVER, Line, linkage, registration
 from tests.support.broker import until
@@ -38,7 +38,8 @@ def notices(line: Line, context: ssl.SSLContext) -> Notices:
     own = line.server.notices
     assert own is not None
     return Notices(
-        profile="intermediate_server", url=own._url.removesuffix("/soap/intermediate_server"), server_name="gateway-lgwan", context=context,
+        profile=profiles.get("intermediate_server"),
+        url=own._url.removesuffix("/soap/intermediate_server"), server_name="gateway-lgwan", context=context,
         signatures=own._signatures, encryption=own._encryption,
     )  # fmt: skip
 

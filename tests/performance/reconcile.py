@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-import os
 import random
 import secrets
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -99,17 +99,20 @@ async def _command(command: Sequence[str]) -> tuple[float, int, Any]:
     return await asyncio.to_thread(_run, list(command))
 
 
+_MEASURED = (
+    "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode; "
+    "print(); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
+)
+"""A small process in between: the kernel counts what a process was before ``exec`` as its own, and that of a test run is large."""
+
+
 def _run(command: list[str]) -> tuple[float, int, Any]:
     since = time.monotonic()
-    reading, writing = os.pipe()
-    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)])
-    os.close(writing)
-    with os.fdopen(reading, "rb") as out:
-        said = out.read()
-    _, status, used = os.wait4(pid, 0)
-    if status:
-        raise RuntimeError(f"{command[1:4]} ended with {os.waitstatus_to_exitcode(status)}")
-    return time.monotonic() - since, used.ru_maxrss * 1024, json.loads(said)
+    done = subprocess.run([sys.executable, "-c", _MEASURED, *command], stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command[1:4]} ended with {done.returncode}")
+    said, _, peak = done.stdout.decode().rstrip().rpartition("\n")
+    return time.monotonic() - since, int(peak) * 1024, json.loads(said)
 
 
 if __name__ == "__main__":
