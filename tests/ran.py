@@ -16,7 +16,11 @@ OPTION = "--ran"
 MARK = "attack"
 """Names attacks of tests/security/attacks.yaml that a test makes where its parameters do not."""
 _GROUP = re.compile(r"(?<=[\w\]])@[\w.-]+\Z")
-"""What pytest-xdist adds to the id of a test in a group."""
+
+
+def without_group(test: str) -> str:
+    """The id of a test without what pytest-xdist adds to it for a test in a group."""
+    return _GROUP.sub("", test)
 
 
 class Ran:
@@ -28,7 +32,7 @@ class Ran:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         attacks = "".join(f"[{value}]" for name, value in getattr(report, "user_properties", ()) if name == MARK)
-        node = _GROUP.sub("", report.nodeid) + attacks
+        node = without_group(report.nodeid) + attacks
         before = self.outcomes.get(node, "passed")
         if report.when == "call" or report.outcome != "passed":
             self.outcomes[node] = report.outcome if before == "passed" else before

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ran import without_group
+
 REPORT = Path(__file__).resolve().parent.parent / "var" / "reports" / "controls.json"
 FLOWS = REPORT.with_name("flows.json")
 MARK = "control"
@@ -35,7 +37,7 @@ class ControlReport:
             return
         if report.when != "call" and report.outcome == "passed":
             return
-        test = report.nodeid.partition("[")[0]
+        test = without_group(report.nodeid).partition("[")[0]
         before = self._found.get(test, "passed")
         self._found[test] = min(report.outcome, before, key=_WORST.index)
 

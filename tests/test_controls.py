@@ -76,9 +76,9 @@ def test_a_run_of_tests_leaves_outcomes_beside_those_of_other_runs(tmp_path: Pat
     def run(**outcomes: str) -> None:
         report = ControlReport(file)
         for name, outcome in outcomes.items():
-            for parameter in ("[a]", "[b]"):
+            for parameter in ("[a]@town", "[b]", "@town"):
                 for when in ("setup", "call", "teardown"):
-                    what = outcome if (when, parameter) == ("call", "[a]") else "passed"
+                    what = outcome if (when, parameter) == ("call", "[a]@town") else "passed"
                     report.pytest_runtest_logreport(_report(f"{name}{parameter}", what, when, [("control", "C-1-3-13")]))
         report.pytest_runtest_logreport(_report("unmarked", "failed", "call", []))
         report.pytest_sessionfinish(Session())  # type: ignore[arg-type]

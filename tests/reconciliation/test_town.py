@@ -68,6 +68,7 @@ class Desk:
 
 
 @pytest.mark.flow("FR-1")
+@pytest.mark.edge("FR-1", "mismatch")
 @pytest.mark.invariant("I5")
 @pytest.mark.rule("R13")
 @pytest.mark.control("C-1-7-10")
