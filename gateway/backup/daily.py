@@ -73,25 +73,37 @@ class DailyBackups:
         # a gateway that has no backup at all may be a minute old: its first one is made at the next time of day
         self._began = clock()
         self._task: asyncio.Task[None] | None = None
+        self._making: asyncio.Task[Manifest] | None = None
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._keep(), name="daily-backups")
 
     async def stop(self) -> None:
-        """End; a backup under way is not waited for, and does not count."""
+        """End. A backup under way cannot be broken off, since it is made in a thread: it is waited for, and recorded like any other."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        if self._making is not None:
+            with contextlib.suppress(GatewayError):
+                await self._making
 
     async def look(self) -> Manifest | None:
-        """Make the backup if it is due and no other process is at it."""
+        """Make the backup if it is due and no other process is at it; None: it was not.
+
+        :raises BackupBroken: the newest one cannot be read, so it cannot be said whether one is due.
+        :raises ConfigurationError, Unavailable: see :func:`gateway.backup.create.create`.
+        """
         last = await asyncio.to_thread(newest, self._place.directory)
         since = self._began if last is None else last.created_at
         if since >= due_since(self._at, dt.datetime.fromtimestamp(self._clock(), dt.UTC)).timestamp():
             return None
         if await self._ledger.submit(TakeLease(name=LEASE, worker=self._registration(), keep=True)) is None:
             return None
+        self._making = asyncio.create_task(self._make(), name="backup")
+        return await asyncio.shield(self._making)
+
+    async def _make(self) -> Manifest:
         engine = self._ledger.engine
         made = await asyncio.to_thread(create, engine.read_here, engine.dialect, self._place, ACTOR)
         await record(self._ledger, made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import time
 from collections.abc import AsyncIterator
@@ -55,6 +56,18 @@ async def test_one_is_made_when_it_is_due_and_by_one_process_only(town: Town) ->
     assert len(found(town.place.directory)) == 1
     now[0] += 2 * 86_400
     assert await other.look() is not None, "a day that was missed is made up for once"
+
+
+async def test_one_that_is_under_way_at_the_stop_is_ended_and_recorded(town: Town) -> None:
+    await town.chain()
+    daily = DailyBackups(town.safe.ledger, town.place, AT, lambda: town.liveness.id, clock=lambda: time.time() + 86_400)
+    daily._began = 0.0
+    await daily.start()
+    async with asyncio.timeout(10):
+        while daily._making is None:
+            await asyncio.sleep(0)
+    await daily.stop()
+    assert len(found(town.place.directory)) == len(await town.safe.entries("backup-created")) == 1
 
 
 async def test_check_says_when_the_newest_is_too_old(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
