@@ -301,8 +301,8 @@ TEXT: dict[str, tuple[str, str]] = {
     "nothing.requested": ("there are no requests", "申請はありません"),
     "more": ("more: --after {after}", "続き：--after {after}"),
     "content.written": (
-        "the new content is in {file}: delete it when you have seen it",
-        "新しい内容を {file} に書きました。確認後に削除してください",
+        "the new content is in {file} (where a resident under support measures lives is masked): delete it when you have seen it",
+        "新しい内容を {file} に書きました（支援措置対象者の住所等は伏字）。確認後に削除してください",
     ),
     "approved": (
         "{command}: approved (request {id}); it may be carried out once, until {until}",
@@ -527,6 +527,7 @@ TEXT: dict[str, tuple[str, str]] = {
         "不一致の一覧（種類、項目、住民の鍵付き参照値）。",
     ),
     "reconcile.state": ("Only those: open, postponed, released, resolved.", "状態で絞り込み：open、postponed、released、resolved。"),
+    "reconcile.protected": (" (under support measures)", "（支援措置）"),
     "reconcile.open_with": (
         "Secret of the run: shows resident record codes. Here only, nothing of it goes to the gateway.",
         "処理の秘密値：住民票コードを表示します（この端末だけ、送信なし）。",

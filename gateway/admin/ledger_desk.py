@@ -25,7 +25,8 @@ from gateway.ledger.approvals import Apply
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.operators import RecordAccess
 from gateway.ledger.quarantine import Kept
-from gateway.security.masking import masked
+from gateway.policy.items import locating
+from gateway.security.masking import masked, masked_at
 from gateway.security.sealing import Sealer
 
 _log = logging.getLogger(__name__)
@@ -108,17 +109,24 @@ class LedgerDesk:
         )  # fmt: skip
         return await self.request(request_id)
 
-    async def content(self, actor: str, request_id: str) -> bytes:
+    async def content(self, actor: str, request_id: str) -> Revealed:
         """See the port."""
         found = await self._found(request_id)
         payload_id = found.payload_id
         content = None if payload_id is None else await self._ledger.read(lambda conn: queries.sealed_content(conn, payload_id))
-        if content is None or found.delivery_id is None:
+        delivery_id = found.delivery_id
+        if content is None or delivery_id is None:
             raise NotFound("no-content", "this request has no content")
-        clear = self._unsealed(content)
+        shown = self._unsealed(content)
+        hide = await self._ledger.read(lambda conn: policies.protected(conn, delivery_id))
         # on record before anybody sees it
-        await self._ledger.record("content-read", actor, message_id=content.message_id, delivery_id=found.delivery_id, request=request_id)
-        return clear
+        detail = {"request": request_id, "masked": hide}
+        await self._ledger.submit(
+            RecordAccess(kind="content-read", actor=actor, message_id=content.message_id, delivery_id=delivery_id, detail=detail)
+        )
+        if hide:
+            shown = masked_at(shown, locating(content.message_type))
+        return Revealed(content=shown, content_type="application/xml", masked=hide)
 
     async def approve(self, actor: str, request_id: str, seen_digest: bytes) -> RequestView:
         """See the port."""

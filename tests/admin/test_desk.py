@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -425,6 +426,29 @@ async def test_a_payload_is_shown_once_to_who_asked_masked_unless_asked_otherwis
     [entry] = [each for each in await hall.entries("command") if "shown" in each.detail]
     assert (entry.actor, entry.delivery_id) == (A, view.delivery_id)
     assert f'"outcome":"shown-{"clear" if clear else "masked"}"' in entry.detail
+
+
+@pytest.mark.control("C-1-3-31")
+@pytest.mark.invariant("I7")
+async def test_a_correction_hides_from_its_approver_where_a_resident_under_support_measures_lives(hall: Hall) -> None:
+    await hall.submit("m1")
+    view = await hall.hold("m1")
+    where = {"address": "架空県架空市秘密町一丁目２番３号", "previous_address": "架空県以前市元町９", "postal_code": "9990001"}
+    content = kit.xml(1, request_control_number="R999999999", **where)
+    asked = await hall.service.correct(A, view.delivery_id, seen(view), "wrong town code", content)
+    shown = await hall.desk.content(B, asked.request_id)
+    assert not shown.masked
+    assert all(value.encode() in shown.content for value in where.values())
+    await hall.mark("m1")  # also when the mark comes after the request
+    shown = await hall.desk.content(B, asked.request_id)
+    assert shown.masked
+    assert not any(value.encode() in shown.content for value in where.values())
+    assert b"R999999999" in shown.content, "what the mark does not protect can be judged"
+    assert ("漢" * 12 + "0漢0漢").encode() in shown.content, "its form too"
+    read = [json.loads(each.detail)["masked"] for each in await hall.entries("content-read")]
+    assert read == [False, True], "the record says what was seen"
+    done = await hall.desk.approve(B, asked.request_id, asked.approval_digest)
+    assert done.status is RequestStatus.DONE, "what is sealed is the whole: the approval is of that"
 
 
 @pytest.mark.control("C-1-3-31")
