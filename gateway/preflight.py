@@ -379,7 +379,7 @@ async def _party(config: Config, party: BoundParty) -> list[Finding]:
 
 async def _consumer(config: Config, party: BoundParty) -> list[Finding]:
     """A system of ours that has messages by queue: somebody consumes it, and its key can be used."""
-    from gateway.bootstrap import broker_endpoint
+    from gateway.bootstrap.base import broker_endpoint
     from gateway.broker.topology import depth, in_house_queue
     from gateway.delivery.files import layouts_for
     from gateway.security.jwe_out import ConsumerKey

@@ -41,7 +41,7 @@ from gateway.security.jwe_out import ConsumerKey, Own
 from gateway.trust import authority_of, listener_context, party_http
 
 if TYPE_CHECKING:
-    from gateway.bootstrap import Base
+    from gateway.bootstrap.base import Base
     from gateway.config import Config
     from gateway.intake.pressure import Pressure
     from gateway.plugins import BoundParty

@@ -17,7 +17,7 @@ from gateway.retention.calendar import BusinessCalendar
 from message_formats import writing
 
 if TYPE_CHECKING:
-    from gateway.bootstrap import Base
+    from gateway.bootstrap.base import Base
     from gateway.config import Config
 
 OURSELVES = "integration-gateway"
