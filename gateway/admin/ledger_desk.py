@@ -19,7 +19,8 @@ from gateway.delivery.rows import PartyTraits
 from gateway.errors import CommandRefused
 from gateway.intake.admit import Answer
 from gateway.intake.cloudevents import EventAttributes
-from gateway.intake.prepare import WAIVABLE, Submission
+from gateway.intake.prepare import WAIVABLE
+from gateway.intake.submission import Submission
 from gateway.ledger import approvals, bulk, commands, contents, policies, quarantine, queries, requests
 from gateway.ledger.approvals import Apply
 from gateway.ledger.ledger import Ledger

@@ -37,12 +37,12 @@ from gateway.broker import topology
 from gateway.config import Config
 from gateway.delivery.rows import PartyTraits
 from gateway.errors import BrokerUnavailable, CommandRefused, InputRefused
-from gateway.intake.prepare import FORMAT_CODES, too_large
+from gateway.intake.refusals import FORMAT_CODES, too_large
 from gateway.ledger import commands, counts, policies, queries, requests
 from gateway.ledger.ledger import Ledger
 from gateway.plugins import BoundParty
 from gateway.policy.rights import Rights, Terms
-from gateway.policy.routes import way_of
+from gateway.policy.ways import way_of
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer

@@ -28,8 +28,9 @@ from gateway.intake.admit import Intake
 from gateway.intake.amqp import AmqpDoor
 from gateway.intake.https import HttpsDoor, open_door
 from gateway.intake.peers import PeerDirectory
-from gateway.intake.prepare import Preparer, Sender
+from gateway.intake.prepare import Preparer
 from gateway.intake.pressure import Pressure, PressureLimits
+from gateway.intake.submission import Sender
 from gateway.intake.supplies import Supplier
 from gateway.keyring import day_keys, sealer
 from gateway.ledger.queries import backlog, own_expired, own_message

@@ -29,7 +29,8 @@ from gateway.inbound.linkage import LedgerLinkage
 from gateway.inbound.prepare import DOOR, FETCHED, InboundPreparer
 from gateway.inbound.responder import Responder
 from gateway.intake.admit import Answer, Intake
-from gateway.intake.prepare import Preparer, Submission
+from gateway.intake.prepare import Preparer
+from gateway.intake.submission import Submission
 from gateway.ledger import fetching
 from gateway.ledger.anomalies import Reconciled
 from gateway.ledger.offers import RecordHandedOver

@@ -28,7 +28,7 @@ from gateway.config import Config
 from gateway.flows.model import flows
 from gateway.flows.tracker import Tracker
 from gateway.intake.admit import Answer
-from gateway.intake.prepare import Submission
+from gateway.intake.submission import Submission
 from gateway.operations.key_custodian import KeyCustodian
 from gateway.policy.routes import tables
 from gateway.retention.calendar import BusinessCalendar

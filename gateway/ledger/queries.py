@@ -21,7 +21,7 @@ from gateway.ledger import tables as t
 from gateway.ledger.clock import ledger_time
 from gateway.ledger.lookup import party_row
 from gateway.ledger.receipts import utc
-from gateway.policy.routes import way_of
+from gateway.policy.ways import way_of
 
 _DELIVERY = [c.name for c in t.delivery.columns]
 _KEY = [c.name for c in t.key_row.columns]
