@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import AsyncIterator
@@ -19,14 +20,19 @@ from gateway.admin.service import Command, Hold, NotFound, RequestStatus, Reques
 from gateway.admin.words import what_next
 from gateway.approvals.kinds import RULES, Effect, Kind, Role
 from gateway.approvals.rights import Rights
+from gateway.delivery.results import Results
 from gateway.errors import CommandRefused, InputRefused
 from gateway.intake.admit import Intake
-from gateway.ledger import bulk
+from gateway.ledger import bulk, contents
 from gateway.ledger import tables as t
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.unit import MARKS
+from gateway.policy.rights import Rights as PolicyRights
+from gateway.policy.rights import StalePolicy
 from gateway.policy.routes import PolicyTables, build, tables
-from message_formats import catalogue, samples
+from gateway.security.blind import BlindIndex, ContentMac
+from gateway.security.sealing import Sealer
+from message_formats import catalogue, reading, samples
 from tests.admin.test_ledger_service import OK, PARTY, City, ledger_url, postgres_server, postgres_url, seen
 from tests.intake import kit
 from tests.intake.test_content_guard import DISGUISES, NOTICE, disguised, everything, places
@@ -586,3 +592,38 @@ async def test_sessions_refusals_and_contractors_are_on_record(hall: Hall) -> No
     assert [entry.kind for kind in ("contractor-released", "contractor-ended") for entry in await hall.entries(kind)] == [
         "contractor-released", "contractor-ended",
     ]  # fmt: skip
+
+
+# ---- what the register is told of a decision ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("R13")
+@pytest.mark.flow("F1-1")
+@pytest.mark.flow("F2-1")
+@pytest.mark.parametrize("kind", [Kind.SETTLE, Kind.BY_HAND])
+async def test_the_register_learns_what_two_persons_settle_or_did_by_hand(hall: Hall, kind: Kind) -> None:
+    asked = await ask(hall, kind)
+    hall.desk._results = results = Results(
+        policy=tables(), parties=frozenset({PARTY, kit.REGISTER}), rights=PolicyRights(), sealer=Sealer(hall.keys),
+        blind=BlindIndex.following(hall.keys), mac=ContentMac.following(hall.keys),
+    )  # fmt: skip
+    made, once = results.of, iter([StalePolicy(), None])
+
+    def made_late(told: Any, answer: Any) -> Any:
+        """Made by a policy that counts no longer: the first time the ledger will not have it."""
+        message = made(told, answer)
+        return message if next(once) is None else dataclasses.replace(message, standing="another")
+
+    results.of = made_late  # type: ignore[method-assign]
+    await hall.desk.approve(B, asked.request_id, asked.approval_digest)
+    assert (await hall.view("m1")).state is State.DELIVERED
+    query = select(t.delivery.c.id, t.message.c.source_id, t.message.c.type).join(t.message, t.message.c.id == t.delivery.c.message_id)
+    [told] = await hall.ledger.read(lambda conn: conn.execute(query.where(t.delivery.c.party == kit.REGISTER)).all())
+    assert (told.type, told.source_id) == ("identity-update-result", f"result:{asked.delivery_id}:accepted")
+    content = await hall.ledger.read(lambda conn: contents.delivery_content(conn, told.id))
+    assert content is not None
+    update = await hall.ledger.read(lambda conn: contents.delivery_content(conn, asked.delivery_id or ""))
+    assert update is not None
+    number = reading.read(hall.desk._unsealed(update), expected=kit.TYPE).items["request_control_number"]
+    items = reading.read(hall.desk._unsealed(content), expected="identity-update-result").items
+    assert (items["request_control_number"], items["outcome"], items["error_code"]) == (number, "accepted", None)
