@@ -26,6 +26,7 @@ from gateway.policy.routes import tables
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
+from gateway.security.soap.keys import Signer
 from gateway.security.soap.messages import LARGE_BYTES, open_security
 from gateway.security.soap.replay import RecentAnswers
 from message_formats import profiles
@@ -119,13 +120,15 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
     await asyncio.gather(*(runner.cleanup() for runner in runners))
 
 
-async def listen(home: House, party: str, intake: Intake, *, encryption: tuple[Path, Path] | None = None) -> aiohttp.web.AppRunner:
+async def listen(
+    home: House, party: str, intake: Intake, *, encryption: tuple[Path, Path] | None = None, own: Signer | None = None
+) -> aiohttp.web.AppRunner:
     files, mutual = home.authority.files("gateway"), Authority(home.authority.ca, home.authority.crl)
     ours, profile = home.authority.files("gateway-signing"), profile_of(party)
     assert profile is not None
     security = open_security(
         party,
-        own=(ours.certificate, ours.key),
+        own=own or (ours.certificate, ours.key),
         partner=home.authority.files(f"{party}-signing").certificate,
         authority=mutual,
         replays=RecentAnswers(),
