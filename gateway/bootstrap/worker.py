@@ -22,7 +22,7 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
     """Deliver until ``stop`` is set; then end what is under way."""
     async with base(config, "worker") as common, contextlib.AsyncExitStack() as stack:
         await topology.declare(common.endpoint, topology_of(config, common.parties))
-        seals = sealer(config, common.keys)
+        seals = sealer(config, common.keys, common.rights)
         results = results_of(common, seals)
         runners: list[PartyRunner] = []
         for party in common.parties.values():

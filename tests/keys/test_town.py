@@ -117,7 +117,7 @@ def core_limit(pid: int) -> str:
 
 
 async def renkei(town: Town, *arguments: str, stdin: str = "", fails: bool = False) -> Any:
-    command = [] if {"submit", "check"} & {*arguments} else ["--as", "operator-a"]
+    command = [] if {"submit", "check", "prove"} & {*arguments} else ["--as", "operator-a"]
     done = await asyncio.to_thread(
         subprocess.run,
         [*town.plan.command, *arguments, "--config", str(town.config), *command],
