@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from message_formats import samples, writing
 from simulators.city import City
 
 POPULATION = 4_000_000
@@ -39,13 +38,3 @@ def stream(count: int, *, seed: int = SEED) -> Iterator[Work]:
 def updates(skip: int, count: int) -> list[Work]:
     """``count`` messages after the first ``skip``."""
     return list(itertools.islice(stream(skip + count), skip, None))
-
-
-BULK_TYPE = "destination-information"
-
-
-def destinations(skip: int, count: int) -> Iterator[Work]:
-    """``count`` messages of the first extraction for everybody, which go by the bulk lane; of nobody whom :func:`stream` is about."""
-    for serial in range(skip, skip + count):
-        items = {**samples.items(BULK_TYPE, serial), "destination_control_number": f"{serial + 1:023d}"}
-        yield Work(f"bulk-{SEED}-{serial}", "2026-04-01T00:00:00Z", "", serial, writing.write(BULK_TYPE, items).to_bytes())
