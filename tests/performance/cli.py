@@ -41,6 +41,7 @@ PARTS = (
     "policy",
     "reconcile",
     "isolation",
+    "outage",
 )
 
 
@@ -73,7 +74,7 @@ def bench(
     memory_messages: Annotated[int, typer.Option(help="Messages of the memory run.")] = 200_000,
     records: Annotated[int, typer.Option(help="Residents that are reconciled.")] = 400_000,
     live: Annotated[int, typer.Option(help="Live messages of a run of isolation, on either side.")] = 5000,
-    runs: Annotated[int, typer.Option(help="Runs of isolation; their median counts.")] = 3,
+    runs: Annotated[int, typer.Option(help="Runs of isolation and outage; their median counts.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Measure against the bars; needs a quiet machine. Everything runs in a temporary folder and on loopback."""
@@ -94,6 +95,7 @@ def bench(
         "signatures": signatures,
         "reconcile": lambda: reconciled(records),
         "isolation": lambda: isolated(live, runs),
+        "outage": lambda: outages(runs),
     }
     results: list[Result] = []
     for part in PARTS:
@@ -313,6 +315,33 @@ async def isolated(live: int, runs: int) -> list[Result]:
         at_least("bulk beside live", middle("bulk_per_s"), "records/s", 500),
         *(told(f"processors alone: {name}", spent, "cores") for name, spent in last.cores_idle.items()),
         *(told(f"processors beside bulk: {name}", spent, "cores") for name, spent in last.cores_beside.items()),
+    ]
+
+
+async def outages(runs: int) -> list[Result]:
+    """A party that is dead for a day, accelerated (``tests/performance/outage.py``)."""
+    from tests.performance import outage
+
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        plan = Plan(
+            workers=1, parties=("city-cs", outage.PARTY), alone=(outage.PARTY,), population=outage.POPULATION, city_seed=SEED, call_s=5.0
+        )  # fmt: skip
+        async with Town(Path(folder), plan) as town:
+            await town.start()
+            found, drained = await outage.measure(town, runs=runs)
+    ratio = sorted(each.dead_p50_s / each.before_p50_s for each in found)[len(found) // 2]
+    return [
+        told("messages of a run while the party is dead", min(each.samples for each in found), "messages"),
+        told("backlog of the dead party, at most", max(each.backlog for each in found), "deliveries"),
+        told("the others' p50 before", sorted(each.before_p50_s for each in found)[len(found) // 2] * 1000, "ms"),
+        at_most("the others' p50 while it is dead / before", ratio, "ratio", 1.2),
+        told("the others' p99 before", sorted(each.before_p99_s for each in found)[len(found) // 2] * 1000, "ms"),
+        told("the others' p99 while it is dead", sorted(each.dead_p99_s for each in found)[len(found) // 2] * 1000, "ms"),
+        told("until the backlog had drained, at most", max(each.drain_s for each in found), "s"),
+        told("residents with several messages in the journal", drained.residents_with_several, "residents"),
+        at_most("messages missing in the journal", drained.missing, "messages", 0),
+        at_most("messages twice in the journal", drained.twice, "messages", 0),
+        at_most("messages out of order in the journal", drained.out_of_order, "messages", 0),
     ]
 
 

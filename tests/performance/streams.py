@@ -1,8 +1,10 @@
-"""Two registers for the benches of isolation, each a process of its own, told by lines on its standard input when to begin and end.
+"""The registers of the benches of isolation, each a process of its own, told by lines on its standard input when to begin and end.
 
 ``live``: open loop, at random moments (a Poisson stream) at a given rate from the first line on until the input ends. It prints, for each
 message, its 依頼管理番号 and the moment at which it was due to be handed in, whether or not the register was late: so a gateway that stands
-still is measured, not only one that is slow. ``bulk``: closed loop, so many requests under way, from a line ``on`` to a line ``off``.
+still is measured, not only one that is slow. With ``--population`` the residents are few, and each has many messages.
+
+``bulk``: closed loop, so many requests under way, from a line ``on`` to a line ``off``.
 """
 
 from __future__ import annotations
@@ -24,11 +26,9 @@ import uvloop
 
 from certs.tls import client_context
 from tests.performance.pusher import SYSTEM, TYPE
-from tests.performance.workload import Work, stream
+from tests.performance.workload import Work, busy, stream
 
 MOST = 400_000
-BEHIND_S = 5.0
-"""A message that has no answer for so long fails the bench."""
 
 
 def headers_of(item: Work, *, bulk: bool) -> dict[str, str]:
@@ -52,9 +52,12 @@ async def live(session: aiohttp.ClientSession, url: str, work: Iterator[Work], p
     handed_in: list[tuple[str, float]] = []
     refused = 0
     tasks: set[asyncio.Task[None]] = set()
+    last: dict[int, asyncio.Task[None]] = {}
 
-    async def one(item: Work) -> None:
+    async def one(item: Work, before: asyncio.Task[None] | None) -> None:
         nonlocal refused
+        if before is not None:
+            await before  # of one resident a message is handed in when the one before it has its receipt
         async with session.post(f"{url}/v1/messages", data=item.xml, headers=headers_of(item, bulk=False)) as response:
             await response.read()
             refused += response.status != 202
@@ -67,7 +70,7 @@ async def live(session: aiohttp.ClientSession, url: str, work: Iterator[Work], p
         if ended.done():
             break
         handed_in.append((item.party_key, due))
-        task = asyncio.create_task(one(item))
+        task = last[item.resident] = asyncio.create_task(one(item, last.get(item.resident)))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)
@@ -111,6 +114,8 @@ async def run(given: argparse.Namespace) -> dict[str, Any]:
     context = client_context(folder / f"{SYSTEM}.pem", folder / f"{SYSTEM}.key", folder / "ca.pem", folder / "ca.crl")
     context.check_hostname = False
     work: Iterator[Work] = itertools.islice(stream(MOST), given.skip, None)
+    if given.population:
+        work = busy(given.population, MOST)
     connector = aiohttp.TCPConnector(ssl=context, limit=0)
     timeout = aiohttp.ClientTimeout(total=60.0)
     async with aiohttp.ClientSession(connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), timeout=timeout) as session:
@@ -128,7 +133,7 @@ def main() -> None:
     flags.add_argument("which", choices=("live", "bulk"))
     for name in ("--url", "--certificates"):
         flags.add_argument(name, required=True)
-    for name, default in (("--skip", 0), ("--in-flight", 64), ("--seed", 1), ("--nice", 0)):
+    for name, default in (("--skip", 0), ("--in-flight", 64), ("--seed", 1), ("--nice", 0), ("--population", 0)):
         flags.add_argument(name, type=int, default=default)
     flags.add_argument("--per-s", type=float, default=80.0)
     given = flags.parse_args()

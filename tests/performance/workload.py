@@ -35,6 +35,13 @@ def stream(count: int, *, seed: int = SEED) -> Iterator[Work]:
         yield Work(event.ce_id, time, event.request_control_number, event.resident, event.xml)
 
 
+def busy(population: int, count: int) -> Iterator[Work]:
+    """``count`` events of a very busy day of a small place: many for each resident, in their order."""
+    for event in City(SEED, population).day(1, count):
+        time = event.ce_time.isoformat(timespec="seconds").replace("+00:00", "Z")
+        yield Work(event.ce_id, time, event.request_control_number, event.resident, event.xml)
+
+
 def updates(skip: int, count: int) -> list[Work]:
     """``count`` messages after the first ``skip``."""
     return list(itertools.islice(stream(skip + count), skip, None))
