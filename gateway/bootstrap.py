@@ -257,6 +257,7 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
         )
         runners: list[PartyRunner] = []
         pace = BulkPace(config.bulk.per_s)
+        common.monitoring.watch_bulk(pace)
         for party in common.parties.values():
             adapter = party.adapter(host_of(config, party, stack, party_signatures(config, party), common=common))
             caller = Caller(
@@ -429,6 +430,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             return await ledger.read(lambda conn: own_expired(conn, system, after, limit))
 
         pace = BulkPace(config.bulk.per_s)
+        monitoring.watch_bulk(pace)
         bulk = BulkAdmission(intake, pace, chunk=config.bulk.records)
         bulk.start()
         stack.push_async_callback(bulk.stop)
@@ -467,6 +469,8 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
                     meter=monitoring.metrics,
                     prefetch=config.intake.amqp.prefetch,
                     batch=config.intake.amqp.batch,
+                    pace=pace,
+                    bulk_batch=config.bulk.records,
                 )
                 await amqp.start()
                 stack.push_async_callback(amqp.stop)
