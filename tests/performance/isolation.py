@@ -28,9 +28,9 @@ from typing import Any
 from simulators.harness.town import Town
 from tests.performance import cost
 
-WINDOW_S = 10.0
+WINDOW_S = 15.0
 SETTLE_S = 1.0
-LIVE_PER_S = 80.0
+LIVE_PER_S = 75.0
 LIVE_OF_A_RUN = 45_000
 """Place of the bulk messages in the stream of the workload: after every live one."""
 
@@ -147,7 +147,9 @@ def rows(town: Town, query: str, *values: Any) -> list[Any]:
 async def register(*arguments: str) -> asyncio.subprocess.Process:
     """A register of :mod:`tests.performance.streams`, ready to begin."""
     command = [sys.executable, "-m", "tests.performance.streams", *arguments]
-    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 26)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 26, start_new_session=True
+    )
     assert process.stdout is not None
     if await process.stdout.readline() != b"ready\n":
         raise RuntimeError("a register failed")
