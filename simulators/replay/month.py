@@ -18,6 +18,7 @@ from simulators.city import City, Event, spoiled
 from simulators.city.daily import following
 from simulators.references import References
 from simulators.register.messages import Door, Outgoing, of_type, outgoing, random_looking_id
+from simulators.replay.concerned import Concerned, concerned
 from simulators.replay.ways import CARDS, CITY_CS, DESTINATION, EPHEMERAL, GENERATION
 from simulators.world.people import Elsewhere, Person
 
@@ -54,6 +55,8 @@ class DayPlan:
     happenings: list[Happening]
     right: dict[str, bytes]
     """Of what was entered wrongly, what it should have said, by id."""
+    concerned: dict[str, Concerned]
+    """Whom each update concerns, by id, where somebody besides the Juki-net must know."""
 
 
 class Month:
@@ -90,12 +93,14 @@ class Month:
 
     def plan(self, number: int, events: Iterable[Event], wrong: Collection[str]) -> DayPlan:
         """A day of these events, of which ``wrong`` (ids of in-city moves) are entered with a mistake."""
-        plan = DayPlan(number=number, messages=[], happenings=self.due(number), right={})
+        plan = DayPlan(number=number, messages=[], happenings=self.due(number), right={}, concerned={})
         for place, event in enumerate(events):
             sent = event
             if event.ce_id in wrong:
                 sent, plan.right[event.ce_id] = spoiled(event), event.xml
             plan.messages += self._of_event(sent)
+            if (who := concerned(event, self._city)) is not None:
+                plan.concerned[event.ce_id] = who
             self._elsewhere_of(event, place, plan)
         return plan
 
