@@ -81,7 +81,8 @@ class WholeTown(Town):
         """The configuration of a town, changed to this one's."""
         systems = made["intake"]["systems"]
         for system, types in self.senders.items():
-            systems[system] = {"peer": system, "doors": ["https"], "types": list(types)}
+            # who has a queue acknowledges as itself, by the door of the queues
+            systems[system] = {"peer": system, "doors": ["https", "amqp"] if system in made["parties"] else ["https"], "types": list(types)}
         if SOURCES in self.senders:
             items = sorted({name.partition("/")[0] for name in samples.items("administrative-column-update")})
             systems[SOURCES]["suppliers"] = {DEPARTMENTS: {"peer": DEPARTMENTS, "items": items}}

@@ -72,6 +72,21 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dialogues:
+    """What was asked while somebody waited, by type. ``unanswered``: by type and status; ``foreign``: answers about somebody else."""
+
+    asked: Mapping[str, int]
+    answered: Mapping[str, int]
+    unanswered: Mapping[str, int]
+    foreign: int
+
+    @property
+    def ok(self) -> bool:
+        """Each question had one end, and its own."""
+        return not self.foreign and sum(self.asked.values()) == sum(self.answered.values()) + sum(self.unanswered.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
     """All of them."""
 
@@ -82,11 +97,12 @@ class Books:
     refused_at_door: Mapping[str, int]
     """By system and type."""
     kiosks: Pairing | None = None
+    dialogues: Dialogues | None = None
 
     @property
     def ok(self) -> bool:
         """All agree, and nothing is left."""
-        agreed = not any(line.wrong for line in self.lines) and (self.kiosks is None or self.kiosks.ok)
+        agreed = not any(line.wrong for line in self.lines) and all(each is None or each.ok for each in (self.kiosks, self.dialogues))
         return agreed and self.updates.ok and self.updates.complete and not self.unfinished and not self.refused_at_door
 
     def shown(self) -> dict[str, Any]:
@@ -98,6 +114,7 @@ class Books:
             "unfinished": dict(self.unfinished),
             "refused_at_door": dict(self.refused_at_door),
             **({"kiosks": self.kiosks.shown()} if self.kiosks is not None else {}),
+            **({"dialogues": asdict(self.dialogues)} if self.dialogues is not None else {}),
         }
 
 
@@ -162,7 +179,8 @@ def sent_by(record: Iterable[Entry]) -> tuple[dict[str, Counter[str]], Counter[s
 
 def hold_together(
     *, records: Mapping[str, Sequence[Entry]], journals: Mapping[str, Journal], tally: Mapping[str, Any], city_cs: Iterable[Entry],
-    handed_in: Mapping[str, Mapping[str, Sequence[Leg]]], kiosks: Pairing | None = None, time_up: bool = False,
+    handed_in: Mapping[str, Mapping[str, Sequence[Leg]]], kiosks: Pairing | None = None,
+    dialogues: Dialogues | None = None, time_up: bool = False,
 ) -> Books:  # fmt: skip
     """All books against each other.
 
@@ -190,7 +208,9 @@ def hold_together(
     record = records[REGISTER]
     ids = {entry["id"] for entry in record if entry["kind"] == "message" and entry["type"] == UPDATE}
     updates = judge([entry for entry in record if entry.get("id") in ids], city_cs, time_up=time_up)
-    return Books(lines=lines, updates=updates, unfinished=dict(unfinished), refused_at_door=dict(refused_at_door), kiosks=kiosks)
+    return Books(
+        lines=lines, updates=updates, unfinished=dict(unfinished), refused_at_door=dict(refused_at_door), kiosks=kiosks, dialogues=dialogues
+    )
 
 
 def _came(journals: Mapping[str, Journal]) -> dict[Place, dict[str, int]]:

@@ -20,6 +20,7 @@ GATEWAY = "integration-gateway"
 UPDATE, NOTICE, RESULT = "identity-information-update", "identity-information-notice", "identity-update-result"
 GENERATION = "individual-number-generation-request"
 DESTINATION = "destination-information"
+MOVE_OUT = "move-out-certificate-data"
 SUPPLEMENT_IN = "family-register-supplement-internal"
 LINKAGE, REGISTRATION, REPLICA = "atena-linkage-update", "atena-number-registration", "provision-replica-update"
 CODE_REQUEST, PAIR, PROCESSING = "code-acquisition-request", "code-acquisition-number-pair", "processing-number-response"
@@ -50,6 +51,7 @@ WAYS: Mapping[str, tuple[Leg, ...]] = {
             "move-in-notice",
             "family-register-supplement-notice",
             "move-out-certificate-request",
+            "move-out-certificate-data",
             GENERATION,
         )
     },
@@ -90,12 +92,14 @@ EPHEMERAL = frozenset({DESTINATION})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Present:
-    """Who takes part: parties outside, those with a mailbox, our own systems, and the kiosks of the convenience stores."""
+    """Who takes part: parties outside, those with a mailbox, our own systems, the kiosks of the convenience stores, and terminals
+    at which somebody waits."""
 
     parties: tuple[str, ...]
     mailboxes: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
     kiosks: bool = False
+    terminals: bool = False
 
     @property
     def everybody(self) -> tuple[str, ...]:
@@ -106,7 +110,11 @@ class Present:
 SETS: Mapping[str, Present] = {
     "juki-net": Present(parties=(CITY_CS, PREFECTURE, CARDS)),
     "all": Present(
-        parties=(CITY_CS, PREFECTURE, CARDS, SERVER), mailboxes=(IMMIGRATION, PORTAL), systems=(LINK, ISSUING, FAMILY, ATENA), kiosks=True
+        parties=(CITY_CS, PREFECTURE, CARDS, SERVER),
+        mailboxes=(IMMIGRATION, PORTAL),
+        systems=(LINK, ISSUING, FAMILY, ATENA),
+        kiosks=True,
+        terminals=True,
     ),
 }
 """By the name of the choice."""

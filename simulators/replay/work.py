@@ -20,6 +20,7 @@ from simulators.replay.house import House
 from simulators.replay.kiosks import Kiosks
 from simulators.replay.month import DayPlan, Month
 from simulators.replay.network import Network
+from simulators.replay.terminals import QUESTIONS, Terminals
 from simulators.replay.townhall import Townhall
 from simulators.replay.ways import CITY_CS, IMMIGRATION, PORTAL, REGISTER, Present, handed_in
 
@@ -32,7 +33,7 @@ def town_of(folder: Path, present: Present, *, outlive: bool = False, **plan: An
     ways = handed_in(present.everybody)
     made = Plan(
         parties=present.parties, mailboxes=present.mailboxes, systems=present.systems, inbound=True, profile="test",
-        types=tuple(ways[REGISTER]), fetch_at=FETCH_AT, **plan,
+        types=(*ways[REGISTER], *(QUESTIONS if present.terminals else ())), fetch_at=FETCH_AT, **plan,
     )  # fmt: skip
     senders = {system: types for system, types in ways.items() if system != REGISTER}
     return WholeTown(folder, made, senders=senders, kiosks=present.kiosks, outlive=outlive)
@@ -51,6 +52,7 @@ class Work:
         self.network = Network(self.house)
         self.beside = Beside(self.house, city, hall)
         self.kiosks = Kiosks(self.house, city, requests_a_day=requests_a_day) if present.kiosks else None
+        self.terminals = Terminals(self.house, city, hall) if present.terminals else None
         self.house.by_register = self.counter.put
         self.counter.changed, self.counter.paired = self._changed, self.network.passed_on
         self._stack = AsyncExitStack()
@@ -60,6 +62,8 @@ class Work:
             await stack.enter_async_context(self.house)
             if self.kiosks is not None:
                 await stack.enter_async_context(self.kiosks)
+            if self.terminals is not None:
+                await stack.enter_async_context(self.terminals)
             await stack.enter_async_context(self.counter)
             self._stack = stack.pop_all()
         return self
@@ -94,6 +98,8 @@ class Work:
         await self._hall.begin(plan.happenings)
         if self.kiosks is not None:
             self.kiosks.day(plan.number, over_s=len(plan.messages) / per_s if per_s is not None else 0.0)
+        if self.terminals is not None:
+            self.terminals.day()
         await self.counter.hand_in(plan, per_s=per_s)
 
     async def evening(self, number: int) -> None:
@@ -118,5 +124,6 @@ class Work:
         return hold_together(
             records=records, journals=read_journals(self.present, self.town.folder), tally=tally,
             city_cs=read_entries(self.town.journal_of(CITY_CS)), handed_in=handed_in(self.present.everybody),
-            kiosks=read_kiosks(self.present, self.town.folder), time_up=time_up,
+            kiosks=read_kiosks(self.present, self.town.folder), dialogues=self.terminals.found if self.terminals is not None else None,
+            time_up=time_up,
         )  # fmt: skip

@@ -103,8 +103,8 @@ def town() -> dict[str, Any]:
 def books(of: dict[str, Any]) -> Books:
     journals = {CS: soap_journal(CS, of[CS]), PREFECTURE: soap_journal(PREFECTURE, of[PREFECTURE]), LINK: system_journal(of[LINK])}
     return hold_together(
-        records={REGISTER: of["record"], COLUMNS: of[COLUMNS]}, tally=of["tally"], city_cs=of[CS], kiosks=judge(*of["kiosks"]), time_up=True,
-        journals={**journals, REGISTER: system_journal(of["inbox"])}, handed_in=handed_in((CS, PREFECTURE, LINK)),
+        records={REGISTER: of["record"], COLUMNS: of[COLUMNS]}, tally=of["tally"], city_cs=of[CS], kiosks=judge(*of["kiosks"]),
+        time_up=True, journals={**journals, REGISTER: system_journal(of["inbox"])}, handed_in=handed_in((CS, PREFECTURE, LINK)),
     )  # fmt: skip
 
 
