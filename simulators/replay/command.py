@@ -129,7 +129,7 @@ async def _run(folder: Path, options: Options) -> Found:
 
 
 def _show(found: Found, options: Options, folder: Path) -> None:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     table = Table(box=None, header_style="bold")
     for name in ("party", "type"):
         table.add_column(t(name))

@@ -111,7 +111,7 @@ def flows_of(books: Books, *, inquiries: int) -> tuple[Flow, ...]:
         found["F6-2"] = inquiries
     japanese = os.environ.get("RENKEI_LANG", os.environ.get("LANG", "")).startswith("ja")
     missing = {name: reason[japanese] for name, reason in {**OUTSIDE, **LEFT_OUT}.items()}
-    nobody = ("nobody of it takes part", "関係する相手先が参加していない")[japanese]
+    nobody = ("none came up in these days, or nobody of it takes part", "この期間に発生なし、又は関係する相手先が不参加")[japanese]
     names = {*found, *missing, *BY_CERTIFICATE, *BY_QUESTION, "F6-2"}
     return tuple(
         Flow(id=name, messages=found.get(name, 0), reason=None if found.get(name) else missing.get(name, nobody))

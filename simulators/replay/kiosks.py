@@ -123,8 +123,9 @@ class Kiosks:
         await self._house.hand_in(TAX, TAX_CHANGE, items, name)
 
     def _wanted(self) -> Iterator[tuple[CityHolder, str]]:
-        for _ in range(self._a_day):
-            yield self._random.choice(self._holders), self._random.choices(KINDS, SHARES)[0]
+        """Each kind at least once."""
+        for kind in (*KINDS, *self._random.choices(KINDS, SHARES, k=max(0, self._a_day - len(KINDS)))):
+            yield self._random.choice(self._holders), kind
 
     async def _ask(self, holder: Holder, kind: str, after_s: float) -> None:
         await asyncio.sleep(after_s)
