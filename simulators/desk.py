@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -203,7 +204,7 @@ async def run_desk(folder: Path, *, population: int, as_json: bool) -> int:
 
 
 def _show(desk: Desk) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
     table = Table(title=t("title"), title_justify="left", box=None, header_style="bold")
     for name in ("who", "address", "page"):
         table.add_column(t(name), no_wrap=True)

@@ -60,7 +60,8 @@ class CityHolder(Holder):
         group, person = "resident_record_copy_data", self.person
         numbers = {"resident_record_code": person.resident_record_code, "individual_number": person.individual_number}
         made = Holder.data_change(self, stop=stop or person.protected, address=address or person.address.text)
-        return made | {f"{group}/{name}": value for name, value in numbers.items()}
+        born = {f"{each}/birth_date@text": person.birth_text for each in (group, "seal_certificate_data")}
+        return made | {f"{group}/{name}": value for name, value in numbers.items()} | born
 
 
 def holders(city: City) -> tuple[CityHolder, ...]:

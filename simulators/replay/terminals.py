@@ -84,7 +84,7 @@ class Terminals:
         code, more = person.resident_record_code, {}
         match kind:
             case "identity-search-request":
-                items: dict[str, str | None] = {"name": person.name, "birth_date": person.birth_date}
+                items: dict[str, str | None] = {"name": person.name, "address": person.address.text}
             case "wide-area-certificate-request":
                 code = self._elsewhere.person(DOMICILE, self._random.randrange(1000)).code
                 wanted = {name: value for name, value in samples.items(WIDE_AREA).items() if name.startswith(GROUP)}
