@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ class Found:
     start_s: float
     run_s: float
     cpu_s: float
+    cpu_by: dict[str, float]
+    """By process, where it lives."""
 
     def shown(self, options: Options) -> dict[str, Any]:
         """As JSON."""
@@ -71,6 +74,7 @@ class Found:
             "start_s": round(self.start_s, 1),
             "run_s": round(self.run_s, 1),
             "cpu_s": round(self.cpu_s, 1),
+            "cpu_by": {name: round(spent, 1) for name, spent in sorted(self.cpu_by.items(), key=lambda each: -each[1])},
             "cpu_ms_per_delivery": round(self.cpu_s * 1000 / max(1, self.deliveries), 2),
             "flows": [asdict(each) for each in self.flows],
             **self.books.shown(),
@@ -118,7 +122,7 @@ class Replay:
         city = City(options.seed, options.population)
         present = SETS[options.parties]
         month = Month(city, references, types=handed_in(present.everybody)[REGISTER], events_a_day=options.events_a_day)
-        ready, spent_s = time.monotonic(), self._cpu_s()
+        ready, spent = time.monotonic(), self._cpu_by()
         disturber = Disturber(town, seed=options.seed, control=self._hall.control) if options.faults else None
         async with (
             self._hall,
@@ -131,13 +135,15 @@ class Replay:
                 await self._step_to(city, number)
                 await self._day(month.day(number), disturber)
             tally = await self._hall.tally()
-        run_s, cpu_s = time.monotonic() - ready, self._cpu_s() - spent_s
+        run_s, cpu_by = time.monotonic() - ready, self._cpu_by()
+        cpu_by = {name: used - spent.get(name, 0.0) for name, used in cpu_by.items()}
         books = self._work.books(tally, time_up=True)
         return Found(
             books=books, flows=flows_of(books, inquiries=self._work.beside.inquiries.total()), days=options.days,
             messages=sum(each["count"] for each in tally["messages"]),
             deliveries=sum(each["count"] for each in tally["deliveries"]), replaced=self._work.counter.replaced,
-            disturbed=dict(disturber.done) if disturber is not None else {}, start_s=ready - began, run_s=run_s, cpu_s=cpu_s,
+            disturbed=dict(disturber.done) if disturber is not None else {}, start_s=ready - began, run_s=run_s,
+            cpu_s=sum(cpu_by.values()), cpu_by=cpu_by,
         )  # fmt: skip
 
     async def _opening(self) -> None:
@@ -187,10 +193,17 @@ class Replay:
             await self._hall.step(self._duty, days * DAY_S)
             self._offset_days = days
 
-    def _cpu_s(self) -> float:
+    def _cpu_by(self) -> dict[str, float]:
         """Of the town's processes that live, and of this one."""
-        own = os.times()
-        return own.user + own.system + sum(map(cpu_of, self.town.processes.leftovers()))
+        own, names = (
+            os.times(),
+            {pid: name for name, pid in self.town.supervised().items()}
+            | {pid: name for name, pid in self.town.processes.started().items()},
+        )
+        found: defaultdict[str, float] = defaultdict(float, {"replay": own.user + own.system})
+        for pid in self.town.processes.leftovers():
+            found[names.get(pid, "other")] += cpu_of(pid)
+        return found
 
 
 def cpu_of(pid: int) -> float:

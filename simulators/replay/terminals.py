@@ -70,6 +70,15 @@ class Terminals:
         await self._answers.stop()
         await self._session.close()
 
+    def opening(self) -> None:
+        """The city CS makes its index of names when somebody is searched for the first time; in a large city that takes seconds."""
+        self._house.go(self._first_search())
+
+    async def _first_search(self) -> None:
+        person = self._city.resident(0)
+        asked = {"name": person.name, "address": person.address.text}
+        await self._outside.control(CITY_CS, "POST", "emit", {"do": "terminal", "dialogue": "search", **asked})
+
     def day(self) -> None:
         """The questions of a day."""
         share = self._city.population / 100_000
@@ -144,4 +153,4 @@ class Terminals:
     @property
     def found(self) -> Dialogues:
         """For the books."""
-        return Dialogues(asked=self.asked, answered=self.answered, unanswered=self.unanswered, foreign=self.foreign)
+        return Dialogues(asked=dict(self.asked), answered=dict(self.answered), unanswered=dict(self.unanswered), foreign=self.foreign)

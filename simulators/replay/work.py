@@ -81,6 +81,8 @@ class Work:
     def opening(self) -> None:
         """What everybody knows before the first day."""
         self.beside.opening()
+        if self.terminals is not None:
+            self.terminals.opening()
         if self.kiosks is not None:
             self.kiosks.opening()
 
