@@ -20,11 +20,13 @@ from simulators.replay.accounts import Books
 from simulators.replay.disturbing import Disturber
 from simulators.replay.flows import Flow, flows_of
 from simulators.replay.month import DayPlan, Month
-from simulators.replay.townhall import LOOK_S, Townhall
+from simulators.replay.townhall import Townhall
 from simulators.replay.ways import REGISTER, SETS, handed_in
 from simulators.replay.work import Work, town_of
 
 DAY_S = 86_400.0
+SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.05, 0.4
+"""How often is looked whether all is quiet: seldom while it is not, since each look asks everybody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,14 +178,16 @@ class Replay:
 
         :raises SimulatorError: it does not come to that.
         """
-        deadline, seen = time.monotonic() + self.options.patience_s, 0
+        deadline, seen, pause_s = time.monotonic() + self.options.patience_s, 0, SHORTEST_LOOK_S
         while seen < 2:
             if time.monotonic() > deadline:
                 raise SimulatorError("replay-not-quiet", f"day {number} does not end: {self._work.pending()}; see {self.town.var / 'log'}")
-            seen = seen + 1 if self._work.quiet and await self._hall.quiet(self._duty) else 0
+            was_quiet = self._work.quiet and await self._hall.quiet(self._duty)
+            seen = seen + 1 if was_quiet else 0
+            pause_s = SHORTEST_LOOK_S if was_quiet else min(pause_s * 1.5, LONGEST_LOOK_S)
             if self.options.faults:
                 await self._duty.look()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(pause_s)
 
     async def _step_to(self, city: City, number: int) -> None:
         """The business clock is put to a day; real time is what it is."""
@@ -195,14 +199,11 @@ class Replay:
 
     def _cpu_by(self) -> dict[str, float]:
         """Of the town's processes that live, and of this one."""
-        own, names = (
-            os.times(),
-            {pid: name for name, pid in self.town.supervised().items()}
-            | {pid: name for name, pid in self.town.processes.started().items()},
-        )
+        own = os.times()
+        named = {pid: name for name, pid in (*self.town.supervised().items(), *self.town.processes.started().items())}
         found: defaultdict[str, float] = defaultdict(float, {"replay": own.user + own.system})
-        for pid in self.town.processes.leftovers():
-            found[names.get(pid, "other")] += cpu_of(pid)
+        for pid in {*self.town.processes.leftovers(), *named}:  # the broker's environment is a clean one
+            found[named.get(pid, "other")] += cpu_of(pid)
         return found
 
 
