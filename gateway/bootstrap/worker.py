@@ -15,6 +15,7 @@ from gateway.delivery.party import PartyRunner, Shape
 from gateway.delivery.worker import Worker
 from gateway.keyring import sealer
 from gateway.message_trust import party_signatures
+from gateway.pacing import BulkPace
 from gateway.ready import mark_ready
 
 
@@ -25,6 +26,8 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
         seals = sealer(config, common.keys, common.rights)
         results = results_of(common, seals)
         runners: list[PartyRunner] = []
+        pace = BulkPace(config.bulk.per_s)
+        common.monitoring.watch_bulk(pace)
         for party in common.parties.values():
             adapter = party.adapter(host_of(config, party, stack, party_signatures(config, party), common=common))
             caller = Caller(
@@ -32,9 +35,13 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
             )
             limits = party.limits
             shape = Shape(
-                calls=limits.calls, records_per_call=limits.records_per_call, share=config.workers.share, records_of=limits.records_of
+                calls=limits.calls,
+                records_per_call=limits.records_per_call,
+                share=config.workers.share,
+                records_of=limits.records_of,
+                bulk_records=config.bulk.records,
             )
-            runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics))
+            runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics, pace))
 
         async def recreate(queue: str) -> None:
             await topology.recreate(common.endpoint, topology_of(config), queue)
