@@ -42,7 +42,7 @@ from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
 from gateway.intake.prepare import Submission, ephemeral_by_queue, too_large
 from gateway.intake.pressure import Pressure
 from gateway.ledger.prepared import IntakeEpochLost
-from gateway.ledger.receipts import refused
+from gateway.ledger.receipts import body_digest, refused
 
 log = structlog.get_logger("gateway.intake")
 
@@ -351,7 +351,8 @@ class AmqpDoor:
         source_id, _ = safe_attributes(item.delivery.headers)
         body = answer.receipt
         if (error := answer.refusal) is not None:
-            body = refused(source_id=source_id, system=self.system, code=error.code, rule=error.rule, place=error.place)
+            told = {"code": error.code, "rule": error.rule, "place": error.place, "body_sha256": body_digest(item.delivery.body)}
+            body = refused(source_id=source_id, system=self.system, **told)
         await self._publisher.publish("receipts", self.system, body, content_type="application/json", correlation_id=source_id)
 
     async def _start_anew(self) -> None:
