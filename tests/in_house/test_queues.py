@@ -316,6 +316,9 @@ async def test_an_individual_number_is_exchanged_at_the_atena_system_after_the_r
     swap = await systems.send(LINK, kind, message(kind, 65, individual_number=new))
     await systems.until_state(swap["id"], ATENA, "delivered")
     assert system.number_of(samples.atena_number(65)) == new
+    late = await systems.send(LINK, kind, message(kind, 65))
+    assert (late["http"], late["code"]) == (409, "number-change-forbidden"), "the former one, come late: the newest counts"
+    assert system.number_of(samples.atena_number(65)) == new
 
 
 @pytest.mark.flow("FS1-11")

@@ -648,6 +648,13 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=32), nullable=False, comment="resident-record-code | individual-number | atena-number | ..."),
         sa.Column("hmac_key_id", sa.String(length=64), nullable=False, comment="generation of the blind indexes"),
         sa.Column("subject", sa.String(length=36), nullable=False),
+        sa.Column(
+            "superseded",
+            sa.Boolean(),
+            server_default=sa.text("false"),
+            nullable=False,
+            comment="an Individual Number of somebody who has another now",
+        ),
         sa.PrimaryKeyConstraint("blind", "kind"),
         sqlite_with_rowid=False,
     )
