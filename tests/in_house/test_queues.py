@@ -241,6 +241,18 @@ async def test_the_import_report_of_a_day_names_each_record_with_what_became_of_
     assert all(count[name] >= 1 for name in ("accepted", "set_aside", "refused"))
     assert "other-sections" in report["missing"]
     assert "elections-section" not in report["missing"]
+    # several persons check it; both are on record, and what comes later must be checked anew (C-1-2-6)
+    options = ("--result", "compared with the lists on paper", "--seen", report["digest"], "--json")
+    once = await systems.renkei("reports", "check-import", SOURCES, day, *options)
+    assert (once["checked"], [each["checked_by"] for each in once["checks"]]) == (False, ["operator-a"])
+    twice = await systems.renkei("reports", "check-import", SOURCES, day, *options, who="operator-b")
+    assert (twice["checked"], [each["checked_by"] for each in twice["checks"]]) == (True, ["operator-a", "operator-b"])
+    rows = systems.rows("SELECT actor FROM audit_entry WHERE kind = 'import-checked' ORDER BY at, id")
+    assert [row["actor"] for row in rows] == ["operator-a", "operator-b"]
+    later = await sender.send(kind, message(kind, 46))
+    assert later["code"] == "item-not-permitted"
+    changed = await systems.renkei("reports", "import", SOURCES, day, "--json")
+    assert (changed["checked"], [each["same"] for each in changed["checks"]]) == (False, [False, False])
     shown = str(await systems.renkei("reports", "import", SOURCES, day))
     assert all(word in shown for word in (taken["id"], unknown["id"], refused["id"], "other-sections"))
     numbers = {samples.atena_number(44), samples.atena_number(45)}

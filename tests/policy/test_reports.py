@@ -113,6 +113,31 @@ async def test_who_has_looked_at_a_day_is_on_record_and_who_has_not_is_told(way:
     assert [each.same for each in (await reporting.refusals(YESTERDAY)).checks] == [False]
 
 
+@pytest.mark.control("C-1-2-6")
+@pytest.mark.control("C-3-2-3")
+@pytest.mark.edge("FS1-8b", "recorded")
+async def test_an_import_report_is_checked_by_two_persons_who_saw_the_same(way: Way) -> None:
+    await way.hand_in(transfer(1), transfer(2), work=WORK)  # nothing is approved
+    today = dt.datetime.now(JAPAN).date()
+    reporting = LedgerReports(way.ledger, without=[], systems={LINK: []})
+    seen = await reporting.imports(LINK, today)
+    assert (seen.checks, seen.checked) == ((), False)
+    with pytest.raises(CommandRefused, match="changed-meanwhile"):
+        await reporting.check_import("operator-a", LINK, today, "0" * 64, "as on paper")
+    first = await reporting.check_import("operator-a", LINK, today, seen.digest, "as on paper")
+    assert ([each.checked_by for each in first.checks], first.checked) == (["operator-a"], False)
+    with pytest.raises(CommandRefused, match="same-person"):
+        await reporting.check_import("operator-a", LINK, today, seen.digest, "once more")
+    second = await reporting.check_import("operator-b", LINK, today, seen.digest, "the same")
+    assert second.checked
+    entries = await way.rows(t.audit_entry, t.audit_entry.c.kind == "import-checked")
+    assert [(each.actor, json.loads(each.detail)["system"]) for each in entries] == [("operator-a", LINK), ("operator-b", LINK)]
+    assert (await reporting.refusals(today)).checks == (), "that is another sheet"
+    await way.hand_in(transfer(3), work=WORK)
+    changed = await reporting.imports(LINK, today)
+    assert (changed.checked, [each.same for each in changed.checks]) == (False, [False, False])
+
+
 # ---- statistics ----------------------------------------------------------------------------------------------------------------------
 
 
