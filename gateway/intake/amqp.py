@@ -352,8 +352,10 @@ class AmqpDoor:
         source_id, _ = safe_attributes(item.delivery.headers)
         body = answer.receipt
         if (error := answer.refusal) is not None:
-            told = {"code": error.code, "rule": error.rule, "place": error.place, "body_sha256": body_digest(item.delivery.body)}
-            body = refused(source_id=source_id, system=self.system, **told)
+            body = refused(
+                source_id=source_id, system=self.system, code=error.code, rule=error.rule, place=error.place,
+                body_sha256=body_digest(item.delivery.body),
+            )  # fmt: skip
         await self._publisher.publish("receipts", self.system, body, content_type="application/json", correlation_id=source_id)
 
     async def _start_anew(self) -> None:

@@ -137,11 +137,9 @@ class NoteCheck:
                 "checked_at": unit.now, "system": self.system,
             },
         )  # fmt: skip
-        told = {"day": self.day, "digest": self.digest, "result": self.text}
-        if self.system is None:
-            unit.audit("daily-checked", self.actor, **told)
-        else:
-            unit.audit("import-checked", self.actor, system=self.system, **told)
+        whose: dict[str, Any] = {} if self.system is None else {"system": self.system}
+        kind = "daily-checked" if self.system is None else "import-checked"
+        unit.audit(kind, self.actor, day=self.day, digest=self.digest, result=self.text, **whose)
 
     def finish(self, unit: Unit) -> None:
         return None
