@@ -167,9 +167,9 @@ async def test_a_revoked_certificate_is_refused_on_the_next_request_of_an_open_c
     api: Api, authority: TestAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Authority, "RECHECK_FILES_S", 0.0)
-    async with api.as_("operator-d") as call:
+    async with api.as_("leaver") as call:
         assert (await call("GET", "/status"))[0] == 200
-        authority.revoke("operator-d")
+        authority.revoke("leaver")
         status, problem = await call("GET", "/status")
     assert (status, problem["code"]) == (403, "revoked")
 

@@ -55,7 +55,7 @@ def check(document: Any, schema: Any, value: Any, where: str = "$") -> None:
         assert isinstance(value, tuple(TYPES[name] for name in names)), where
     assert "const" not in schema or value == schema["const"], where
     assert "enum" not in schema or value in schema["enum"], where
-    assert "pattern" not in schema or re.search(schema["pattern"], value), where
+    assert "pattern" not in schema or not isinstance(value, str) or re.search(schema["pattern"], value), where
     assert "maxLength" not in schema or len(value) <= schema["maxLength"], where
     if isinstance(value, dict):
         assert set(schema.get("required", ())) <= value.keys(), where

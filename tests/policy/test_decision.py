@@ -210,6 +210,10 @@ def test_a_resident_under_support_measures_is_honoured_at_every_way_out() -> Non
             assert isinstance(decision, Permit)
             assert not decision.items & permission.withheld
             assert decision.withheld == permission.items & permission.withheld
+    (inquiry,) = policy.permissions["identity-inquiry-result", "national-server", "resident-record-system"]
+    assert isinstance(decide(policy, request(inquiry, protected=True)), Permit), "asked for by name and number"
+    assert isinstance(decide(policy, request(inquiry, protected=True, listed=True)), Refuse), "one of several of whom one is meant"
+    assert isinstance(decide(policy, request(inquiry, listed=True)), Permit)
     (wide,) = policy.permissions["wide-area-certificate-data", "resident-record-system", "other-municipality-cs"]
     assert isinstance(decide(policy, request(wide, protected=True)), Refuse)
     (update,) = policy.permissions["identity-information-update", "resident-record-system", "city-cs"]

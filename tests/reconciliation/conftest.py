@@ -21,7 +21,9 @@ async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole
         town.set_up()
         settings = yaml.safe_load(town.config.read_text(encoding="utf-8"))
         (town.folder / "medium").mkdir()
-        settings["media"] = {"dvd": {"directory": str(town.folder / "medium"), "types": ["destination-information"]}}
+        settings["media"] = {
+            "dvd": {"directory": str(town.folder / "medium"), "types": ["destination-information", "reconciliation-identity-data"]}
+        }
         town.config.write_text(yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), encoding="utf-8")
         await town.start()
         found = Whole(town)
