@@ -19,7 +19,7 @@ import typer
 import uvloop
 
 from certs.errors import CertificateError
-from simulators import verdict
+from simulators import desk, verdict
 from simulators.cli_mailboxes import applications, immigration
 from simulators.cli_running import fail as _fail
 from simulators.cli_running import run as _serve
@@ -56,6 +56,30 @@ from simulators.world.service import (
 )
 
 simulate = typer.Typer(no_args_is_help=True, help="Simulated parties, the simulated register, and the verdict over both.")
+
+
+@simulate.callback(invoke_without_command=True)
+def everybody(
+    context: typer.Context,
+    *,
+    everyone: Annotated[bool, typer.Option("--all", help=desk.t("all"))] = False,
+    folder: Annotated[Path, typer.Option("--folder", file_okay=False, help=desk.t("folder"))] = desk.FOLDER,
+    population: Annotated[int, typer.Option("--population", min=100, max=4_000_000, help=desk.t("population"))] = 400_000,
+    as_json: Annotated[bool, typer.Option("--json", help=desk.t("json"))] = False,
+) -> None:
+    """Simulated parties, the simulated register, and the verdict over both. With --all: every one of them, until Ctrl-C."""
+    if context.invoked_subcommand is not None:
+        return
+    if not everyone:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(desk.run_desk(folder, population=population, as_json=as_json))
+    except (SimulatorError, CertificateError) as error:
+        _fail(error)
+    raise typer.Exit(code)
+
 
 Config = Annotated[Path | None, typer.Option(help="Settings (YAML); flags win over it.")]
 

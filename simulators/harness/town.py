@@ -101,6 +101,10 @@ class Town:
         for child in outside:
             await child.wait_ready(timeout_s)
         await self.gateway_ready(timeout_s)
+        await self.open_office(timeout_s)
+
+    async def open_office(self, timeout_s: float) -> None:
+        """Our own systems, in a process of theirs."""
         if self.plan.systems:
             self.office().start()
             await self.office().wait_ready(timeout_s)
