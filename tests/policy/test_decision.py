@@ -43,6 +43,7 @@ def request(permission: Permission, **changes: Any) -> Request:
 @pytest.mark.invariant("I7")
 @pytest.mark.control("C-1-5-12")
 @pytest.mark.control("C-1-5-4")
+@pytest.mark.thorough
 def test_over_all_systems_and_types_the_carried_steps_are_permitted_and_nothing_else() -> None:
     policy = with_sample_approvals()
     systems, types = sorted(policy.systems), catalogue.names()
