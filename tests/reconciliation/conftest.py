@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from simulators.harness.town import Plan, Town
+from tests.support.data import read_yaml
 from tests.world.kit import PARTIES, TYPES, Whole
 
 
@@ -19,7 +20,7 @@ async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole
     )  # fmt: skip
     async with Town(tmp_path_factory.mktemp("reconciliation"), plan) as town:
         town.set_up()
-        settings = yaml.safe_load(town.config.read_text(encoding="utf-8"))
+        settings = read_yaml(town.config.read_text(encoding="utf-8"))
         (town.folder / "medium").mkdir()
         settings["media"] = {
             "dvd": {"directory": str(town.folder / "medium"), "types": ["destination-information", "reconciliation-identity-data"]}
