@@ -24,7 +24,7 @@ from typing import Annotated, Any
 import typer
 
 from simulators.harness.town import Plan, Town
-from tests.performance import bells, cost, ledger, sealing
+from tests.performance import bells, cost, ledger, locks, sealing
 from tests.performance.workload import POPULATION, SEED
 
 PARTS = (
@@ -155,13 +155,21 @@ async def costs(count: int) -> list[Result]:
             await town.start()
             await _end_to_end(town, count // 4, skip=0)
             pids = town.supervised() | {"city-cs": town["city-cs"].pid}
-            before = cost.spent(pids)
+            pages = {"gateway": town.ports.metrics, "worker": town.ports.metrics + 1}
+            before, held = cost.spent(pids), {name: locks.Transactions.of(port, town.certificates) for name, port in pages.items()}
             _, pushed = await _end_to_end(town, count, skip=count // 4)
             found = cost.per_message(before, cost.spent(pids), count)
+            done = {name: locks.Transactions.of(port, town.certificates).since(held[name]) for name, port in pages.items()}
     results = [told(f"processor time of {name}", spent.user_ms + spent.system_ms, "ms/message") for name, spent in found.items()]
     results.append(told("processor time of the register", pushed["cpu_us"] / 1000, "ms/message"))
     results.append(told("processor time of all", sum(each.value for each in results), "ms/message"))
-    return results + [told(f"thread switches of {name}", spent.switches, "per message") for name, spent in found.items()]
+    results += [told(f"thread switches of {name}", spent.switches, "per message") for name, spent in found.items()]
+    for name, transactions in done.items():
+        results.append(told(f"ledger, {name}: operations in a transaction", transactions.operations / transactions.count, "operations"))
+        results.append(told(f"ledger, {name}: lock held, median", transactions.within(0.5) * 1000, "ms"))
+        results.append(told(f"ledger, {name}: lock held, p99", transactions.within(0.99) * 1000, "ms"))
+        results.append(told(f"ledger, {name}: lock held longer than 10 ms (R21)", transactions.longer_than(0.01) * 100, "%"))
+    return results
 
 
 async def batches(count: int) -> list[Result]:
