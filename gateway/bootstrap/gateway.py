@@ -26,6 +26,7 @@ from gateway.config import Config
 from gateway.errors import Unavailable
 from gateway.intake.admit import Intake
 from gateway.intake.amqp import AmqpDoor
+from gateway.intake.bulk import BulkAdmission
 from gateway.intake.https import HttpsDoor, open_door
 from gateway.intake.peers import PeerDirectory
 from gateway.intake.prepare import Preparer
@@ -35,6 +36,7 @@ from gateway.intake.supplies import Supplier
 from gateway.keyring import day_keys, sealer
 from gateway.ledger.queries import backlog, own_expired, own_message
 from gateway.operations.key_custodian import KeyCustodian
+from gateway.pacing import BulkPace
 from gateway.policy.routes import tables
 from gateway.ready import mark_ready
 from gateway.retention.keeper import Keeper
@@ -125,6 +127,11 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         async def expired(system: str, after: str | None, limit: int) -> Any:
             return await ledger.read(lambda conn: own_expired(conn, system, after, limit))
 
+        pace = BulkPace(config.bulk.per_s)
+        monitoring.watch_bulk(pace)
+        bulk = BulkAdmission(intake, pace, chunk=config.bulk.records)
+        bulk.start()
+        stack.push_async_callback(bulk.stop)
         inbound = Inbound(config, common, pressure, made_of)
         asking = await inbound.asking(stack, preparer)
         door = HttpsDoor(
@@ -137,13 +144,15 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             jwks=jwe.public_jwks,
             meter=monitoring.metrics,
             witness=common.refusals,
+            bulk=bulk,
+            pace=pace,
         )
         https = config.intake.https
         tls = listener_context(config, https.certificate)
         watched: dict[str, Any] = {"witness": common.refusals, "authority": common.authority}
         stack.push_async_callback((await open_door(door, host=https.host, port=https.port, tls=tls, **watched)).cleanup)
         monitoring.watch_door("intake", lambda: pressure.closed)
-        await _open_queues(config, common, stack, intake=intake, known=status, opener=jwe, pressure=pressure)
+        await _open_queues(config, common, stack, intake=intake, known=status, opener=jwe, pressure=pressure, pace=pace)
         await inbound.open(stack)
         watcher = watcher_of(config, common, inbound.intake, keeping.calendar)
         monitoring.watch_feeds(watcher)
@@ -167,7 +176,15 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
 
 
 async def _open_queues(
-    config: Config, common: Base, stack: contextlib.AsyncExitStack, *, intake: Intake, known: _Known, opener: JweKeys, pressure: Pressure
+    config: Config,
+    common: Base,
+    stack: contextlib.AsyncExitStack,
+    *,
+    intake: Intake,
+    known: _Known,
+    opener: JweKeys,
+    pressure: Pressure,
+    pace: BulkPace,
 ) -> None:
     """A door for each of our systems that hands in over AMQP."""
     for name, system in config.intake.systems.items():
@@ -185,6 +202,8 @@ async def _open_queues(
                 meter=common.monitoring.metrics,
                 prefetch=config.intake.amqp.prefetch,
                 batch=config.intake.amqp.batch,
+                pace=pace,
+                bulk_batch=config.bulk.records,
             )
             await amqp.start()
             stack.push_async_callback(amqp.stop)

@@ -16,6 +16,7 @@ from gateway.delivery.results import Results
 from gateway.delivery.worker import Worker
 from gateway.keyring import sealer
 from gateway.message_trust import party_signatures
+from gateway.pacing import BulkPace
 from gateway.policy.routes import tables
 from gateway.ready import mark_ready
 from gateway.security.blind import BlindIndex, ContentMac
@@ -35,6 +36,8 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
             mac=ContentMac.following(common.keys),
         )
         runners: list[PartyRunner] = []
+        pace = BulkPace(config.bulk.per_s)
+        common.monitoring.watch_bulk(pace)
         for party in common.parties.values():
             adapter = party.adapter(host_of(config, party, stack, party_signatures(config, party), common=common))
             caller = Caller(
@@ -42,9 +45,13 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
             )
             limits = party.limits
             shape = Shape(
-                calls=limits.calls, records_per_call=limits.records_per_call, share=config.workers.share, records_of=limits.records_of
+                calls=limits.calls,
+                records_per_call=limits.records_per_call,
+                share=config.workers.share,
+                records_of=limits.records_of,
+                bulk_records=config.bulk.records,
             )
-            runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics))
+            runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics, pace))
 
         async def recreate(queue: str) -> None:
             await topology.recreate(common.endpoint, topology_of(config), queue)

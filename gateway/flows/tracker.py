@@ -29,6 +29,8 @@ COUNT_S: Final = 10.0
 """Between two counts of the open cases, for the metrics."""
 BLOCKS: Final = 8
 """Blocks of the record in one step: at most 3,200 entries."""
+AT_A_TIME: Final = 20
+"""Entries that are derived before the loop has its turn: what passes through must not wait for a whole step."""
 DUE: Final = 200
 BEHIND: Final = 2000
 """So many blocks behind, the cases are no longer what people think they are."""
@@ -165,7 +167,9 @@ class Tracker:
             remember(instance)
         taken = {(message, by_id[case].flow) for message, cases in in_case.items() for case in cases}
         changed: dict[str, Instance] = {}
-        for each in came:
+        for number, each in enumerate(came, start=1):
+            if number % AT_A_TIME == 0:
+                await asyncio.sleep(0)
             if any((each.message_id, flow) in taken for flow in self._machine.flows_of(each)):
                 continue  # written before a crash
             near = [*by_subject.get(each.subject, ()), *(by_subject.get(None, ()) if each.subject is not None else ())]
@@ -184,7 +188,9 @@ class Tracker:
                 if made is not None:
                     remember(made)
                     changed[made.id] = made
-        for fate in found.fates:
+        for number, fate in enumerate(found.fates, start=1):
+            if number % AT_A_TIME == 0:
+                await asyncio.sleep(0)
             for case in sorted(in_case.get(fate.message_id, ())):
                 if self._machine.note(by_id[case], fate):
                     changed[case] = by_id[case]
