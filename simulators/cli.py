@@ -11,9 +11,9 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 import uvloop
@@ -21,6 +21,8 @@ import uvloop
 from certs.errors import CertificateError
 from simulators import desk, verdict
 from simulators.cli_mailboxes import applications, immigration
+from simulators.cli_running import fail as _fail
+from simulators.cli_running import run as _serve
 from simulators.convenience.queues import QueueSystem
 from simulators.convenience.service import (
     CentreSettings,
@@ -82,11 +84,6 @@ def everybody(
 Config = Annotated[Path | None, typer.Option(help="Settings (YAML); flags win over it.")]
 
 
-def _fail(error: Exception) -> NoReturn:
-    typer.echo(f"error: {error}", err=True)
-    raise typer.Exit(2)
-
-
 def _without(flags: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if name not in names}
 
@@ -123,28 +120,11 @@ def city_cs(
 ) -> None:
     """The city CS (市町村CS) of the Juki-net."""
     flags = _without(locals(), "config")
-    try:
-        settings = read_settings(JukiCsSettings, config, flags)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve_city_cs(settings))
-    except (SimulatorError, CertificateError) as error:
-        _fail(error)
-    except OSError as error:
-        _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
+    _serve(lambda: serve_city_cs(read_settings(JukiCsSettings, config, flags)))
 
 
 Population = Annotated[int | None, typer.Option(help="Residents who are there from the beginning.")]
 Faults = Annotated[Path | None, typer.Option(help="Script of faults (YAML).")]
-
-
-def _serve(coroutine: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(coroutine())
-    except (SimulatorError, CertificateError) as error:
-        _fail(error)
-    except OSError as error:
-        _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
 
 
 simulate.command("immigration")(immigration)

@@ -25,7 +25,8 @@ import structlog
 from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
-from gateway.intake.prepare import Preparer, Submission
+from gateway.intake.prepare import Preparer
+from gateway.intake.submission import Submission
 from gateway.ledger.housekeeping import Quarantine, RefusedProvision
 from gateway.ledger.prepared import Admission, PreparedMessage
 from gateway.ledger.unit import StaleKey
@@ -87,6 +88,12 @@ class Ready:
     submission: Submission = field(repr=False)
     """What came: kept if the ledger refuses it, prepared anew if a key was rotated meanwhile."""
 
+    @property
+    def bulk(self) -> bool:
+        """It goes by the bulk lane, all of it."""
+        deliveries = self.prepared.deliveries
+        return bool(deliveries) and all(delivery.lane == "bulk" for delivery in deliveries)
+
 
 class Intake:
     """Admits messages. For one event loop."""
@@ -121,6 +128,10 @@ class Intake:
     def is_ephemeral(self, attributes: EventAttributes, data: bytes) -> bool:
         """Whether a message is, or holds, a type that must not come by queue."""
         return self._preparer.is_ephemeral(attributes, data)
+
+    def is_bulk(self, submission: Submission) -> bool:
+        """Whether all its deliveries would go by the bulk lane; of what is to be refused that does not matter."""
+        return self._preparer.is_bulk(submission)
 
     async def admit(self, batch: Sequence[Submission]) -> list[Answer]:
         """Admit several submissions of one system in their order; the answers are in that order too.
@@ -167,7 +178,7 @@ class Intake:
             ready = [each for each in items if isinstance(each, Ready)]
             if not ready:
                 break
-            bulk = all(delivery.lane == "bulk" for each in ready for delivery in each.prepared.deliveries)
+            bulk = all(each.bulk for each in ready)
             try:
                 return items, await self._ledger.admit([each.prepared for each in ready], intake=epoch, bulk=bulk)
             except StaleKey:

@@ -30,7 +30,8 @@ from simulators.journal import read_entries
 from simulators.references import References
 from simulators.register.amqp_door import Broker
 from simulators.register.answers import Answers
-from simulators.register.inbox import Decide, Inbox, Moment, make_key
+from simulators.register.consuming import Moment
+from simulators.register.inbox import Decide, Inbox, make_key
 from simulators.register.keys import GatewayKey
 from simulators.verdict import Verdict, judge
 
