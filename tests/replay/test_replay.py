@@ -59,6 +59,7 @@ def came(lines: dict[tuple[str, str, str], Line], kind: str) -> bool:
 @pytest.mark.flow("FS2-12")
 @pytest.mark.flow("F5-1")
 @pytest.mark.flow("F6-1")
+@pytest.mark.flow("FS1-8a")
 @pytest.mark.flow("FS3-3")
 @pytest.mark.flow("FS6-4")
 @pytest.mark.flow("FS10-2")
