@@ -205,7 +205,7 @@ class Director:
         self.screen.say("opening")
         try:
             async with asyncio.timeout(LIMIT_S):
-                self._work.opening()
+                await self._work.opening()
                 await self._quiet()
                 self._work.opened()
                 await self._quiet()

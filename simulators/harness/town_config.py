@@ -32,6 +32,8 @@ SYSTEMS: Mapping[str, str] = {
     "family-register-system": "family_register",
     "atena-system": "atena",
     "tax-system": "tax",
+    "education-board-system": "education_board",
+    "business-systems": "business_systems",
 }
 """The adapter of each of our own systems that a town can have at its queue."""
 MODULES: Mapping[str, tuple[str, ...]] = {

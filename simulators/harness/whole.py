@@ -51,11 +51,20 @@ class WholeTown(Town):
     """See the module's text. Its :meth:`start` starts no office."""
 
     def __init__(
-        self, folder: Path, plan: Plan, *, senders: Mapping[str, Iterable[str]], kiosks: bool = True, outlive: bool = False
+        self,
+        folder: Path,
+        plan: Plan,
+        *,
+        senders: Mapping[str, Iterable[str]],
+        works: Mapping[str, Sequence[str]] = {},
+        kiosks: bool = True,
+        outlive: bool = False,
     ) -> None:
-        """``senders``: what each of our systems hands in besides the register, by type."""
+        """``senders``: what each of our systems hands in besides the register, by type; ``works``: for which works a system has resident
+        information."""
         super().__init__(folder, plan, outlive=outlive)
         self.senders = {system: tuple(types) for system, types in senders.items()}
+        self.works = dict(works or {})
         self.kiosks = kiosks
         self.listener, self.centre_port = free_ports(2)
         self.files = _Files(self)
@@ -83,6 +92,8 @@ class WholeTown(Town):
         for system, types in self.senders.items():
             # who has a queue acknowledges as itself, by the door of the queues
             systems[system] = {"peer": system, "doors": ["https", "amqp"] if system in made["parties"] else ["https"], "types": list(types)}
+        for system, works in self.works.items():
+            made["parties"][system]["works"] = list(works)
         if SOURCES in self.senders:
             items = sorted({name.partition("/")[0] for name in samples.items("administrative-column-update")})
             systems[SOURCES]["suppliers"] = {DEPARTMENTS: {"peer": DEPARTMENTS, "items": items}}
@@ -101,6 +112,15 @@ class WholeTown(Town):
                 "inbound": {"port": self.listener},
             }
         return made
+
+    @property
+    def approvals(self) -> Path:
+        """What the city permits for these works, to be applied by two persons (``renkei policy apply``). Fictitious."""
+        items = ["atena_number", "name", "address", "sex", "birth_date", "resident_items"]
+        granted = {work: {"items": items, "from": "2023-04-01", "until": "2033-03-31"} for works in self.works.values() for work in works}
+        file = self.folder / "approvals.yaml"
+        file.write_text(yaml.safe_dump({"name": "fictitious-approvals", "sample": True, "approvals": granted}), encoding="utf-8")
+        return file
 
     # ---- settings of what runs where the caller wants it -----------------------------------------------------------------------------
 

@@ -41,6 +41,8 @@ class Outgoing:
     """The only door for it; None: the resident's."""
     source: str = "resident-record-system"
     """The system that hands it in."""
+    work: str | None = None
+    """事務, where the type goes to somebody for a work."""
 
     @property
     def lane(self) -> str:
@@ -64,6 +66,8 @@ class Outgoing:
         }
         if self.municipality is not None:
             attributes["municipality"] = self.municipality
+        if self.work is not None:
+            attributes["work"] = self.work
         if self.corrects is not None:
             attributes["corrects"] = self.corrects
         return attributes

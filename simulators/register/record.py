@@ -95,6 +95,8 @@ class RegisterRecord:
             "time": message.time,
             "corrects": message.corrects,
         }
+        if message.work is not None:
+            entry["work"] = message.work
         if message.corrects is not None:
             entry["sealed"] = self._vault.seal(message.content.decode(), message.id)
         self._append(entry)

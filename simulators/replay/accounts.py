@@ -161,7 +161,7 @@ def system_journal(entries: Iterable[Entry]) -> Journal:
 
 
 def sent_by(record: Iterable[Entry]) -> tuple[dict[str, Counter[str]], Counter[str]]:
-    """Accepted messages that were not replaced, by type and resident (reference); and how many were refused at a door, by type."""
+    """Accepted messages that were not replaced, by type (and work) and resident (reference); how many were refused at a door, by type."""
     messages: dict[str, Entry] = {}
     accepted: set[str] = set()
     refused: set[str] = set()
@@ -173,7 +173,8 @@ def sent_by(record: Iterable[Entry]) -> tuple[dict[str, Counter[str]], Counter[s
     replaced = {entry["corrects"] for name, entry in messages.items() if name in accepted and entry["corrects"] is not None}
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for name in accepted - replaced:
-        found[messages[name]["type"]][messages[name]["resident"]] += 1
+        kind, work = messages[name]["type"], messages[name].get("work")
+        found[kind if work is None else f"{kind} {work}"][messages[name]["resident"]] += 1
     return found, Counter(messages[name]["type"] for name in refused - accepted)
 
 

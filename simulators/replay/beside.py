@@ -34,6 +34,7 @@ from simulators.replay.ways import (
     PORTAL,
     REGISTER,
     SERVER,
+    TRANSFER,
 )  # fmt: skip
 
 APPLICANTS = ("applicant-1", "applicant-2", "applicant-3")
@@ -69,7 +70,7 @@ class Beside:
         self._key = _public_key()
         self.inquiries: Counter[str] = Counter()
         """How they ended, by outcome."""
-        self.applications = 0
+        self.applications = self._transfers = 0
         house.heard[LINK, COLUMN] = self._column
         house.heard[LINK, MASTER] = self._master
 
@@ -128,8 +129,20 @@ class Beside:
         """The city CS has taken an update of this resident."""
         if not who.gone:
             self._changed[who.atena] = who
+        if self._house.carries(LINK, TRANSFER):
+            self._transfers += 1
+            self._house.go(self._transfer(who, f"transfer-{who.atena}-{self._transfers}"))
         if who.new:
             self._coded.append(self._city.resident(who.index).resident_record_code)
+
+    async def _transfer(self, who: Concerned, name: str) -> None:
+        """The internal link system hands the change on to whom it is permitted for (FS1-8a)."""
+        items = {
+            "atena_number": who.atena, **who.items, "resident_items/head_name": who.head, "resident_items/relationship": who.relationship,
+        }  # fmt: skip
+        for works in self._house.town.works.values():
+            for work in works:
+                await self._house.hand_in(LINK, TRANSFER, items, f"{name}-{work}", work=work)
 
     async def evening(self, number: int) -> None:
         """What is done when the day is through."""

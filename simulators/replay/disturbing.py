@@ -14,15 +14,17 @@ from simulators.harness.town import Town
 
 Control = Callable[[str, str, str, Any], Awaitable[Any]]
 """Party, method, path, body; see :meth:`simulators.replay.townhall.Townhall.control`."""
-KINDS = ("nothing", "down", "time-out", "late-effect", "http-503", "kill worker", "kill gateway")
-WEIGHTS = (2, 3, 3, 2, 2, 3, 2)
+KINDS = ("nothing", "down", "time-out", "late-effect", "http-503", "kill worker", "kill gateway", "away")
+WEIGHTS = (2, 3, 3, 2, 2, 3, 2, 2)
+Away = Callable[[str, float], Awaitable[None]]
+"""One of our systems is not at its queue for so many seconds; see :meth:`simulators.replay.house.House.away`."""
 
 
 class Disturber:
     """Makes something fail on a day. Belongs to the event loop."""
 
-    def __init__(self, town: Town, *, seed: int, control: Control) -> None:
-        self._town, self._control = town, control
+    def __init__(self, town: Town, *, seed: int, control: Control, away: Away) -> None:
+        self._town, self._control, self._away = town, control, away
         self._random = random.Random(f"renkei-replay/{seed}")
         self._striker = Striker(town, self._random)
         self.done: Counter[str] = Counter()
@@ -33,8 +35,13 @@ class Disturber:
             await asyncio.sleep(self._random.uniform(0.0, 1.0))
             if kind.startswith("kill"):
                 self.done[kind] += await self._striker.strike(kind) is not None
+            elif kind == "away":
+                if self._town.plan.systems:
+                    system = self._random.choice(self._town.plan.systems)
+                    await self._away(system, self._random.uniform(1.0, 4.0))
+                    self.done[f"away {system}"] += 1
             elif kind != "nothing":
-                party = self._random.choice(self._town.plan.parties)
+                party = self._random.choice((*self._town.plan.parties, *self._town.plan.mailboxes))
                 await self._control(party, "POST", "faults", self._fault(kind))
                 self.done[f"{kind} {party}"] += 1
 

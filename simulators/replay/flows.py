@@ -28,6 +28,7 @@ from simulators.replay.ways import (
     RESULT,
     SUPPLEMENT_IN,
     TAX_CHANGE,
+    TRANSFER,
     UPDATE,
 )  # fmt: skip
 
@@ -52,6 +53,7 @@ DRIVEN: Mapping[str, tuple[str, ...]] = {
     "F4-1": (DESTINATION, CARD),
     "F6-1": (CODE_REQUEST, PROCESSING, PAIR),
     "FS1-7": (CARD_CHANGE,),
+    "FS1-8a": (TRANSFER,),
     "FS1-8b": (COLUMN,),
     "FS1-11": (SUPPLEMENT_IN,),
     "FS2-12": (SUPPLEMENT_IN,),
@@ -82,7 +84,6 @@ LEFT_OUT: Mapping[str, tuple[str, str]] = {
     "F3-2": ("on application, rare; the synthetic city has no such event", "申請による稀な手続。架空の市の異動にはない"),
     "F3-3": ("on request, rare; the synthetic city has no such event", "請求による稀な手続。架空の市の異動にはない"),
     "FR-1": ("of the whole register: renkei reconcile", "全件：renkei reconcile"),
-    "FS1-8a": ("needs the city's own permissions for each work (policy)", "事務ごとの許可（ポリシー）が必要"),
 }
 """Why a flow that the gateway carries has no part in a replay."""
 

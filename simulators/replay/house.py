@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -94,6 +95,19 @@ class House:
         broker = Broker(host="127.0.0.1", port=town.ports.broker_tls, user=system, context=context, server_name="broker")
         return Mailbox(books, broker, town.files.keys_of(system)[0])
 
+    async def away(self, name: str, for_s: float) -> None:
+        """A system is not at its queue for so long; who answers questions goes on doing that."""
+        for mailbox in self._mailboxes:
+            if mailbox.books.account == name:
+                await mailbox.stop()
+                await asyncio.sleep(for_s)
+                mailbox.start()
+        for each in self._asked:
+            if each.system == name:
+                await each.stop_messages()
+                await asyncio.sleep(for_s)
+                each.take_messages()
+
     def system(self, name: str) -> Any:
         """What a system at its queue remembers."""
         return next(each.books.system for each in self._mailboxes if each.books.account == name)
@@ -113,13 +127,13 @@ class House:
         if self.carries(REGISTER, kind):
             self.by_register(self._made(REGISTER, kind, items, id))
 
-    async def hand_in(self, system: str, kind: str, items: Mapping[str, str | None], id: str) -> bool:
+    async def hand_in(self, system: str, kind: str, items: Mapping[str, str | None], id: str, *, work: str | None = None) -> bool:
         """A system hands a message in; whether it was accepted. What is refused is counted, and nothing follows from it."""
         if not self.carries(system, kind):
             return False
         door, _ = self._doors[system]
         async with self._room[system]:
-            accepted = await door.hand_in(self._made(system, kind, items, id))
+            accepted = await door.hand_in(replace(self._made(system, kind, items, id), work=work))
         if not accepted:
             self.refused[f"{system} {kind}"] += 1
         return accepted

@@ -125,12 +125,14 @@ class Replay:
         present = SETS[options.parties]
         month = Month(city, references, types=handed_in(present.everybody)[REGISTER], events_a_day=options.events_a_day)
         ready, spent = time.monotonic(), self._cpu_by()
-        disturber = Disturber(town, seed=options.seed, control=self._hall.control) if options.faults else None
+        disturber: Disturber | None = None
         async with (
             self._hall,
             OnDuty(town) as self._duty,
             Work(town, present, city, month, references, self._hall) as self._work,
         ):
+            if options.faults:
+                disturber = Disturber(town, seed=options.seed, control=self._hall.control, away=self._work.house.away)
             await self._opening()
             for number in range(1, options.days + 1):
                 await self._work.morning(number)
@@ -149,7 +151,7 @@ class Replay:
         )  # fmt: skip
 
     async def _opening(self) -> None:
-        self._work.opening()
+        await self._work.opening()
         await self._quiet(0)
         self._work.opened()
         await self._quiet(0)

@@ -18,6 +18,7 @@ import aiohttp
 from message_formats import reading, samples, writing
 from message_formats.errors import FormatError
 from simulators.city import City
+from simulators.errors import SimulatorError
 from simulators.harness.whole import WholeTown
 from simulators.replay.accounts import Dialogues
 from simulators.replay.beside import Outside
@@ -142,7 +143,7 @@ class Terminals:
             self.asked[ELSEWHERE] += 1
             try:
                 said: Mapping[str, Any] = await self._outside.control(CITY_CS, "POST", "emit", what)
-            except (aiohttp.ClientError, TimeoutError):
+            except (aiohttp.ClientError, TimeoutError, SimulatorError):  # the gateway could not be reached
                 said = {"status": 0}
         if said.get("answered"):
             self.answered[ELSEWHERE] += 1

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
@@ -17,6 +18,8 @@ from simulators.replay.month import Happening
 
 LOOK_S = 0.1
 TALLY_S = 120.0
+WAITS = 6
+"""How a command ends that waits for a second person."""
 
 
 class Townhall:
@@ -75,13 +78,27 @@ class Townhall:
                 return
             await asyncio.sleep(LOOK_S)
 
+    async def permit(self, approvals: Path) -> None:
+        """What the city permits counts from now on: asked for by one operator, approved by another.
+
+        :raises SimulatorError: it fails.
+        """
+        asked = await self._typed("policy", "apply", str(approvals), "--reason", "the simulated city's own approvals")
+        await self._typed("approvals", "approve", asked["request_id"], operator="operator-b")
+
     async def tally(self) -> Any:
         """What ``renkei tally --json`` says, as an operator types it.
 
         :raises SimulatorError: it fails.
         """
-        process = await asyncio.create_subprocess_exec(*self.town.renkei("tally", "--json"), stdout=asyncio.subprocess.PIPE)
+        return await self._typed("tally")
+
+    async def _typed(self, *arguments: str, operator: str = "operator-a") -> Any:
+        command = self.town.renkei(*arguments, "--json", operator=operator)
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         out, _ = await asyncio.wait_for(process.communicate(), TALLY_S)
-        if process.returncode != 0:
-            raise SimulatorError("command-failed", f"renkei tally ended with {process.returncode}")
+        if process.returncode not in (0, WAITS):
+            raise SimulatorError(
+                "command-failed", f"renkei {' '.join(arguments[:2])} ended with {process.returncode}: {out.decode()[:300]}"
+            )
         return json.loads(out)

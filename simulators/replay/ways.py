@@ -14,6 +14,7 @@ SERVER = "intermediate-server"
 IMMIGRATION, PORTAL = "residence-card-issuance-system", "application-management-system"
 LINK, ISSUING, FAMILY = "internal-link-system", "certificate-issuance-system", "family-register-system"
 ATENA, TAX = "atena-system", "tax-system"
+EDUCATION, BUSINESS = "education-board-system", "business-systems"
 COLUMNS = "administrative-column-sources"
 KIOSKS = "certificate-centre"
 GATEWAY = "integration-gateway"
@@ -28,6 +29,7 @@ CARD_CHANGE, DATA_CHANGE, TAX_CHANGE = "card-identifier-change", "certificate-da
 FEED = "number-linkage-feed"
 MASTER, COPY = "master-copy-reconciliation-data", "copy-reconciliation-result"
 COLUMN = "administrative-column-update"
+TRANSFER = "resident-info-transfer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,8 @@ WAYS: Mapping[str, tuple[Leg, ...]] = {
     "residence-address-notice": _legs("residence-address-notice", IMMIGRATION),
 }
 """What becomes of each type that the register hands in because of an event."""
+WORKS: Mapping[str, tuple[str, ...]] = {TAX: ("transfer-9",), EDUCATION: ("file1-provision-2",), BUSINESS: ("transfer-2", "transfer-3")}
+"""The works (事務) for which a system has resident information (FS1-8a)."""
 BESIDE: Mapping[str, Mapping[str, tuple[Leg, ...]]] = {
     REGISTER: {
         CARD_CHANGE: _legs(CARD_CHANGE, ISSUING),
@@ -74,6 +78,7 @@ BESIDE: Mapping[str, Mapping[str, tuple[Leg, ...]]] = {
         REPLICA: _legs(REPLICA, SERVER),
         COLUMN: _legs(COLUMN, REGISTER),
         COPY: _legs(COPY, REGISTER),
+        **{f"{TRANSFER} {work}": _legs(TRANSFER, system) for system, works in WORKS.items() for work in works},
     },
     ATENA: {
         REGISTRATION: _legs(REGISTRATION, SERVER),
@@ -83,7 +88,7 @@ BESIDE: Mapping[str, Mapping[str, tuple[Leg, ...]]] = {
     TAX: {TAX_CHANGE: _legs(TAX_CHANGE, ISSUING)},
     COLUMNS: {COLUMN: _legs(COLUMN, LINK)},
 }
-"""What the register and other systems hand in besides (:mod:`simulators.replay.house`), by system."""
+"""What the register and other systems hand in besides (:mod:`simulators.replay.house`), by system and type, with the work if it has one."""
 FROM_PARTIES: Mapping[str, str] = {PROCESSING: ATENA, "operating-status-notice": GATEWAY}
 """Whose a message of a party is, where it is not the register's."""
 EPHEMERAL = frozenset({DESTINATION})
@@ -112,7 +117,7 @@ SETS: Mapping[str, Present] = {
     "all": Present(
         parties=(CITY_CS, PREFECTURE, CARDS, SERVER),
         mailboxes=(IMMIGRATION, PORTAL),
-        systems=(LINK, ISSUING, FAMILY, ATENA),
+        systems=(LINK, ISSUING, FAMILY, ATENA, TAX, EDUCATION, BUSINESS),
         kiosks=True,
         terminals=True,
     ),

@@ -22,7 +22,7 @@ from simulators.replay.month import DayPlan, Month
 from simulators.replay.network import Network
 from simulators.replay.terminals import QUESTIONS, Terminals
 from simulators.replay.townhall import Townhall
-from simulators.replay.ways import CITY_CS, IMMIGRATION, PORTAL, REGISTER, Present, handed_in
+from simulators.replay.ways import CITY_CS, IMMIGRATION, PORTAL, REGISTER, WORKS, Present, handed_in
 
 FETCH_AT = {IMMIGRATION: "06:00", PORTAL: "07:05"}
 """A replay steps the business clock once a day, so the hourly fetch of applications has one moment on it."""
@@ -35,8 +35,9 @@ def town_of(folder: Path, present: Present, *, outlive: bool = False, **plan: An
         parties=present.parties, mailboxes=present.mailboxes, systems=present.systems, inbound=True, profile="test",
         types=(*ways[REGISTER], *(QUESTIONS if present.terminals else ())), fetch_at=FETCH_AT, **plan,
     )  # fmt: skip
-    senders = {system: types for system, types in ways.items() if system != REGISTER}
-    return WholeTown(folder, made, senders=senders, kiosks=present.kiosks, outlive=outlive)
+    senders = {system: sorted({kind.partition(" ")[0] for kind in types}) for system, types in ways.items() if system != REGISTER}
+    works = {system: each for system, each in WORKS.items() if system in present.systems}
+    return WholeTown(folder, made, senders=senders, works=works, kiosks=present.kiosks, outlive=outlive)
 
 
 class Work:
@@ -78,8 +79,10 @@ class Work:
 
     # ---- the course of a day
 
-    def opening(self) -> None:
-        """What everybody knows before the first day."""
+    async def opening(self) -> None:
+        """What is permitted, and what everybody knows before the first day."""
+        if self.town.works:
+            await self._hall.permit(self.town.approvals)
         self.beside.opening()
         if self.terminals is not None:
             self.terminals.opening()

@@ -149,6 +149,7 @@ async def listen(
 @pytest.mark.invariant("I5")
 @pytest.mark.control("C-1-2-20")
 @pytest.mark.control("C-1-5-6")
+@pytest.mark.thorough
 async def test_where_the_profile_asks_for_encryption_nothing_comes_or_goes_in_clear(home: House) -> None:
     """Calls and receipts are encrypted within TLS; a call in clear is refused before anything in it is looked at."""
     files = home.authority.files
@@ -169,6 +170,7 @@ async def test_where_the_profile_asks_for_encryption_nothing_comes_or_goes_in_cl
 @pytest.mark.invariant("I4")
 @pytest.mark.invariant("I5")
 @pytest.mark.parametrize("wrong", [None, "altered"])
+@pytest.mark.thorough
 async def test_a_large_encrypted_call_is_opened_verified_and_read_beside_the_loop(
     home: House, monkeypatch: pytest.MonkeyPatch, wrong: str | None
 ) -> None:

@@ -18,6 +18,7 @@ from simulators.replay.ways import CARDS, CITY_CS, NOTICE, PAIR, PREFECTURE, RES
 OPTIONS = Options(days=2, population=2000, seed=4, events_a_day=40, patience_s=150.0)
 
 
+@pytest.mark.thorough
 def test_a_month_is_the_same_at_every_run_and_bears_every_type_that_somebody_takes() -> None:
     types = carried(SETS["all"].everybody)
 
@@ -58,6 +59,7 @@ def came(lines: dict[tuple[str, str, str], Line], kind: str) -> bool:
 @pytest.mark.flow("FS2-12")
 @pytest.mark.flow("F5-1")
 @pytest.mark.flow("F6-1")
+@pytest.mark.flow("FS1-8a")
 @pytest.mark.flow("FS3-3")
 @pytest.mark.flow("FS6-4")
 @pytest.mark.flow("FS10-2")
