@@ -29,7 +29,7 @@ from tests.world.kit import Whole
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 TYPE, CS, CARDS = "destination-information", "city-cs", "card-management-system"
 RESIDENTS = 900
-BEFORE_S = 14.0
+BEFORE_S = 20.0
 """Traffic before midnight, with what the machine needs to begin."""
 
 
@@ -69,9 +69,12 @@ def evening(seconds: float) -> tuple[dt.datetime, dt.date]:
 @pytest.mark.control("C-3-7-1")
 async def test_the_day_key_changes_under_traffic_and_no_delivery_fails(whole: Whole) -> None:
     town = whole.town
+    # what waits at midnight was sealed under yesterday's key, and is opened today
+    await renkei(town, "pause", CS, "--reason", "over midnight", "--json")
     start, day = evening(BEFORE_S)
     await to_business_time(town, start)
-    began, handed_in, going = time.monotonic(), [], True
+    handed_in: list[str] = []
+    going = True
 
     async def traffic() -> None:
         numbers = itertools.count(1)
@@ -81,11 +84,7 @@ async def test_the_day_key_changes_under_traffic_and_no_delivery_fails(whole: Wh
 
     sending = asyncio.create_task(traffic())
     try:
-        await until(lambda: len(handed_in) >= 40, 60.0)
-        assert time.monotonic() - began < BEFORE_S - 2.0, "too slow a machine: the evening was over before anything was sent"
-        # what waits at midnight was sealed under yesterday's key, and is opened today
-        await renkei(town, "pause", CS, "--reason", "over midnight", "--json")
-        await until(lambda: len(days_of(whole)) == 2, 60.0)
+        await until(lambda: len(days_of(whole)) == 2, 90.0)
         held_back = whole.rows(
             "SELECT DISTINCT k.kek_id FROM delivery d JOIN data_key k ON k.id = d.payload_id WHERE d.party = ? AND d.state = 'queued'", CS
         )
