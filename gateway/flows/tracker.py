@@ -19,6 +19,7 @@ from typing import Final
 
 from gateway.errors import GatewayError, Unavailable
 from gateway.flows.machine import Instance, Machine
+from gateway.ledger import flow_writing
 from gateway.ledger import flows as lf
 from gateway.ledger.leases import Held, TakeLease
 from gateway.ledger.ledger import Ledger
@@ -134,7 +135,7 @@ class Tracker:
         for each in range(0, max(1, len(changed)), 200):
             last = each + 200 >= len(changed)
             # the place in the record moves with the last part: what was written before is written again, the same, after a crash
-            part = lf.WriteFlows(
+            part = flow_writing.WriteFlows(
                 held=held, instances=changed[each : each + 200], first=found.first, last=found.last if last else found.first,
                 size=max(1, len(changed[each : each + 200])),
             )  # fmt: skip
@@ -206,9 +207,9 @@ class Tracker:
                     self._machine.note(each, fate)
             late = [(each, no) for each in found for no in self._machine.tick(each, clock.now)]
             first = await self._ledger.read(lf.cursor)
-            write = lf.WriteFlows(held=held, instances=found, first=first, last=first, overdue=late, size=len(found))
+            write = flow_writing.WriteFlows(held=held, instances=found, first=first, last=first, overdue=late, size=len(found))
             if await self._ledger.submit(write):
                 for each, no in late:
                     _log.warning("flow-overdue", extra={"flow": each.flow, "case": each.id, "step": no})
         if await self._ledger.read(partial(lf.old, before=clock.now - self._tracking.keep_s)):
-            await self._ledger.submit(lf.ForgetFlows(held=held, before=clock.now - self._tracking.keep_s))
+            await self._ledger.submit(flow_writing.ForgetFlows(held=held, before=clock.now - self._tracking.keep_s))

@@ -25,7 +25,8 @@ import structlog
 from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
-from gateway.intake.prepare import Preparer, Submission
+from gateway.intake.prepare import Preparer
+from gateway.intake.submission import Submission
 from gateway.ledger.housekeeping import Quarantine, RefusedProvision
 from gateway.ledger.prepared import Admission, PreparedMessage
 from gateway.ledger.unit import StaleKey

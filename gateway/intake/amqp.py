@@ -36,13 +36,14 @@ from typing import Any, Protocol
 
 import structlog
 
-from gateway.broker.consumer import Delivery
+from gateway.broker.subscription import Delivery
 from gateway.errors import GatewayError, InputRefused, Unavailable
 from gateway.intake.admit import Answer, Intake, Ready, Refused
 from gateway.intake.cloudevents import from_amqp, safe_attributes
 from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
-from gateway.intake.prepare import Submission, ephemeral_by_queue, too_large
 from gateway.intake.pressure import Pressure
+from gateway.intake.refusals import ephemeral_by_queue, too_large
+from gateway.intake.submission import Submission
 from gateway.ledger.prepared import IntakeEpochLost
 from gateway.ledger.receipts import refused
 from gateway.pacing import BulkPace
@@ -62,7 +63,7 @@ JWE_OVERHEAD = 2048
 
 
 class Subscription(Protocol):
-    """What is needed of :class:`gateway.broker.consumer.Subscription`."""
+    """What is needed of :class:`gateway.broker.subscription.Subscription`."""
 
     generation: int
 

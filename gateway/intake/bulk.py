@@ -1,9 +1,10 @@
 """Bulk admission: what comes one by one through the HTTPS door for the bulk lane is gathered, checked and committed in chunks (I4).
 
-Theory of operation. A request for the bulk lane waits here, in order of arrival, until its chunk's turn comes (:mod:`gateway.pacing`). One
-task checks message after message, letting the loop run in between, and commits the chunk as one bulk operation of the ledger, which goes
-behind everything live. A chunk takes the ledger's lock for a few milliseconds. Nobody waits for a bulk receipt but the sender's own loop,
-so that its requests under way, 64 of `renkei submit` say, become an orderly queue instead of 64 requests in the way of a live one.
+Theory of operation. A request for the bulk lane waits here, in order of arrival, until its chunk's turn comes (:mod:`gateway.pacing`). Then
+the bulk process, or where there is none this one, checks message after message and commits the chunk as one bulk operation of the ledger,
+which goes behind everything live (:mod:`gateway.intake.bulk_line`). A chunk takes the ledger's lock for a few milliseconds. Nobody waits for
+a bulk receipt but the sender's own loop, so that its requests under way, 64 of `renkei submit` say, become an orderly queue instead of 64
+requests in the way of a live one.
 
 What is said to the sender is what :meth:`gateway.intake.admit.Intake.admit_one` would say.
 """
@@ -17,9 +18,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from gateway.errors import GatewayError, InputRefused, Unavailable
-from gateway.intake.admit import Answer, Intake
-from gateway.intake.prepare import Submission
+from gateway.errors import GatewayError, Unavailable
+from gateway.intake.admit import Answer
+from gateway.intake.bulk_line import Take
+from gateway.intake.submission import Submission
 from gateway.pacing import BulkPace
 
 log = structlog.get_logger("gateway.intake")
@@ -28,9 +30,10 @@ log = structlog.get_logger("gateway.intake")
 class BulkAdmission:
     """For one event loop. Start it before, and stop it after, the door that uses it."""
 
-    def __init__(self, intake: Intake, pace: BulkPace, *, chunk: int) -> None:
-        """:param chunk: the most messages of one commit."""
-        self._intake = intake
+    def __init__(self, take: Take, pace: BulkPace, *, chunk: int) -> None:
+        """:param take: admits a chunk.
+        :param chunk: the most messages of one commit."""
+        self._admit = take
         self._pace = pace
         self._chunk = chunk
         self._waiting: deque[tuple[Submission, asyncio.Future[Answer]]] = deque()
@@ -71,11 +74,7 @@ class BulkAdmission:
     async def _take(self, chunk: Sequence[tuple[Submission, asyncio.Future[Answer]]]) -> None:
         chunk = [each for each in chunk if not each[1].done()]  # its sender has gone away: it hands the message in again
         try:
-            items = []
-            for submission, _ in chunk:
-                items.append(await self._intake.check(submission))
-                await asyncio.sleep(0)
-            answers = await self._intake.commit(items)
+            answers = await self._admit([submission for submission, _ in chunk])
         except asyncio.CancelledError:
             for _, future in chunk:
                 _fail(future, Unavailable("shutting-down", "the gateway is stopping; it is not known whether the message was accepted"))
@@ -103,6 +102,3 @@ class BulkAdmission:
 def _fail(future: asyncio.Future[Answer], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-
-
-__all__ = ["BulkAdmission", "InputRefused"]
