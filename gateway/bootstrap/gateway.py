@@ -137,11 +137,13 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         pace = BulkPace(config.bulk.per_s)
         monitoring.watch_bulk(pace)
         take: Take = functools.partial(admit_chunk, intake)
+        takes = [take]
         if config.bulk.process:
-            line = BulkLine(run_directory(config.data_dir) / BULK_SOCKET, take)
-            stack.push_async_callback(line.close)
-            take = line.take
-        bulk = BulkAdmission(take, pace, chunk=config.bulk.records)
+            lines = [BulkLine(run_directory(config.data_dir) / BULK_SOCKET, take) for _ in range(2)]
+            for line in lines:
+                stack.push_async_callback(line.close)
+            takes = [line.take for line in lines]
+        bulk = BulkAdmission(takes, pace, chunk=config.bulk.records)
         bulk.start()
         stack.push_async_callback(bulk.stop)
         inbound = Inbound(config, common, pressure, made_of)

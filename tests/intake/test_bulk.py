@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> House:
 
 
 def admission(home: House, chunk: int = 5) -> BulkAdmission:
-    return BulkAdmission(functools.partial(admit_chunk, home.intake), BulkPace(1e6), chunk=chunk)
+    return BulkAdmission([functools.partial(admit_chunk, home.intake)], BulkPace(1e6), chunk=chunk)
 
 
 @pytest.mark.invariant("I4")
