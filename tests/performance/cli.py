@@ -312,7 +312,10 @@ async def isolated(live: int, runs: int) -> list[Result]:
     from tests.performance import isolation
 
     with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
-        async with _town(Path(folder), records=100) as town:
+        plan = Plan(
+            workers=1, records_per_call=100, population=POPULATION, city_seed=SEED, call_s=30.0, further={"bulk": {"process": True}}
+        )  # fmt: skip
+        async with Town(Path(folder), plan) as town:
             await town.start()
             found = await isolation.measure(town, live, runs=runs)
     last = found[-1]
