@@ -36,6 +36,7 @@ from gateway.ledger.offers import RecordHandedOver
 from gateway.ledger.replays import LedgerReplays
 from gateway.policy.routes import tables
 from gateway.retention.calendar import BusinessCalendar
+from gateway.security.blind import ContentMac
 from gateway.security.jwe import JweKeys
 from gateway.security.jwe_out import ConsumerKey, Own
 from gateway.trust import authority_of, listener_context, party_http
@@ -334,7 +335,8 @@ async def serve_pull(config: Config, common: Base, seals: Sealer, stack: context
     settings = config.pull
     tokens = Tokens(
         clients,
-        audiences=frozenset({settings.issuer, f"{settings.issuer}/oauth/token"}),
+        issuer=settings.issuer,
+        mac=ContentMac.following(common.keys),
         remember=common.ledger.remember_message,
         token_s=settings.token_s,
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from gateway import preflight
@@ -203,6 +207,29 @@ async def test_the_simulated_system_fetches_writes_down_and_acknowledges(permitt
         row = await permitted.until_state(receipt["id"], PULL, "delivered")
         [effect] = [each for each in permitted.effects(PULL) if each["delivery"] == row["id"]]
         assert set(effect["items"]) == approved(PULL_WORK)
+
+
+@pytest.mark.rule("R18")
+@pytest.mark.invariant("I1")
+async def test_a_restart_of_the_gateway_costs_a_client_that_fetches_neither_its_token_nor_data(permitted: InHouse) -> None:
+    source, item = await offered(permitted, 15)
+    client = permitted.puller()
+    await client.authorise()
+    former = permitted.town.supervised()["gateway"]
+    os.kill(former, signal.SIGKILL)
+
+    async def serves() -> bool:
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            return (await client.fetch(TRANSFER))[0] in (200, 401)
+        return False
+
+    await until(lambda: permitted.town.supervised().get("gateway") not in (None, former))
+    await until(serves, 30)
+    status, found = await client.fetch(TRANSFER)
+    assert (status, [each for each in found["items"] if each["delivery"] == item["delivery"]]) == (200, [item])
+    said = [{"delivery": item["delivery"], "correlation": item["correlation"], "status": "accepted"}]
+    assert await client.acknowledge(TRANSFER, said) == (200, {"recorded": 1})
+    await permitted.until_state(source, PULL, "delivered")
 
 
 @pytest.mark.rule("R18")
