@@ -31,7 +31,7 @@ ALGORITHM = "HS256"
 SECRET_CHARACTERS = 32
 LONGEST_ASSERTION_S = 600.0
 SKEW_S = 60.0
-TOKEN_TYPE = "at+jwt"
+ACCESS = "at+jwt"
 _PURPOSE = "oauth access token"
 OPERATIONS = ("read", "acknowledge")
 
@@ -166,7 +166,7 @@ class Tokens:
             "iat": now, "exp": token.until, "jti": secrets.token_urlsafe(16), "scope": " ".join(sorted(scopes)),
         }  # fmt: skip
         [current, *_] = self._keys(client)
-        return jwt.encode({"alg": ALGORITHM, "typ": TOKEN_TYPE}, claims, current, algorithms=[ALGORITHM]), token
+        return jwt.encode({"alg": ALGORITHM, "typ": ACCESS}, claims, current, algorithms=[ALGORITHM]), token
 
     def introspect(self, text: str) -> Token | None:
         """What the token stands for; None: it is none of ours, or its time is over."""
@@ -179,7 +179,7 @@ class Tokens:
             except (JoseError, ValueError):
                 continue
             claims = found.claims
-            if found.header.get("typ") != TOKEN_TYPE or (claims["iss"], claims["aud"]) != (self._issuer, self._issuer):
+            if found.header.get("typ") != ACCESS or (claims["iss"], claims["aud"]) != (self._issuer, self._issuer):
                 return None
             scopes = frozenset(claims["scope"].split()) & set(client.scopes)
             token = Token(client=client, scopes=scopes, issued_at=claims["iat"], until=claims["exp"])
