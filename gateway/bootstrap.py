@@ -49,6 +49,7 @@ from gateway.message_trust import party_signatures
 from gateway.monitoring import Monitoring, process_index
 from gateway.operations import logs
 from gateway.operations.metrics import FactsReader, Metrics
+from gateway.pacing import BulkPace
 from gateway.plugins import BoundParty, bind_parties
 from gateway.policy.destinations import Destinations
 from gateway.policy.rights import Rights
@@ -255,6 +256,7 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
             mac=ContentMac.following(common.keys),
         )
         runners: list[PartyRunner] = []
+        pace = BulkPace(config.bulk.per_s)
         for party in common.parties.values():
             adapter = party.adapter(host_of(config, party, stack, party_signatures(config, party), common=common))
             caller = Caller(
@@ -262,9 +264,13 @@ async def worker(config: Config, stop: asyncio.Event) -> None:
             )
             limits = party.limits
             shape = Shape(
-                calls=limits.calls, records_per_call=limits.records_per_call, share=config.workers.share, records_of=limits.records_of
+                calls=limits.calls,
+                records_per_call=limits.records_per_call,
+                share=config.workers.share,
+                records_of=limits.records_of,
+                bulk_records=config.bulk.records,
             )
-            runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics))
+            runners.append(PartyRunner(traits_of(party), shape, caller, common.ledger, common.liveness, common.monitoring.metrics, pace))
 
         async def recreate(queue: str) -> None:
             await topology.recreate(common.endpoint, topology_of(config), queue)
@@ -341,6 +347,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
     from gateway.flows.model import flows
     from gateway.intake.admit import Intake
     from gateway.intake.amqp import AmqpDoor
+    from gateway.intake.bulk import BulkAdmission
     from gateway.intake.https import HttpsDoor, open_door
     from gateway.intake.peers import PeerDirectory
     from gateway.intake.prepare import Preparer, Sender
@@ -421,6 +428,10 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         async def expired(system: str, after: str | None, limit: int) -> Any:
             return await ledger.read(lambda conn: own_expired(conn, system, after, limit))
 
+        pace = BulkPace(config.bulk.per_s)
+        bulk = BulkAdmission(intake, pace, chunk=config.bulk.records)
+        bulk.start()
+        stack.push_async_callback(bulk.stop)
         inbound = Inbound(config, common, pressure, made_of)
         asking = await inbound.asking(stack, preparer)
         door = HttpsDoor(
@@ -433,6 +444,8 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             jwks=jwe.public_jwks,
             meter=monitoring.metrics,
             witness=common.refusals,
+            bulk=bulk,
+            pace=pace,
         )
         https = config.intake.https
         tls = listener_context(config, https.certificate)

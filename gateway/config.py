@@ -31,6 +31,7 @@ from gateway.config_machine import (
     Audit,
     Backup,
     Broker,
+    Bulk,
     Certificates,
     EmbeddedBroker,
     ExternalBroker,
@@ -157,6 +158,7 @@ class Config(Section):
     feeds: dict[SpecId, Feed] = {}
     links: Links = Links()
     workers: Workers = Workers()
+    bulk: Bulk = Bulk()
     flows: Flows = Flows()
     media: dict[str, Medium] = Field(
         default={}, description="By name: where media are written. Each output is approved and on record (C-1-3-27, C-2-5-6, C-3-5-5)."

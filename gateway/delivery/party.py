@@ -24,6 +24,7 @@ from gateway.ledger.claims import Claimed
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Learned, OutcomeResult
 from gateway.ledger.unit import StaleKey
+from gateway.pacing import BulkPace
 from gateway.policy.rights import StalePolicy
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,8 @@ class Shape:
     """Messages of one resident in a row before others have their turn."""
     records_of: Mapping[str, int] = field(default_factory=dict)
     """The most records of these message types in a call, where that is fewer."""
+    bulk_records: int = 25
+    """The most records in a claim and a call of the bulk lane: what a live one may find before it (I4)."""
 
 
 _AHEAD = 8
@@ -109,7 +112,17 @@ class _Rings:
 class PartyRunner:
     """Works the keys of one party. Belongs to the event loop."""
 
-    def __init__(self, traits: PartyTraits, shape: Shape, caller: Caller, ledger: Ledger, liveness: Liveness, meter: Meter | None) -> None:
+    def __init__(
+        self,
+        traits: PartyTraits,
+        shape: Shape,
+        caller: Caller,
+        ledger: Ledger,
+        liveness: Liveness,
+        meter: Meter | None,
+        bulk_pace: BulkPace | None = None,
+    ) -> None:
+        """:param bulk_pace: of this process, for all its parties; None: bulk work goes as fast as it can."""
         self.traits = traits
         self.shape = shape
         self._caller = caller
@@ -121,6 +134,8 @@ class PartyRunner:
         self._again: dict[str, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._bulk_tasks = 0
+        self._bulk_pace = bulk_pace
+        self._bulk_calls = max(1, shape.calls // 2)
         self._pace = Pace(shape.calls)
         self._stopping = False
         self._idle = asyncio.Event()
@@ -131,17 +146,24 @@ class PartyRunner:
         """Its spec id."""
         return self.traits.party
 
-    @property
-    def free(self) -> int:
-        """How many more keys could be worked at once."""
+    def free(self, *, bulk: bool) -> int:
+        """How many more keys could be worked at once. What waits for the bulk lane takes no room from what is live."""
         if self._stopping:
             return 0
-        return max(0, (self._pace.lanes - len(self._tasks)) * self.shape.records_per_call - len(self._rings))
+        lanes = self._pace.lanes - len(self._tasks)
+        if bulk:
+            return max(0, min(lanes, self._bulk_lanes - self._bulk_tasks) * self._most(bulk=True) - len(self._rings))
+        return max(0, lanes * self._most(bulk=False) - len(self._rings.live))
 
-    @property
-    def busy(self) -> bool:
+    def busy(self, *, bulk: bool) -> bool:
         """Keys wait here for a lane: the work queue is not short (R15)."""
-        return len(self._rings) > 0 or len(self._tasks) >= self._pace.lanes
+        if bulk and (self._rings.bulk or self._bulk_tasks >= self._bulk_lanes):
+            return True
+        return len(self._rings.live) > 0 or len(self._tasks) >= self._pace.lanes
+
+    def _most(self, *, bulk: bool) -> int:
+        """Records of a call."""
+        return min(self.shape.records_per_call, self.shape.bulk_records) if bulk else self.shape.records_per_call
 
     def ring(self, key: str, *, bulk: bool = False, probe: bool = False, done: Callable[[], object] | None = None) -> None:
         """Look at this key when a lane is free; ``done`` is called when it was let go."""
@@ -176,7 +198,7 @@ class PartyRunner:
     def _start(self) -> None:
         """Fill the free lanes: live first; bulk leaves some free, so that something live need not wait for it (I4)."""
         while len(self._tasks) < self._pace.lanes:
-            bulk_may = self._bulk_tasks < max(1, self._pace.lanes * 3 // 4)
+            bulk_may = self._bulk_tasks < self._bulk_lanes
             source = self._rings.live or (self._rings.bulk if bulk_may else None)
             if not source:
                 return
@@ -190,9 +212,15 @@ class PartyRunner:
             self._idle.clear()
             task.add_done_callback(self._ended)
 
+    @property
+    def _bulk_lanes(self) -> int:
+        """Half of the calls of the party, and few lanes beyond those: a lane that waits for a call stands before something live."""
+        return min(self._bulk_calls + 1, max(1, self._pace.lanes * 3 // 4))
+
     def _take(self, source: deque[_Ring]) -> list[_Ring]:
         rings: list[_Ring] = []
-        while source and len(rings) < self.shape.records_per_call:
+        most = self._most(bulk=source is self._rings.bulk)
+        while source and len(rings) < most:
             ring = source.popleft()
             if ring.key in self._working:
                 if ring.done is not None:
@@ -232,16 +260,22 @@ class PartyRunner:
         registration = self._liveness.id
         if not self._liveness.alive(registration):
             return
-        probe = any(ring.probe for ring in rings)
+        probe, bulk = any(ring.probe for ring in rings), rings[0].bulk
+        if bulk and self._bulk_pace is not None:
+            await self._bulk_pace.turn(len(rings))
+            if not self._liveness.alive(registration):
+                return
         clock = asyncio.get_running_loop().time
         asked = clock()
         try:
-            result = await self._ledger.claim(registration, self.party, [ring.key for ring in rings], self.traits, probe=probe)
+            result = await self._ledger.claim(registration, self.party, [ring.key for ring in rings], self.traits, probe=probe, bulk=bulk)
         except LedgerUnavailable as error:
             if error.code == "commit-unknown":
                 self._liveness.give_up(registration)
             raise
         claims: tuple[Claimed, ...] = result.claimed
+        if claims and not bulk and self._bulk_pace is not None:
+            self._bulk_pace.live(clock() - asked)
         for turn in range(self.shape.share):
             if not claims:
                 return
@@ -250,7 +284,7 @@ class PartyRunner:
             claimed = clock()
             called = [await self._call(registration, groups[0])] if len(groups) == 1 else await self._call_all(registration, groups)
             answered = clock()
-            settled = [await self._settle(registration, one, go_on=not last) for one in called]
+            settled = [await self._settle(registration, one, go_on=not last, bulk=bulk) for one in called]
             self._pace.committed((claimed - asked) + (clock() - answered))
             asked = clock()
             claims = tuple(itertools.chain.from_iterable(settled))
@@ -284,7 +318,7 @@ class PartyRunner:
                 self._meter.unsent(self.party, len(called.unsent))
         return called
 
-    async def _settle(self, registration: str, called: Called, *, go_on: bool) -> tuple[Claimed, ...]:
+    async def _settle(self, registration: str, called: Called, *, go_on: bool, bulk: bool) -> tuple[Claimed, ...]:
         if called.unsent:
             self._pace.called(_WAIT_S)  # the claims waited too long for a call: fewer lanes
             await self._until_written(registration, lambda: self._ledger.take_back(registration, called.unsent))
@@ -292,15 +326,15 @@ class PartyRunner:
             await self._until_written(registration, lambda: self._ledger.refuse(registration, called.refused))
         if not called.learned:
             return ()
-        return await self._write(registration, called.learned, go_on)
+        return await self._write(registration, called.learned, go_on, bulk)
 
-    async def _write(self, registration: str, learned: tuple[Learned, ...], go_on: bool) -> tuple[Claimed, ...]:
+    async def _write(self, registration: str, learned: tuple[Learned, ...], go_on: bool, bulk: bool) -> tuple[Claimed, ...]:
         """The outcome must not be lost: it is written as soon as the ledger can, under a claim that may have run out by then (R7)."""
 
         async def write() -> OutcomeResult:
             nonlocal learned
             try:
-                return await self._ledger.write_outcomes(registration, self.party, learned, self.traits, go_on=go_on)
+                return await self._ledger.write_outcomes(registration, self.party, learned, self.traits, go_on=go_on, bulk=bulk)
             except StaleKey:
                 learned = self._caller.seal_again(learned)
                 raise

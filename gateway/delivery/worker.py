@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,15 +29,31 @@ LOOK_S = 0.5
 _STALE_FIRST_S, _STALE_LONGEST_S = 1.5, 60.0
 """A key that was rung and is still due after this is taken by who finds it; doubled for each bell (R15)."""
 _LIMIT = 200
+TOGETHER = 25
+"""Keys in one bell of the bulk lane: what one call takes at most, and as many ids as fit into the body of a bell."""
+BULK_BELLS = 40
+"""Bells of the bulk lane that wait here at most, of one party: enough to fill calls, few enough that other processes have their share."""
 
 _log = logging.getLogger(__name__)
 
 
-def ringer(publisher: Publisher) -> Callable[[Bell], None]:
-    """How the ledger rings: a bell on the party's work queue, not waited for; a failed one is counted, not repeated (R15)."""
+def ringer(publisher: Publisher) -> Callable[[Iterable[Bell]], None]:
+    """How the ledger rings: a bell on the party's work queue, not waited for; a failed one is counted, not repeated (R15).
 
-    def ring(bell: Bell) -> None:
-        publisher.ring(topology.WORK_EXCHANGE, f"{bell.party}.{bell.lane}", bell.key_id.encode())
+    Bells of the bulk lane that come of one transaction go together, up to :data:`TOGETHER` keys in one message: a message for each would
+    cost the broker and both ends more than all else that is done for a bulk record, at the expense of live work.
+    """
+
+    def ring(bells: Iterable[Bell]) -> None:
+        together: dict[str, list[str]] = {}
+        for bell in bells:
+            if bell.lane == "bulk":
+                together.setdefault(bell.party, []).append(bell.key_id)
+            else:
+                publisher.ring(topology.WORK_EXCHANGE, f"{bell.party}.{bell.lane}", bell.key_id.encode())
+        for party, keys in together.items():
+            for first in range(0, len(keys), TOGETHER):
+                publisher.ring(topology.WORK_EXCHANGE, f"{party}.bulk", " ".join(keys[first : first + TOGETHER]).encode())
 
     return ring
 
@@ -108,10 +124,20 @@ class Worker:
 
         def on_bell(delivery: Delivery) -> None:
             # an ack that comes too late (another channel by now) does nothing: the bell then rings once more
-            runner.ring(delivery.body.decode("ascii", "replace"), bulk=bulk, done=lambda: self._consumer.ack(delivery))
+            keys = delivery.body.decode("ascii", "replace").split(" ")
+            left = len(keys)
+
+            def let_go() -> None:
+                nonlocal left
+                left -= 1
+                if not left:
+                    self._consumer.ack(delivery)
+
+            for key in keys:
+                runner.ring(key, bulk=bulk, done=let_go)
 
         shape = runner.shape
-        prefetch = min(1000, max(32, shape.calls * shape.records_per_call * 16))
+        prefetch = BULK_BELLS if bulk else min(1000, max(32, shape.calls * shape.records_per_call * 16))
         return await self._consumer.subscribe(
             topology.work_queue(runner.party, lane), prefetch=prefetch, on_delivery=on_bell, on_unusable=self._unusable
         )
@@ -152,21 +178,22 @@ class Worker:
                     runner.ring(key.id, probe=True)
             return
         await self._resume(party)
-        for key in found.void[: max(1, runner.free)]:
+        for key in found.void[: max(1, runner.free(bulk=False))]:
             runner.ring(key.id, bulk=key.lane == "bulk")
-        if runner.busy:
-            # the work queue is not short: ring once for what has become due since, so that it takes its turn with the rest
-            await self._ring([key.id for key in found.due if _unrung(key)])
-            return
-        room = runner.free
         away = not self._publisher.connected
         rest: list[str] = []
-        for key in found.due:
-            if room > 0 and (away or _unrung(key) or _stale(key, found.now)):
-                runner.ring(key.id, bulk=key.lane == "bulk")
-                room -= 1
-            elif _unrung(key):
-                rest.append(key.id)
+        for lane in topology.LANES:
+            bulk = lane == "bulk"
+            # where keys wait already, the work queue is not short: ring once for what has become due since, so that it takes its turn
+            room = 0 if runner.busy(bulk=bulk) else runner.free(bulk=bulk)
+            for key in found.due:
+                if key.lane != lane:
+                    continue
+                if room > 0 and (away or _unrung(key) or _stale(key, found.now)):
+                    runner.ring(key.id, bulk=bulk)
+                    room -= 1
+                elif _unrung(key):
+                    rest.append(key.id)
         await self._ring(rest)
 
     async def _ring(self, keys: list[str]) -> None:

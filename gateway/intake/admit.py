@@ -122,6 +122,10 @@ class Intake:
         """Whether a message is, or holds, a type that must not come by queue."""
         return self._preparer.is_ephemeral(attributes, data)
 
+    def is_bulk(self, submission: Submission) -> bool:
+        """Whether all its deliveries would go by the bulk lane; of what is to be refused that does not matter."""
+        return self._preparer.is_bulk(submission)
+
     async def admit(self, batch: Sequence[Submission]) -> list[Answer]:
         """Admit several submissions of one system in their order; the answers are in that order too.
 

@@ -25,13 +25,15 @@ from aiohttp import web
 
 from certs.peer import Authority
 from gateway.errors import GatewayError, InputRefused, PeerRefused
-from gateway.intake.admit import Intake, Refused
+from gateway.intake.admit import Answer, Intake, Refused
+from gateway.intake.bulk import BulkAdmission
 from gateway.intake.cloudevents import STRUCTURED_CONTENT_TYPE, EventAttributes, from_http, from_json
 from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
 from gateway.intake.peers import PeerDirectory
 from gateway.intake.prepare import Submission, too_large
 from gateway.intake.pressure import Pressure
 from gateway.intake.problems import body_of, headers_of, status_of
+from gateway.pacing import BulkPace
 from gateway.security.door import TlsSite
 from gateway.security.refusals import Witness, note_request
 
@@ -101,8 +103,13 @@ class HttpsDoor:
         meter: IntakeMeter = UNCOUNTED,
         body_timeout_s: float = BODY_TIMEOUT_S,
         witness: Witness | None = None,
+        bulk: BulkAdmission | None = None,
+        pace: BulkPace | None = None,
     ) -> None:
+        """:param bulk: takes what comes for the bulk lane, and :param pace: is told how long live admissions take (I4)."""
         self._intake = intake
+        self._bulk = bulk
+        self._pace = pace
         self._peers = peers
         self._pressure = pressure
         self._status = status
@@ -145,11 +152,20 @@ class HttpsDoor:
             await self._intake.keep([Refused(system=system, door="https", error=attributes, body=data)])
             return self._problem(request, attributes), attributes.code
         submission = Submission(system=system, door="https", attributes=attributes, data=data, supplier=supplier)
-        answer = await self._intake.admit_one(submission)
+        answer = await self._admitted(submission)
         if answer.refusal is not None:
             # what the ledger refuses is in conflict with what it holds; what the checks refuse has a status of its own or is invalid
             return self._problem(request, answer.refusal, default=409 if answer.by_ledger else 422), answer.refusal.code
         return web.Response(body=answer.receipt, status=202, headers=_RECEIPT_HEADERS), result_of(answer.duplicate)
+
+    async def _admitted(self, submission: Submission) -> Answer:
+        if self._bulk is not None and self._intake.is_bulk(submission):
+            return await self._bulk.admit(submission)
+        began = time.monotonic()
+        answer = await self._intake.admit_one(submission)
+        if self._pace is not None:
+            self._pace.live(time.monotonic() - began)
+        return answer
 
     async def post_dialogue(self, request: web.Request) -> web.StreamResponse:
         """``POST /v1/dialogues``: a question, while somebody waits; its answer comes back on the same request, and neither is kept."""

@@ -248,6 +248,16 @@ class Preparer:
         """:meth:`permitted`, for one submission."""
         return self.permitted(submission.system, submission.door, submission.attributes)
 
+    def is_bulk(self, submission: Submission) -> bool:
+        """Whether it goes by the bulk lane, all of it: nothing is said of whether it may."""
+        if submission.attributes.lane == "bulk":
+            return True
+        try:
+            _, routes = self.permitted_for(submission)
+        except InputRefused:
+            return False
+        return bool(routes) and all(route.lane == "bulk" for route in routes)
+
     def _link(self, message: Message, system: str, message_id: str) -> Sealed | None:
         """What the register's linkage feed says, for the gateway itself."""
         if message.type_name != LINKAGE_FEED or system != REGISTER:

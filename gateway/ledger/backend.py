@@ -17,8 +17,11 @@ class Session(Protocol):
     def connection(self) -> Connection:
         """For statements between :meth:`begin` and :meth:`commit`; nobody else may commit it."""
 
-    def begin(self) -> float:
-        """Start a transaction that may write and return ledger time (seconds since 1970 UTC, taken within it: R21)."""
+    def begin(self, *, bulk: bool = False) -> float:
+        """Start a transaction that may write and return ledger time (seconds since 1970 UTC, taken within it: R21).
+
+        ``bulk``: where there is one lock for all, whoever is live in another process goes first, for a while.
+        """
 
     def commit(self) -> None:
         """Commit; refuses a transaction that the database has already given up, where COMMIT would quietly do nothing."""

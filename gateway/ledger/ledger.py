@@ -41,7 +41,11 @@ class Ledger:
     :class:`~gateway.errors.LedgerUnavailable` (nothing was done, or with code ``commit-unknown`` nobody knows)."""
 
     def __init__(
-        self, engine: LedgerEngine, *, ring: Callable[[Bell], None] | None = None, on_group: Callable[[GroupRecord], None] | None = None
+        self,
+        engine: LedgerEngine,
+        *,
+        ring: Callable[[Iterable[Bell]], None] | None = None,
+        on_group: Callable[[GroupRecord], None] | None = None,
     ) -> None:
         self.engine = engine
         self.ring = ring
@@ -69,8 +73,7 @@ class Ledger:
     def ring_all(self, bells: Iterable[Bell]) -> None:
         """Ring what a transaction asked for, after its commit."""
         if self.ring is not None:
-            for bell in bells:
-                self.ring(bell)
+            self.ring(bells)
 
     # ---- admission -----------------------------------------------------------------------------------------------------------------
 
@@ -120,9 +123,11 @@ class Ledger:
 
     # ---- delivery ------------------------------------------------------------------------------------------------------------------
 
-    async def claim(self, worker: str, party: str, keys: Sequence[str], traits: PartyTraits, *, probe: bool = False) -> ClaimResult:
+    async def claim(
+        self, worker: str, party: str, keys: Sequence[str], traits: PartyTraits, *, probe: bool = False, bulk: bool = False
+    ) -> ClaimResult:
         """Claim the heads of key rows, together."""
-        operation = ClaimKeys(worker=worker, party=party, keys=keys, traits=traits, probe=probe, size=len(keys))
+        operation = ClaimKeys(worker=worker, party=party, keys=keys, traits=traits, probe=probe, bulk=bulk, size=len(keys))
         result: ClaimResult = await self._submit(operation)
         self.ring_all(result.bells)
         return result
@@ -136,10 +141,10 @@ class Ledger:
         self.ring_all(await self._submit(RefuseClaims(worker=worker, refused=refused, size=len(refused))))
 
     async def write_outcomes(
-        self, worker: str, party: str, learned: Sequence[Learned], traits: PartyTraits, *, go_on: bool = True
+        self, worker: str, party: str, learned: Sequence[Learned], traits: PartyTraits, *, go_on: bool = True, bulk: bool = False
     ) -> OutcomeResult:
         """Write what a call learned; claims the next numbers of the same keys unless told not to."""
-        operation = WriteOutcomes(worker=worker, party=party, learned=learned, traits=traits, go_on=go_on, size=len(learned))
+        operation = WriteOutcomes(worker=worker, party=party, learned=learned, traits=traits, go_on=go_on, bulk=bulk, size=len(learned))
         result: OutcomeResult = await self._submit(operation)
         self.ring_all(result.bells)
         return result

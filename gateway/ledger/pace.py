@@ -24,7 +24,7 @@ class Pace:
         self._units = self._KEEP * self._units + units
         self._commit_s = self._KEEP * self._commit_s + (1 - self._KEEP) * commit_s
 
-    def units_in(self, lock_s: float) -> int:
+    def units_in(self, lock_s: float, *, at_least: int = AT_LEAST) -> int:
         """How many units fit into ``lock_s``.
 
         A slow disk leaves at least a quarter of the time for work: small groups would make it slower still.
@@ -33,4 +33,4 @@ class Pace:
             return 1 << 30
         if not self._work_s:
             return self._AT_FIRST
-        return max(self.AT_LEAST, int(max(lock_s - self._commit_s, lock_s / 4) * self._units / self._work_s))
+        return max(at_least, int(max(lock_s - self._commit_s, lock_s / 4) * self._units / self._work_s))

@@ -73,7 +73,7 @@ class PostgresqlSession:
     def connection(self) -> Connection:
         return self._connection
 
-    def begin(self) -> float:
+    def begin(self, *, bulk: bool = False) -> float:
         # Two statements in one message of the simple protocol: one round trip. It cannot be prepared.
         cursor = self._driver.execute(_BEGIN, prepare=False)
         cursor.nextset()

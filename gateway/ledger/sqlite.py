@@ -8,6 +8,10 @@ millisecond: the busy time-out of SQLite sleeps up to 100 ms between tries.
 So whoever waits stands in a *turnstile* (an advisory lock on a file beside the database) which everybody passes before
 ``BEGIN IMMEDIATE``. It only orders: nobody waits at it for longer than ``TURN_S``, so that a frozen process stops nobody there.
 
+**Bulk groups** (I4) go one after the other over all processes (a second advisory lock, held until the commit), and do not stand in the
+turnstile while they wait: something live in any process finds at most one of them before it. After ``BULK_TURN_S`` they queue like the
+rest.
+
 **Checkpoints.** Up to 3.51.2 SQLite has a race (its documentation calls it the WAL-reset bug): a checkpoint that starts when
 everything is already copied, just while another connection starts the log anew, can later lose committed pages. Debian 12 has 3.40. We
 exclude it: automatic checkpoints are off everywhere, one process at a time checkpoints (a lock file), and it first commits a write of
@@ -43,6 +47,8 @@ TURN_RETRY_S: Final = 0.0002
 """Whoever stands in the turnstile is the only one that tries, and may try more often."""
 TURN_S: Final = 0.015
 """How long to wait at the turnstile: a lock is held for 10 ms (R21), so longer means that who stands in it is frozen."""
+BULK_TURN_S: Final = 0.1
+"""How long a bulk group stands back for live ones of other processes, so that it does not starve."""
 CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 """Size of the log from which it is copied into the database."""
 TRUNCATE_BYTES: Final = 32 * 1024 * 1024
@@ -81,7 +87,14 @@ class Turnstile:
 
     def enter(self) -> bool:
         """Wait for our turn, at most ``TURN_S``; False if it did not come."""
-        deadline = time.monotonic() + TURN_S
+        return self.enter_until(time.monotonic() + TURN_S)
+
+    def try_enter(self) -> bool:
+        """Our turn, if nobody stands in it."""
+        return try_lock(self._descriptor)
+
+    def enter_until(self, deadline: float) -> bool:
+        """:meth:`enter`, until a moment of the monotonic clock."""
         while not try_lock(self._descriptor):
             if time.monotonic() > deadline:
                 return False
@@ -117,10 +130,12 @@ class SqliteSession:
 
     def __init__(self, engine: Engine, turnstile: Path, lock_wait_s: float) -> None:
         self._turnstile = Turnstile(turnstile)
+        self._bulk_turn = Turnstile(turnstile.with_name(f"{turnstile.name}-bulk"))
         try:
             self._connection = engine.connect()
         except BaseException:
             self._turnstile.close()
+            self._bulk_turn.close()
             raise
         self._driver = _driver_of(self._connection)
         self._lock_wait_s = lock_wait_s
@@ -129,7 +144,32 @@ class SqliteSession:
     def connection(self) -> Connection:
         return self._connection
 
-    def begin(self) -> float:
+    def begin(self, *, bulk: bool = False) -> float:
+        if not (bulk and self._begin_behind()):
+            self._begin_in_turn()
+        self._connection.begin()  # tells SQLAlchemy; the driver itself sends nothing
+        return time.time()
+
+    def _begin_behind(self) -> bool:
+        """Begin when nobody else wants to, and no other bulk group is under way; False: it did not come to that in time."""
+        deadline = time.monotonic() + BULK_TURN_S
+        alone = self._bulk_turn.enter_until(deadline)
+        try:
+            while time.monotonic() < deadline:
+                if self._turnstile.try_enter():
+                    try:
+                        if self._try_begin():
+                            return True
+                    finally:
+                        self._turnstile.leave()
+                time.sleep(RETRY_S)
+        except BaseException:
+            if alone:
+                self._bulk_turn.leave()
+            raise
+        return False
+
+    def _begin_in_turn(self) -> None:
         deadline = time.monotonic() + self._lock_wait_s
         turn = self._turnstile.enter()
         try:
@@ -140,8 +180,6 @@ class SqliteSession:
         finally:
             if turn:
                 self._turnstile.leave()
-        self._connection.begin()  # tells SQLAlchemy; the driver itself sends nothing
-        return time.time()
 
     def _try_begin(self) -> bool:
         try:
@@ -156,11 +194,15 @@ class SqliteSession:
         if not self._driver.in_transaction:
             raise TransactionGone
         self._connection.commit()
+        self._bulk_turn.leave()
 
     def rollback(self) -> None:
-        self._connection.rollback()
-        if self._driver.in_transaction:
-            self._driver.rollback()
+        try:
+            self._connection.rollback()
+            if self._driver.in_transaction:
+                self._driver.rollback()
+        finally:
+            self._bulk_turn.leave()
 
     def leave_a_frame(self) -> None:
         """Commit a write that means nothing, so that the log holds something that is not copied yet. For the checkpointer."""
@@ -187,10 +229,11 @@ class SqliteSession:
         self._connection.invalidate()
         self._connection.close()
         self._turnstile.close()
+        self._bulk_turn.close()
 
 
 class SqliteBackend:
-    """Files: the database, ``-wal``, ``-shm``, and for locks ``-turn``, ``-checkpoint``, ``-migration``; all 0600."""
+    """Files: the database, ``-wal``, ``-shm``, and for locks ``-turn``, ``-turn-bulk``, ``-checkpoint``, ``-migration``; all 0600."""
 
     dialect: Dialect = "sqlite"
 

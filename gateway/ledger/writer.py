@@ -5,8 +5,8 @@ once when it is idle, and while a commit runs, what comes in gathers and becomes
 
 - A group holds live operations, or bulk ones when nothing live waits; what is bulk and has waited for ``BULK_PATIENCE_S`` gets a quarter of
   a group of live ones, so that it never starves. Within live and within bulk the order of submission is kept.
-- The size of a group is bounded (``max_group`` units) and, on SQLite, such that the work in it takes at most ``target_lock_s``: other
-  processes wait for the same lock. What one unit takes is learned from the last groups.
+- The size of a group is bounded (``max_group`` units) and, on SQLite, such that the work in it takes at most ``target_lock_s`` (a bulk
+  group: ``bulk_lock_s``): other processes wait for the same lock. What one unit takes is learned from the last groups.
 - Results are told to callers only after COMMIT has returned, all of a group in one call into their event loop.
 - After an exception the group is rolled back and redone one by one, each in its own transaction, so that a bad operation fails alone. A
   deadlock, or a connection lost before COMMIT was sent, repeats the group as it is. After a COMMIT whose outcome is not known nobody is
@@ -41,6 +41,8 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 BULK_PATIENCE_S: Final = 0.1
+BULK_AT_LEAST: Final = 16
+"""Units in a bulk group, however slow the machine: below that the fixed cost of a commit is all there is."""
 SWITCH_S: Final = 0.0005
 CONTENTION_TRIES: Final = 8
 LOST_TRIES: Final = 3
@@ -140,6 +142,7 @@ class Writer:
         *,
         max_group: int = 200,
         target_lock_s: float = 0.008,
+        bulk_lock_s: float = 0.004,
         bulk_pause_s: float = 0.004,
         on_group: Callable[[GroupRecord], None] | None = None,
     ) -> None:
@@ -150,6 +153,7 @@ class Writer:
         self._on_group = on_group
         one_lock_for_all = engine.dialect == "sqlite"
         self._target_lock_s = target_lock_s if one_lock_for_all else float("inf")
+        self._bulk_lock_s = bulk_lock_s if one_lock_for_all else float("inf")
         self._bulk_pause_s = bulk_pause_s if one_lock_for_all else 0.0
         self._inbox: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._live: deque[_Entry] = deque()
@@ -251,13 +255,10 @@ class Writer:
             entry.error = CLOSED.error()
         self._tell(entries)
 
-    def _cap(self) -> int:
-        return max(1, min(self._max_group, self._pace.units_in(self._target_lock_s)))
-
     def _next_group(self) -> list[_Entry]:
-        cap = self._cap()
         if not self._live:
-            return _take(self._bulk, cap)
+            return _take(self._bulk, max(1, min(self._max_group, self._pace.units_in(self._bulk_lock_s, at_least=BULK_AT_LEAST))))
+        cap = max(1, min(self._max_group, self._pace.units_in(self._target_lock_s)))
         group = _take(self._live, cap)
         if self._bulk and time.monotonic() - self._bulk[0].since > BULK_PATIENCE_S:
             group += _take(self._bulk, max(1, cap // 4))
@@ -327,7 +328,7 @@ class Writer:
             if self._session is None:
                 self._session = self._engine.session()
             session = self._session
-            now = session.begin()
+            now = session.begin(bulk=all(entry.bulk for entry in entries))
             self._begun = True
             locked = time.monotonic()
             results = self._run_group(session.connection, [entry.operation for entry in entries], now)

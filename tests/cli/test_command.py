@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
-from gateway import cli, cli_text
+from gateway import cli, cli_text, cli_texts
 from gateway.cli_support import EXIT_CODES, ExitCode
 
 
@@ -36,6 +38,11 @@ def test_every_text_has_both_languages_with_the_same_blanks() -> None:
         assert english, key
         assert japanese, key
         assert _blanks(english) == _blanks(japanese), key
+
+
+def test_no_key_stands_in_two_tables_of_texts() -> None:
+    tables = [import_module(f"gateway.cli_texts.{each.name}").TEXT for each in pkgutil.iter_modules(cli_texts.__path__)]
+    assert sum(map(len, tables)) == len(cli_text.TEXT)
 
 
 def _blanks(text: str) -> set[str]:

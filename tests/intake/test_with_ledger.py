@@ -51,7 +51,7 @@ class Real:
 @pytest.fixture
 async def real(ledger_url: str) -> AsyncIterator[Real]:
     rung: list[Bell] = []
-    ledger = await asyncio.to_thread(Ledger.open, ledger_url, ring=rung.append)
+    ledger = await asyncio.to_thread(Ledger.open, ledger_url, ring=rung.extend)
     yield Real(ledger, ledger_url, await ledger.register("gateway"), rung)
     await ledger.close()
 

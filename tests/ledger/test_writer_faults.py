@@ -254,7 +254,7 @@ class _Session:
     def __init__(self) -> None:
         self.closed = False
 
-    def begin(self) -> float:
+    def begin(self, *, bulk: bool = False) -> float:
         return 1.0
 
     def commit(self) -> None:

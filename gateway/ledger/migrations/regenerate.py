@@ -1,6 +1,6 @@
-"""Make the first revision anew from ``tables.py``: ``python -m gateway.ledger.migrations.regenerate``.
+"""Make the first revision anew from ``gateway.ledger.tables``: ``python -m gateway.ledger.migrations.regenerate``.
 
-Only until the first release. Afterwards every change of ``tables.py`` is a revision of its own, written by hand and reviewed; a test
+Only until the first release. Afterwards every change of the tables is a revision of its own, written by hand and reviewed; a test
 holds the migrated schema against the tables on both databases.
 """
 
@@ -16,7 +16,7 @@ from sqlalchemy import create_engine
 
 from gateway.ledger.tables import metadata
 
-_HEAD = '''"""The tables of the ledger as first released; made by ``regenerate.py``, explicit: it never changes with ``tables.py``."""
+_HEAD = '''"""The tables of the ledger as first released; made by ``regenerate.py``, explicit: it never changes with the tables."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def main() -> None:
         script = produce_migrations(MigrationContext.configure(connection), metadata)
     operations = script.upgrade_ops
     if operations is None:
-        raise RuntimeError("tables.py holds no tables")
+        raise RuntimeError("gateway.ledger.tables holds no tables")
     body = render_python_code(operations, render_as_batch=False)
     target = Path(__file__).parent / "versions" / "r0001_initial.py"
     lines = [line for line in body.splitlines() if not line.strip().startswith("#")]

@@ -1,4 +1,4 @@
-"""The tables of the ledger as first released; made by ``regenerate.py``, explicit: it never changes with ``tables.py``."""
+"""The tables of the ledger as first released; made by ``regenerate.py``, explicit: it never changes with the tables."""
 
 from __future__ import annotations
 

@@ -1,0 +1,158 @@
+"""Reports, the information provision network, policy, provisions, controls."""
+
+from __future__ import annotations
+
+TEXT: dict[str, tuple[str, str]] = {
+    "fetched.batch": ("The party's id of a batch, or ours: what became of each record.", "バッチの番号：各件の結果を表示します。"),
+    "fetched.party": ("Only of this party.", "この相手先のみ。"),
+    "controls.summary": (
+        "{count} controls; {tested} with a test, {untested} of share enforce or record without one",
+        "管理策 {count} 件。試験あり {tested} 件、enforce・record で試験なし {untested} 件",
+    ),
+    "controls.no_tests": (
+        "the tests are not installed here: run it in a checkout",
+        "ここには試験がありません。リポジトリ内で実行してください",
+    ),
+    "controls.untested": ("Only those of share enforce or record without a test.", "enforce・record で試験のないものだけを表示します。"),
+    # -- reports
+    "reports.day": ("Day in Japan (default: yesterday).", "日付（日本、既定は昨日）。"),
+    "reports.month": ("A month that is over, such as 2026-10.", "終了した月（例 2026-10）。"),
+    "reports.import": (
+        "Import report: what a system handed in on a day, and what became of each record.",
+        "取込結果の確認用帳票（システムの1日分、件数と各レコードの結果）。",
+    ),
+    "reports.system": ("Sending system.", "送信元システム。"),
+    "reports.imported": ("{day}: handed in by {system}", "{day}：{system} からの取込"),
+    "reports.supplier": ("department", "担当部署"),
+    "reports.record": ("record", "レコード"),
+    "reports.missing": ("nothing came of: {suppliers}", "未着の部署：{suppliers}"),
+    "reports.left_off": ("{count} more accepted record(s) are not listed", "ほか受付済み {count} 件は表示していません"),
+    "reports.outcome.accepted": ("accepted", "受付"),
+    "reports.outcome.waiting": ("under way", "処理中"),
+    "reports.outcome.set_aside": ("set aside", "保留"),
+    "reports.outcome.refused": ("refused", "拒否"),
+    "reports.result": ("What came of looking at it; kept on record.", "確認結果（記録されます）。"),
+    "reports.refusals": (
+        "What was refused on a day, by whom and why, and who has looked at it.",
+        "その日に拒否したもの（相手・理由別）と確認者を表示します。",
+    ),
+    "reports.check": (
+        "Put on record that you have looked at the refusals of a day (daily check sheet). Role: operator or auditor of the city.",
+        "その日の拒否を確認したことを記録します（日次確認チェックシート）。役割：市の operator または auditor。",
+    ),
+    "reports.statistics": (
+        "Numbers of provisions of a month; those that stand for few residents are left out. On record. Role: operator or auditor of the city.",
+        "月ごとの提供件数。少人数の値は伏せます。作成は記録されます。役割：市の operator または auditor。",
+    ),
+    "reports.of": ("{day}: {count} refusal(s)", "{day}：拒否 {count} 件"),
+    "reports.sure": ("note that you have looked at the refusals of {day}?", "{day} の拒否を確認したと記録しますか？"),
+    "reports.checked": ("noted: the refusals of {day} were looked at", "{day} の拒否の確認を記録しました"),
+    "reports.checked_by": ("looked at by {by}, {at}: {result}", "確認：{by}、{at}：{result}"),
+    "reports.other": ("(something was added since)", "（その後に追加あり）"),
+    "reports.unchecked": ("not looked at yet: {days}", "未確認の日：{days}"),
+    "reports.few": ("numbers that stand for fewer than {minimum} residents are left out", "{minimum} 人未満の値は伏せています"),
+    # -- information provision network
+    "network.nothing-said": ("nothing yet", "通知なし"),
+    "network.operating": ("Intermediate server: {status}, since {since}", "中間サーバー：{status}（{since}から）"),
+    "network.numbers": (
+        "Integrated atena numbers: {linked} linked, {registered} registered",
+        "団体内統合宛名番号：紐付け済み {linked} 件、登録済み {registered} 件",
+    ),
+    "network.state": ("state", "状態"),
+    "network.count": ("number", "件数"),
+    "network.asked": ("requested", "要求済み（処理通番待ち）"),
+    "network.numbered": ("processing number given", "処理通番あり（個人番号の付加待ち）"),
+    "network.paired": ("with the register", "住民記録システムへ連携済み"),
+    "network.handed-on": ("passed on to the city CS", "市町村CSへ連携済み"),
+    "network.overtaken": ("overtaken by a repetition", "再要求により終了"),
+    "network.overdue": (
+        "Overdue: {count}. The atena system may request again; the request gets a new processing number.",
+        "期限超過：{count} 件。宛名システムから再要求できます（新しい処理通番になります）。",
+    ),
+    "network.message": ("message of the request", "要求電文"),
+    "network.asked-at": ("requested at", "要求日時"),
+    "network.due-at": ("next step due", "次の処理の期限"),
+    # -- policy and provisions
+    "policy.file": ("Policy document (YAML), or some of its sections.", "ポリシー文書（YAML）またはその一部の章。"),
+    "policy.packaged": (
+        "The packaged policy instead of the one that counts; needs no gateway.",
+        "適用中のものではなく同梱のポリシー（ゲートウェイ不要）。",
+    ),
+    "policy.type": ("Message type.", "電文種別。"),
+    "policy.party": ("Spec id of a system.", "システムの仕様 ID。"),
+    "policy.work": ("Id of a work (事務), such as transfer-9 or F1-1.", "事務の ID（例 transfer-9、F1-1）。"),
+    "policy.item": ("Item that is demanded (path); may be given several times.", "求める項目（パス）。複数指定可。"),
+    "policy.on": ("Day (default: today in Japan).", "日付（既定は日本の今日）。"),
+    "policy.protected": ("For a resident under support measures.", "支援措置の対象者として。"),
+    "policy.document": ("The whole document, as YAML.", "文書全体を YAML で出力します。"),
+    "policy.show": ("The permissions of the policy that counts.", "適用中のポリシーの許可を表示します。"),
+    "policy.explain": (
+        "Why something may go or not, with the article and the exact items.",
+        "提供の可否を、根拠条文と項目とともに説明します。",
+    ),
+    "policy.check": (
+        "Whether a policy breaks a rule that none may break, and what it lacks.",
+        "ポリシーが守るべき規則に反しないか、不足がないかを点検します。",
+    ),
+    "policy.diff": ("What a document would change.", "文書による変更点を表示します。"),
+    "policy.apply": (
+        "Ask for a policy to count; a second person approves (renkei approvals). Takes effect without a restart. Role: administrator.",
+        "ポリシーの適用を申請します（要承認、renkei approvals）。再起動なしで有効になります。役割：administrator。",
+    ),
+    "policy.history": ("Versions that count or counted, with who asked and who approved.", "適用した版と申請者・承認者を表示します。"),
+    "policy.version": ("version {version} ({name}, {digest})", "第 {version} 版（{name}、{digest}）"),
+    "policy.whole": ("every item", "全項目"),
+    "policy.nothing": ("nothing approved", "承認なし"),
+    "policy.inactive": ("inactive", "無効"),
+    "policy.sound": ("nothing in it breaks a rule", "規則に反するものはありません"),
+    "policy.same": ("no change", "変更はありません"),
+    "policy.confirm": ("ask for these {count} change(s)?", "この {count} 件の変更を申請しますか？"),
+    "policy.finding.forbidden-way": ("this way is forbidden whatever a policy says", "この経路はポリシーによらず禁止されています"),
+    "policy.finding.forbidden-item": ("these items may not go this way", "この経路では提供できない項目です"),
+    "policy.finding.item-required": (
+        "the schema of the type requires these items: the recipient would refuse every message",
+        "電文の書式上必須の項目が含まれません",
+    ),
+    "policy.finding.work-not-carried": (
+        "this work is served on paper or over the network, not by the gateway",
+        "この事務は紙又は情報提供ネットワークによるもので、ゲートウェイは扱いません",
+    ),
+    "policy.finding.work-inactive": ("approved for a work that is not active", "有効でない事務に承認があります"),
+    "policy.finding.connection-without-permission": ("a connection that nothing may use", "許可のない接続です"),
+    "policy.finding.sample-approvals": ("the approvals are a sample: not for production", "承認は見本です。本番では使用しないでください"),
+    "policy.finding.without-approval": (
+        "works without approved items: nothing goes to them",
+        "承認項目のない事務があります（何も提供されません）",
+    ),
+    "provisions.protected": (
+        "support measures are in force for this resident: verify who asks before anything is handed out",
+        "支援措置の対象者です。交付の前に請求者の本人確認・権限確認を必ず行ってください",
+    ),
+    "provisions.search": ("Look for records of provision; the search is recorded.", "提供記録を検索します（検索も記録されます）。"),
+    "provisions.export": (
+        "Write records of provision to a file (.json, else CSV).",
+        "提供記録をファイルに出力します（.json、その他は CSV）。",
+    ),
+    "provisions.by": (
+        "For one resident: by which identifier; asked for, or read from standard input. Role: operator or auditor.",
+        "一人の住民について。識別番号の種類（値は入力またはstdin）。役割：operator または auditor。",
+    ),
+    "provisions.time": ("Time with its zone (RFC 3339).", "時刻（RFC 3339、時差つき）。"),
+    "provisions.outcome": (
+        "provided, refused, permitted, rejected, skipped, expired, replaced or unknown.",
+        "provided、refused、permitted、rejected、skipped、expired、replaced、unknown のいずれか。",
+    ),
+    "provisions.reference": ("Only questions for this application (its number).", "この届出・申請（番号）のための照会のみ。"),
+    "provisions.after": ("Goes on behind a page (as it said).", "前の頁の続き（表示された値）。"),
+    "provisions.staff": (
+        "Show operators, terminals and message ids, which are masked otherwise.",
+        "伏せている操作者・端末・電文 ID を表示します。",
+    ),
+    "provisions.none": ("no records", "記録はありません"),
+    "provisions.exists": ("{file} is there already", "{file} は既に存在します"),
+    "provisions.written": ("{count} record(s) written to {file}", "{count} 件を {file} に出力しました"),
+    "policy.untied": (
+        "~: listed in the assessment without a tie to this work; assigned by its content.",
+        "~：評価書に条文はあるが事務との対応が示されておらず、内容から割り当てたもの。",
+    ),
+}

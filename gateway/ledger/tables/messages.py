@@ -1,0 +1,233 @@
+"""Messages, their deliveries and keys, what is sealed of them, and what was refused at a door."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from gateway.ledger.tables.base import metadata
+
+message = Table(
+    "message",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("system", String(64), nullable=False, comment="the sending system or party, known from queue or certificate"),
+    Column("producer", String(64), nullable=True, comment="whose message it is, where a party hands on another's"),
+    Column("source_id", String(200), nullable=False, comment="the sender's id of the message (CloudEvents id)"),
+    Column("type", String(64), nullable=False),
+    Column("schema", String(200), nullable=False),
+    Column("content_mac", LargeBinary, nullable=False, comment="keyed digest of type, schema and data (R17)"),
+    Column("door", String(8), nullable=False, comment="amqp | https | file | soap | fetch"),
+    Column("subject", String(36), nullable=True),
+    Column("operator", String(64), nullable=True, comment="staff id at the sender"),
+    Column("terminal", String(64), nullable=True),
+    Column("corrects", String(36), nullable=True, comment="the held message that this one replaced"),
+    Column("work", String(64), nullable=True, comment="what for, as the sender said (事務)"),
+    Column("basis", String(200), nullable=True, comment="the legal basis that the sender claimed, which matched"),
+    Column("flow", String(16), nullable=True, comment="the business flow that the sender named"),
+    Column("resends", String(36), nullable=True, comment="our id of the message that this one sends again"),
+    Column("municipality", String(6), nullable=True, comment="at the other end, where a party relays to several"),
+    Column("supplier", String(64), nullable=True, comment="the department behind the system, known from its certificate"),
+    Column("accepted_at", Double, nullable=False),
+    Column("receipt", LargeBinary, nullable=False, comment="returned byte for byte to whoever submits the same message again"),
+    UniqueConstraint("system", "source_id", name="message_once"),
+    sqlite_with_rowid=False,
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", String(36), primary_key=True, comment="unguessable; the delivery id that the party sees (R4)"),
+    Column("message_id", String(36), ForeignKey("message.id"), nullable=False, index=True),
+    Column("party", String(64), nullable=False),
+    Column("key_id", String(36), nullable=False),
+    Column("number", Integer, nullable=False, comment="place within the key (R2)"),
+    Column("lane", String(4), nullable=False, comment="live | bulk"),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(64), nullable=True, comment="stable code of why it is where it is"),
+    Column("party_key", String(64), nullable=True, comment="the party's own key (依頼管理番号)"),
+    Column("way", String(200), nullable=True, comment="type, producer and consumer, where not the message's own and the party"),
+    Column("content_digest", LargeBinary, nullable=False, comment="keyed digest of what is sealed for this party (R13)"),
+    Column("payload_id", String(36), nullable=False, comment="the sealed body, and its data key"),
+    Column("waits_for", String(36), nullable=True, comment="the delivery that must be delivered first (R3)"),
+    Column("approval", String(16), nullable=True, comment="release | bulk-output: held until a second person has approved it"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("spent", Integer, nullable=False, server_default=text("0"), comment="of the retry budget"),
+    Column("losses", Integer, nullable=False, server_default=text("0"), comment="attempts in a row that ended without an answer"),
+    Column("crashes", Integer, nullable=False, server_default=text("0"), comment="takeovers while sending (R8)"),
+    Column("unanswered_since", Double, nullable=True, comment="some attempt with this id has no answer; the start of the first such"),
+    Column("clean", Boolean, nullable=False, server_default=text("true"), comment="nothing was open when this attempt started (R9)"),
+    Column("open_until", Double, nullable=True, comment="until then an earlier attempt may still take effect (R9)"),
+    Column("not_before", Double, nullable=True, comment="settling or back-off; due_at only wakes (R3)"),
+    Column("call_deadline", Double, nullable=True, comment="end of the attempt under way, or of the wait for a reply"),
+    Column("call_cap", Integer, nullable=True, comment="at most so many records in the next call (R8, R11)"),
+    Column("correlation", String(200), nullable=True, comment="of an answer that comes later (R14)"),
+    Column("replaced_by", String(36), nullable=True),
+    Column("accepted_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("final_at", Double, nullable=True),
+    Column("outcome_code", String(64), nullable=True),
+    Column("effective_on", String(10), nullable=True, comment="not before this day in Japan; it has its number from then on (R2)"),
+    Index("delivery_place", "key_id", "number"),
+    Index(
+        "delivery_day",
+        "effective_on",
+        "id",
+        sqlite_where=text("number = 0 AND final_at IS NULL"),
+        postgresql_where=text("number = 0 AND final_at IS NULL"),
+    ),
+    Index("delivery_unfinished", "party", sqlite_where=text("final_at IS NULL"), postgresql_where=text("final_at IS NULL")),
+    Index(
+        "delivery_finished", "party", "final_at", sqlite_where=text("final_at IS NOT NULL"), postgresql_where=text("final_at IS NOT NULL")
+    ),
+    Index(
+        "delivery_approval",
+        "approval",
+        "party",
+        sqlite_where=text("approval IS NOT NULL"),
+        postgresql_where=text("approval IS NOT NULL"),
+    ),
+    Index("delivery_expired", "final_at", "id", sqlite_where=text("state = 'expired'"), postgresql_where=text("state = 'expired'")),
+    Index("delivery_waits_for", "waits_for", sqlite_where=text("waits_for IS NOT NULL"), postgresql_where=text("waits_for IS NOT NULL")),
+    Index(
+        "delivery_correlation",
+        "correlation",
+        sqlite_where=text("correlation IS NOT NULL"),
+        postgresql_where=text("correlation IS NOT NULL"),
+    ),
+    UniqueConstraint("party", "party_key", name="party_key_once"),
+    sqlite_with_rowid=False,
+)
+
+key_row = Table(
+    "key_row",
+    metadata,
+    Column("id", String(36), primary_key=True, comment="rises with time, so that what is worked on lies together"),
+    Column("place", String(40), nullable=False, unique=True, comment="digest of party, stream and subject"),
+    Column("party", String(64), nullable=False),
+    Column("stream", String(64), nullable=False),
+    Column("subject", String(36), nullable=False),
+    Column("next_number", Integer, nullable=False),
+    Column("head", Integer, nullable=False, comment="the lowest number that is not final"),
+    Column("lane", String(4), nullable=False, comment="where its bell is rung"),
+    Column("held", String(16), nullable=True, comment="rejected | unknown | budget | crashes | approval"),
+    Column("due_at", Double, nullable=True, comment="the only promise of a wake-up"),
+    Column("claim_worker", String(36), nullable=True),
+    Column("claim_epoch", Integer, nullable=False, server_default=text("0")),
+    Column("rung_at", Double, nullable=True),
+    Column("rings", Integer, nullable=False, server_default=text("0")),
+    Index("key_row_due", "party", "lane", "due_at", sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
+    Index(
+        "key_row_claimed", "claim_worker", sqlite_where=text("claim_worker IS NOT NULL"), postgresql_where=text("claim_worker IS NOT NULL")
+    ),
+    Index("key_row_held", "party", "held", sqlite_where=text("held IS NOT NULL"), postgresql_where=text("held IS NOT NULL")),
+    sqlite_with_rowid=False,
+)
+
+late_outcome = Table(
+    "late_outcome",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("delivery_id", String(36), nullable=False, index=True),
+    Column("kind", String(16), nullable=False, comment="delivered | rejected | ..."),
+    Column("code", String(64), nullable=True),
+    Column("worker", String(36), nullable=False),
+    Column("at", Double, nullable=False),
+    comment="what a worker learned after its claim was lost (R7)",
+)
+
+reply = Table(
+    "reply",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("party", String(64), nullable=False),
+    Column("correlation", String(200), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("code", String(64), nullable=True),
+    Column("at", Double, nullable=False),
+    Index("reply_correlation", "party", "correlation"),
+    comment="answers that came after the call (R14)",
+)
+
+payload = Table(
+    "payload",
+    metadata,
+    Column("id", String(36), primary_key=True, comment="the id of its data key: one key for each body"),
+    Column("kind", String(16), nullable=False, comment="delivery | receipt | command | quarantine"),
+    Column("sealed", LargeBinary, nullable=False, comment="nonce, AES-256-GCM ciphertext and tag"),
+    Column("content_type", String(64), nullable=False, server_default=text("'application/xml'")),
+    Column("created_at", Double, nullable=False),
+)
+
+data_key = Table(
+    "data_key",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("message_id", String(36), nullable=False),
+    Column("party", String(64), nullable=False),
+    Column("kek_id", String(64), nullable=False, comment="key path: what it is wrapped under, <key-encryption key>[/<day key>]"),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("data_key_kek", "kek_id", "id"),
+    Index("data_key_message", "message_id", "party"),
+    sqlite_with_rowid=False,
+    comment="the only place of wrapped data keys: destroying a row makes every copy of the ciphertext unreadable",
+)
+
+party_state = Table(
+    "party_state",
+    metadata,
+    Column("party", String(64), primary_key=True),
+    Column("breaker", String(8), nullable=False, comment="closed | open | probing"),
+    Column("failures", Integer, nullable=False, comment="in a row, of the party as a whole"),
+    Column("opened_at", Double, nullable=True),
+    Column("probe_at", Double, nullable=True, comment="when the next probe may start"),
+    Column("probe_worker", String(36), nullable=True),
+    Column("code", String(64), nullable=True),
+    Column("answered_at", Double, nullable=True, comment="the party last answered anyone (to the second)"),
+    Column("paused_by", String(128), nullable=True),
+    Column("paused_at", Double, nullable=True),
+    Column("manual", Boolean, nullable=False, server_default=text("false"), comment="its work is done by hand meanwhile"),
+)
+
+seen_message = Table(
+    "seen_message",
+    metadata,
+    Column("party", String(64), primary_key=True),
+    Column("key", LargeBinary, primary_key=True, comment="SHA-256 of the message id"),
+    Column("until", Double, nullable=False, index=True, comment="after that the message itself is out of date"),
+    comment="signed messages of the parties that were taken: the same again is a replay",
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("system", String(64), nullable=False),
+    Column("door", String(8), nullable=False),
+    Column("source_id", String(200), nullable=True),
+    Column("type", String(64), nullable=True),
+    Column("code", String(64), nullable=False),
+    Column("rule", String(200), nullable=True),
+    Column("place", String(400), nullable=True),
+    Column("size_bytes", Integer, nullable=False),
+    Column("payload_id", String(36), nullable=True, comment="the body, sealed; none where it was too large to keep"),
+    Column("at", Double, nullable=False),
+    Column("attributes", String, nullable=True, comment="of the event, as JSON: needed to hand it in again"),
+    Column("status", String(10), nullable=False, server_default=text("'kept'"), comment="kept | released | discarded"),
+    Column("decided_at", Double, nullable=True),
+    Column("request_id", String(36), nullable=True, comment="the command by which two persons released or discarded it"),
+    Column("message_id", String(36), nullable=True, comment="what it was accepted as, once released"),
+    comment="what was refused at a door, kept for the operator (I10); the body is in payload, sealed",
+)
