@@ -34,6 +34,7 @@ from gateway.ledger import fetching
 from gateway.ledger.anomalies import Reconciled
 from gateway.ledger.offers import RecordHandedOver
 from gateway.ledger.replays import LedgerReplays
+from gateway.pacing import BulkPace
 from gateway.policy.routes import tables
 from gateway.retention.calendar import BusinessCalendar
 from gateway.security.blind import ContentMac
@@ -136,9 +137,10 @@ def queue_line(party: BoundParty, common: Base) -> QueueLine:
 class Inbound:
     """Everything inbound of the gateway process."""
 
-    def __init__(self, config: Config, common: Base, pressure: Pressure, preparer: dict[str, Any]) -> None:
-        """``preparer``: what the preparer of every door is made of (:class:`gateway.intake.prepare.Preparer`)."""
-        self._config, self._common, self._pressure = config, common, pressure
+    def __init__(self, config: Config, common: Base, pressure: Pressure, preparer: dict[str, Any], pace: BulkPace) -> None:
+        """``preparer``: what the preparer of every door is made of (:class:`gateway.intake.prepare.Preparer`); ``pace``: of the bulk work
+        of this process, which is told of every call."""
+        self._config, self._common, self._pressure, self._pace = config, common, pressure, pace
         self._applications: dict[str, Applications] = {}
         self._blind, self._sealer = preparer["blind"], preparer["sealer"]
         self._answers = Answers(
@@ -237,6 +239,7 @@ class Inbound:
             respond=self._responder.respond,
             meter=self._common.monitoring.metrics,
             witness=witness,
+            pace=self._pace,
         )
         tls = listener_context(self._config, wanted.certificate or settings.certificate, settings.trust)
         return await _open(door, wanted.host, wanted.port, tls, authority, witness)

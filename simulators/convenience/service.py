@@ -183,8 +183,14 @@ async def run_centre(settings: CentreSettings) -> dict[str, int]:
     try:
         with _ready(settings.ready_file):
             count = settings.requests - centre.asked
-            how = {"at_once": settings.at_once, "open_below": settings.open_below, "surge": settings.surge}
-            await centre.run(tuple(holders(settings.people)), count, every_s=settings.every_s, **how)
+            await centre.run(
+                tuple(holders(settings.people)),
+                count,
+                at_once=settings.at_once,
+                every_s=settings.every_s,
+                open_below=settings.open_below,
+                surge=settings.surge,
+            )
     finally:
         await caller.close()
         centre.close()
