@@ -31,7 +31,7 @@ from simulators.harness.town import Plan
 from simulators.journal import read_entries
 
 MISCHIEF: Mapping[str, float] = {
-    "late": 0.04, "twice": 0.03, "exchanged": 0.06, "silence": 0.02, "slow": 0.2,
+    "late": 0.02, "twice": 0.03, "exchanged": 0.06, "silence": 0.01, "slow": 0.2,
     "other-person": 0.02, "other-card": 0.02, "other-request": 0.02, "other-kind": 0.02, "no-person": 0.01,
 }  # fmt: skip
 VICTIMS = ("gateway", "certificate-issuance", "broker", "family-register", "certificate-centre", "worker-1", "supervisor")
@@ -50,15 +50,15 @@ class PairingPlan:
     at_once: int = 200
     every_s: float = 1.0
     open_below: int = 80
-    surge: int = 200
+    surge: int = 400
     people: int = 300
     kills: int = 12
     victims: tuple[str, ...] = VICTIMS
     """In turn."""
     seed: int = 1
-    answer_s: float = 6.0
-    deadline_s: float = 10.0
-    most_questions: int = 300
+    answer_s: float = 8.0
+    deadline_s: float = 12.0
+    most_questions: int = 280
     mischief: Mapping[str, float] = field(default_factory=lambda: dict(MISCHIEF))
     environment: Mapping[str, str] = field(default_factory=dict)
     """For the gateway's processes: a planted bug, say."""
@@ -104,7 +104,7 @@ def _latencies(town: ConvenienceTown) -> dict[str, dict[str, float]]:
 
 async def _open(town: ConvenienceTown, plan: PairingPlan) -> Child:
     """The systems run and have everybody's data; the centre is ready to start."""
-    settings = town.settings_of(issuing.SYSTEM, seed=plan.seed, slow_s=plan.answer_s / 2)
+    settings = town.settings_of(issuing.SYSTEM, seed=plan.seed, slow_s=plan.answer_s / 4)
     first = town.process("certificate-issuance", settings)
     other = town.process("family-register", town.settings_of(family.SYSTEM))
     first.start()
