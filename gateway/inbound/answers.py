@@ -37,8 +37,9 @@ SAME = {
     "certificate_type": "answer-of-another-kind",
 }
 """Items that must be the same where both have them, also where they are left out; and what is said where they are not."""
-MARGIN_S = 1.0
-"""So long before the caller's own deadline (``wsu:Expires``) a question is over: an answer must be signed and travel, too."""
+MARGIN_S = 2.0
+"""So long before the caller's own deadline (``wsu:Expires``) a question is over: an answer must be signed and travel, too; half
+of it is left to that."""
 PERSON = ("resident_record_code", "individual_number")
 """Items that say about whom question and answer are: wherever the answer has one that was asked by, it must be that one."""
 _AGAIN = 8

@@ -47,10 +47,10 @@ class PairingPlan:
     """
 
     requests: int = 20_000
-    at_once: int = 200
+    at_once: int = 160
     every_s: float = 1.0
-    open_below: int = 80
-    surge: int = 400
+    open_below: int = 60
+    surge: int = 240
     people: int = 300
     kills: int = 12
     victims: tuple[str, ...] = VICTIMS
@@ -58,7 +58,7 @@ class PairingPlan:
     seed: int = 1
     answer_s: float = 8.0
     deadline_s: float = 12.0
-    most_questions: int = 280
+    most_questions: int = 240
     mischief: Mapping[str, float] = field(default_factory=lambda: dict(MISCHIEF))
     environment: Mapping[str, str] = field(default_factory=dict)
     """For the gateway's processes: a planted bug, say."""
