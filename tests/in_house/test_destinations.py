@@ -319,8 +319,7 @@ async def test_no_token_for_another_secret_another_certificate_a_second_use_or_a
     wrong = permitted.puller()
     wrong.secret = "x" * 48
     assert await wrong.authorise() == (401, {"error": "invalid_client"})
-    seen = permitted.rows("SELECT detail FROM audit_entry WHERE kind LIKE '%peer%' OR kind LIKE '%refus%'")
-    assert seen
+    await until(lambda: bool(permitted.rows("SELECT detail FROM audit_entry WHERE kind LIKE '%peer%' OR kind LIKE '%refus%'")))
 
 
 @pytest.mark.invariant("I6")

@@ -93,7 +93,7 @@ async def test_a_code_is_requested_only_for_who_is_linked(line: Line) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(3600)
 @pytest.mark.flow("F6-1")
 @pytest.mark.invariant("I1")
 @pytest.mark.parametrize("count", [1_000, 10_000])

@@ -339,6 +339,11 @@ async def kiosk_answers(certificates: int, residents: int, *, whole: bool) -> li
         told("records of the reload in all", found.records, "records"),
         told("kills of the reload that it went on after", found.stops, "kills"),
         at_least("every record took effect once", float(found.exact), "yes", 1),
+        *[
+            told(f"{name}, {window}", busy, "processors")
+            for window, all_of_them in found.cpu.items()
+            for name, busy in sorted(all_of_them.items())
+        ],
     ]
 
 

@@ -22,11 +22,13 @@ from typing import Any
 
 import yaml
 
+from certs.authority import IN_HOUSE, Profile, TestAuthority
 from message_formats import writing
 from simulators.convenience import family, issuing
 from simulators.convenience.world import holders
 from simulators.harness.convenience import ConvenienceTown
 from simulators.harness.processes import Child
+from simulators.harness.spent import Meter
 from simulators.harness.town import REGISTER, Plan
 from simulators.harness.town_config import INTERMEDIATE
 from simulators.journal import read_entries
@@ -56,6 +58,8 @@ class Beside:
     """Of the reload, in all."""
     stops: int
     """How often the command was killed, and given again."""
+    cpu: dict[str, dict[str, float]]
+    """Processors that each process kept busy, in windows of either kind (1: one of them all the time)."""
     exact: bool
     """Every record that was accepted took effect at the server once, and no other did."""
 
@@ -76,6 +80,12 @@ def _p99(found: list[float]) -> float:
 
 class _Town(ConvenienceTown):
     """With the intermediate server besides."""
+
+    def _set_up_systems(self) -> None:
+        super()._set_up_systems()
+        authority = TestAuthority(self.certificates, IN_HOUSE)
+        if not authority.files(ATENA).certificate.exists():
+            authority.issue(ATENA, Profile.CLIENT)
 
     def configure(self, made: dict[str, Any]) -> dict[str, Any]:
         server = {name: value for name, value in made["parties"][INTERMEDIATE].items() if name != "inbound"}
@@ -105,6 +115,13 @@ class _Reload:
     @property
     def over(self) -> bool:
         return not self.files
+
+    async def under_way(self, since: float) -> None:
+        """Until the first of its records has been delivered."""
+        while not _rows(self.town, "SELECT 1 FROM delivery WHERE party = ? AND final_at >= ? LIMIT 1", INTERMEDIATE, since):
+            if self._task is not None and self._task.done():
+                self._task.result()
+            await asyncio.sleep(0.1)
 
     async def stop(self) -> None:
         """SIGKILL, wherever it is."""
@@ -140,6 +157,7 @@ class _Kiosks:
     centre: Child
     settings: dict[str, Any]
     asked: int = 0
+    meters: dict[str, Meter] = field(default_factory=dict)
     windows: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {"idle": [], "beside": []})
 
     async def ask(self, count: int, window: str) -> None:
@@ -147,11 +165,20 @@ class _Kiosks:
         self.asked += count
         file = self.town.folder / "certificate-centre.yaml"
         file.write_text(yaml.safe_dump({**self.settings, "requests": self.asked}), encoding="utf-8")
-        began = time.time()
+        began, meter = time.time(), Meter()
+        meter.look({**self.town.processes.started(), **self.town.supervised()}, new=False)
         self.centre.start()
-        if code := await self.centre.wait_ended(2 * count / PER_S + DEADLINE_S + 30):
+        code = await self.centre.wait_ended(2 * count / PER_S + DEADLINE_S + 30)
+        meter.look({**self.town.processes.started(), **self.town.supervised()})
+        self.meters[window] = meter
+        if code:
             raise RuntimeError(f"the centre ended with {code}; see {self.centre.log}")
         self.windows[window].append((began, time.time()))
+
+    def busy(self, window: str) -> dict[str, float]:
+        """Processors that each process kept busy in the last window of that kind."""
+        since, until = self.windows[window][-1]
+        return {name: round(spent / (until - since), 3) for name, spent in self.meters[window].spent_s().items()}
 
     def seen(self, window: str) -> tuple[list[float], float]:
         """Seconds to each certificate of such windows, and which share of the requests had one."""
@@ -217,7 +244,7 @@ async def measure(
                 await kiosks.ask(share, "idle")
             since = time.time()
             reload.start()
-            await _until(town, "SELECT 1 FROM delivery WHERE party = ? AND final_at >= ? LIMIT 1", INTERMEDIATE, since)
+            await reload.under_way(since)
             await kiosks.ask(share, "beside")
             last = len(kiosks.windows["beside"]) == WINDOWS
             while whole and last and not reload.over:
@@ -234,6 +261,7 @@ async def measure(
         return Beside(
             idle=idle, beside=beside, idle_printed=idle_printed, beside_printed=beside_printed, records_per_s=sum(inside) / seconds,
             records=delivered, stops=reload.stops, exact=_once(town, delivered),
+            cpu={window: kiosks.busy(window) for window in ("idle", "beside")},
         )  # fmt: skip
 
 
@@ -267,12 +295,6 @@ async def _drained(town: _Town, timeout_s: float = 300.0) -> None:
         if time.monotonic() > ends:
             raise RuntimeError(f"{left} deliveries did not end within {timeout_s:g} s")
         await asyncio.sleep(0.2)
-
-
-async def _until(town: _Town, query: str, *values: Any, timeout_s: float = 60.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not _rows(town, query, *values):
-            await asyncio.sleep(0.1)
 
 
 def _rows(town: _Town, query: str, *values: Any) -> list[Any]:
