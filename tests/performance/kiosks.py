@@ -1,6 +1,7 @@
 """Kiosks beside a full reload of the replica (I4): how much longer a citizen waits while all residents go to the intermediate server.
 
-The reload is what an operator does: ``renkei submit --bulk`` with the numbers, then with the replicas of all residents. Windows with and
+The reload is what an operator does: ``renkei submit --bulk`` with the numbers, then with the replicas of all residents; niced, as the page
+of the party says, where it runs on the gateway's own machine as it does here. Windows with and
 without it take turns, so that both are measured on the same machine in the same minutes. At the end of a window the command is killed; in
 the next one it is given again and goes on where it was. Everything is a process of its own; all persons are fictitious.
 """
@@ -113,6 +114,11 @@ class _Reload:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     @property
+    def pids(self) -> dict[str, int]:
+        running = self._process is not None and self._process.returncode is None
+        return {"submit": self._process.pid} if self._process is not None and running else {}
+
+    @property
     def over(self) -> bool:
         return not self.files
 
@@ -140,7 +146,7 @@ class _Reload:
     async def _run(self) -> None:
         while self.files:
             system, file = self.files[0]
-            command = [*self.town.plan.command, "submit", "--bulk", "--system", system, "--json", str(file), "--config"]
+            command = ["nice", "-n", "10", *self.town.plan.command, "submit", "--bulk", "--system", system, "--json", str(file), "--config"]
             with (self.town.folder / "log" / "submit.log").open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(*command, str(self.town.config), stdout=log, stderr=log)
             code = await self._process.wait()
@@ -156,6 +162,7 @@ class _Kiosks:
     town: _Town
     centre: Child
     settings: dict[str, Any]
+    reload: _Reload
     asked: int = 0
     meters: dict[str, Meter] = field(default_factory=dict)
     windows: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {"idle": [], "beside": []})
@@ -166,14 +173,17 @@ class _Kiosks:
         file = self.town.folder / "certificate-centre.yaml"
         file.write_text(yaml.safe_dump({**self.settings, "requests": self.asked}), encoding="utf-8")
         began, meter = time.time(), Meter()
-        meter.look({**self.town.processes.started(), **self.town.supervised()}, new=False)
+        meter.look(self._pids(), new=False)
         self.centre.start()
         code = await self.centre.wait_ended(2 * count / PER_S + DEADLINE_S + 30)
-        meter.look({**self.town.processes.started(), **self.town.supervised()})
+        meter.look(self._pids())
         self.meters[window] = meter
         if code:
             raise RuntimeError(f"the centre ended with {code}; see {self.centre.log}")
         self.windows[window].append((began, time.time()))
+
+    def _pids(self) -> dict[str, int]:
+        return {**self.town.processes.started(), **self.town.supervised(), **self.reload.pids}
 
     def busy(self, window: str) -> dict[str, float]:
         """Processors that each process kept busy in the last window of that kind."""
@@ -234,8 +244,8 @@ async def measure(
         workers=1, parties=(INTERMEDIATE,), inbound=True, records_per_call=100, call_s=30.0, answer_s=ANSWER_S, retry=retry,
     )  # fmt: skip
     async with _Town(folder, plan) as town:
-        kiosks = await _open(town)
         reload = _Reload(town, _files(folder, residents))
+        kiosks = await _open(town, reload)
         share = -(-samples // WINDOWS)
         await kiosks.ask(100, "warm-up")
         began = time.time()
@@ -265,7 +275,7 @@ async def measure(
         )  # fmt: skip
 
 
-async def _open(town: _Town) -> _Kiosks:
+async def _open(town: _Town, reload: _Reload) -> _Kiosks:
     """Everybody runs, and everybody's cards and data are with the issuing system."""
     await asyncio.to_thread(town.set_up)
     server = town.simulator(INTERMEDIATE)
@@ -279,7 +289,7 @@ async def _open(town: _Town) -> _Kiosks:
     await town.populate(tuple(holders(PEOPLE)))
     await _drained(town)
     settings = town.centre_settings(people=PEOPLE, at_once=1, every_s=1 / PER_S, open_below=10_000, deadline_s=DEADLINE_S, requests=1)
-    kiosks = _Kiosks(town, town.process("certificate-centre", settings), settings)
+    kiosks = _Kiosks(town, town.process("certificate-centre", settings), settings, reload)
     kiosks.windows["warm-up"] = []
     return kiosks
 
