@@ -32,7 +32,7 @@ def up(
     """Run the gateway: all of its processes under a supervisor, or one role. Ends on SIGTERM or Ctrl-C, in order."""
     settings = load_config(config)
     # Loaded only now: it pulls in everything that the gateway is made of.
-    bootstrap = importlib.import_module("gateway.bootstrap")
+    bootstrap = importlib.import_module("gateway.bootstrap.processes")
     start = {RunRole.ALL: "run_supervisor", RunRole.GATEWAY: "run_gateway", RunRole.WORKER: "run_worker"}[role]
     result: Any = getattr(bootstrap, start)(settings)
     if inspect.iscoroutine(result):

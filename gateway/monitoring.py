@@ -32,6 +32,7 @@ from gateway.flows.tracker import Tracker
 from gateway.ledger.ledger import Ledger
 from gateway.operations.health import Check, Health, Monitors, create_app, serve
 from gateway.operations.metrics import FactsReader, Metrics
+from gateway.pacing import BulkPace
 from gateway.retention.keeper import Keeper
 from gateway.security.refusals import Witness
 
@@ -151,6 +152,10 @@ class Monitoring:
         )
         self.metrics.watch("renkei_audit_chaining", "1 while this process is the one that chains.", lambda: [({}, float(chainer.holds))])
         self.checks["audit"] = chainer.check
+
+    def watch_bulk(self, pace: BulkPace) -> None:
+        """How fast bulk work may go beside live work."""
+        self.metrics.watch("renkei_bulk_pace", "Bulk records a second that may begin beside live work.", lambda: [({}, pace.rate)])
 
     def watch_retention(self, keeper: Keeper) -> None:
         """Ready only while what is past its time is erased (I9)."""

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 QUIET_S: Final = 2.0
-"""So long after the last live operation nobody live is there, seconds."""
+"""So long after the last live operation nobody live is there; so long after the last bulk chunk it is quiet. Seconds."""
 LOOK_S: Final = 0.25
 FLOOR: Final = 0.1
 """Of ``per_s``: bulk work never stops (a deadline may depend on it)."""
@@ -59,7 +59,7 @@ class BulkPace:
     def live(self, seconds: float) -> None:
         """A live operation has just ended; it took so long."""
         now = self._live_at = self._clock()
-        if now - self._bulk_at > LOOK_S:
+        if now - self._bulk_at > QUIET_S:
             self._usual.append(seconds)
         else:
             self._beside.append(seconds)
@@ -68,18 +68,16 @@ class BulkPace:
         """Wait until ``records`` more may begin."""
         now = self._clock()
         self._look(now)
-        if now - self._live_at <= QUIET_S and self._next_at > now:
-            await self._sleep(self._next_at - now)
-            now = self._clock()
-        self._bulk_at = now
-        self._next_at = max(now, self._next_at) + records / self.rate
+        begin = max(now, self._next_at) if now - self._live_at <= QUIET_S else now
+        self._next_at = begin + records / self.rate  # before waiting: several may ask at once
+        if begin > now:
+            await self._sleep(begin - now)
+        self._bulk_at = self._clock()
 
     def _look(self, now: float) -> None:
         if now - self._looked_at < LOOK_S:
             return
         self._looked_at = now
-        # after a pause nothing is made up for: a burst is what is to be avoided
-        self._next_at = min(self._next_at, now + 1.0)
         beside, self._beside = self._beside, []
         if beside and len(self._usual) >= 20 and _median(beside) > max(MUCH_LONGER * (usual := _median(self._usual)), usual + NOT_WORTH_S):
             self.rate = max(self._per_s * FLOOR, self.rate / 2)

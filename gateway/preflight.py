@@ -6,10 +6,7 @@ Each look gives findings; one look that fails stops no other. A finding that is 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
-import os
-import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from shutil import disk_usage
@@ -23,18 +20,18 @@ from certs.files import require_private
 from certs.path import PathCheck, Purpose, WhenUnknown, load_certificates, load_crls
 from certs.tls import client_context, server_context
 from gateway.check_backup import look_at_backups
+from gateway.check_broker import look_at_broker
 from gateway.check_feeds import look_at_feeds
 from gateway.check_flows import look_at_flows
 from gateway.check_operators import look_at_accounts
+from gateway.check_parties import look_at_parties
 from gateway.check_policy import look_at_policy
 from gateway.check_signing import in_force, signing
 from gateway.config import Config
-from gateway.contract import AdapterHost, Finding
-from gateway.errors import ConfigurationError, GatewayError
-from gateway.plugins import BoundParty, bind_parties
+from gateway.contract import Finding
+from gateway.errors import GatewayError
 from gateway.startup import certificates_in_use
 
-CONNECT_S = 5.0
 LATE_LIST = 0.1
 """Share of a revocation list's time that must be left."""
 SKEW_S = 2.0
@@ -148,31 +145,6 @@ async def look_at_operators(config: Config) -> list[Finding]:
     return [Finding(name="operators", ok=able, detail=detail, remedy=remedy)]
 
 
-async def look_at_broker(config: Config) -> list[Finding]:
-    """The embedded broker can start or runs; the external one answers over TLS."""
-    if config.broker.mode == "external":
-        return await _external_broker(config)
-    from gateway.broker.installation import find, version_text
-
-    found = find()
-    port = config.broker.embedded.port
-    running = await _answers("127.0.0.1", port)
-    version = version_text(found.version)
-    detail = (
-        f"RabbitMQ {version} is installed; a node answers on port {port}"
-        if running
-        else f"RabbitMQ {version} is installed; not running now"
-    )
-    findings = [Finding(name="broker", ok=True, detail=detail)]
-    node = config.broker_directory / "node.json"
-    if running and not node.exists():
-        remedy = "set broker.embedded.port to a free port, or end what listens there"
-        findings = [Finding(name="broker", ok=False, detail=f"port {port} is taken by something that is not ours", remedy=remedy)]
-    elif running:
-        findings += await _topology(config)
-    return findings
-
-
 async def look_at_ledger(config: Config) -> list[Finding]:
     """It opens, its schema is one that this version knows, and its clock agrees with ours."""
     from gateway.ledger.engine import open_engine
@@ -224,15 +196,6 @@ async def look_at_audit(config: Config) -> list[Finding]:
     remedy = f"renkei audit verify says what; {config.checkpoints_file.name} is the one to believe" if apart else ""
     detail = apart or f"{len(outside)} in {config.checkpoints_file.name}, number {last} is the last"
     return [*findings, Finding(name="audit checkpoints", ok=not apart, detail=detail, remedy=remedy)]
-
-
-async def look_at_parties(config: Config) -> list[Finding]:
-    """Adapters with their settings, then each party: reachable, TLS both ways, credentials."""
-    bound = bind_parties(config)
-    if not bound:
-        return [Finding(name="parties", ok=False, detail="none is configured", remedy="add one below parties: in the configuration")]
-    results = await asyncio.gather(*(_party(config, party) for party in bound.values()))
-    return [finding for findings in results for finding in findings]
 
 
 async def look_at_disk(config: Config) -> list[Finding]:
@@ -303,107 +266,6 @@ def _path_of_our_own(config: Config, chain: Sequence[x509.Certificate]) -> str:
         else:
             return ""
     return reason
-
-
-async def _answers(host: str, port: int, tls: ssl.SSLContext | None = None, name: str | None = None) -> bool:
-    try:
-        async with asyncio.timeout(CONNECT_S):
-            _reader, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=name if tls else None)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    with contextlib.suppress(OSError):  # the other side may have hung up first, which is no finding
-        await writer.wait_closed()
-    return True
-
-
-async def _external_broker(config: Config) -> list[Finding]:
-    from gateway.trust import broker_context
-
-    external = config.broker.external
-    assert external is not None  # the model insists
-    context = broker_context(config)
-    findings = []
-    for host in external.hosts:
-        name, _, port = host.partition(":")
-        well = await _answers(name, int(port or 5671), context, external.peer or name)
-        remedy = "" if well else "does it run, is a firewall between, does its certificate bear broker.external.peer?"
-        detail = "answers over TLS" if well else "does not answer over TLS"
-        findings.append(Finding(name=f"broker {host}", ok=well, detail=detail, remedy=remedy))
-    return findings
-
-
-async def _topology(config: Config) -> list[Finding]:
-    """The queues of every system and party are there. Declared by the gateway when it starts."""
-    from gateway.broker.endpoint import BrokerEndpoint
-    from gateway.broker.node_files import GATEWAY_USER, NodeFolder
-    from gateway.broker.topology import depth, intake_queue, receipts_queue, work_queue
-
-    folder = NodeFolder(config.broker_directory)
-    password = folder.users()[GATEWAY_USER]["password"]
-    endpoint = BrokerEndpoint(hosts=(("127.0.0.1", config.broker.embedded.port),), user=GATEWAY_USER, password=password)
-    amqp = [name for name, system in config.intake.systems.items() if "amqp" in system.doors]
-    names = [queue(system) for system in amqp for queue in (intake_queue, receipts_queue)]
-    names += [work_queue(party, lane) for party in config.parties for lane in ("live", "bulk")]
-    missing = []
-    for name in names:
-        try:
-            await depth(endpoint, name)
-        except GatewayError:
-            missing.append(name)
-    remedy = "restart the gateway: it declares them" if missing else ""
-    detail = f"missing: {', '.join(missing)}" if missing else f"{len(names)} queues are there"
-    return [Finding(name="broker topology", ok=not missing, detail=detail, remedy=remedy)]
-
-
-async def _party(config: Config, party: BoundParty) -> list[Finding]:
-    from gateway.message_trust import party_signatures
-    from gateway.trust import party_http
-
-    if party.config.in_house:
-        return await _consumer(config, party)
-    try:
-        http = party_http(config, party)
-    except ConfigurationError as error:
-        return [Finding(name=f"party {party.party}", ok=False, detail=error.safe_detail, remedy="put its certificate in order")]
-    try:
-        adapter = party.adapter(AdapterHost(settings=party.settings, http=http, signatures=party_signatures(config, party)))
-        try:
-            found = await adapter.check()
-        finally:
-            await adapter.close()
-    finally:
-        await http.close()
-    return [Finding(name=f"party {party.party}: {each.name}", ok=each.ok, detail=each.detail, remedy=each.remedy) for each in found]
-
-
-async def _consumer(config: Config, party: BoundParty) -> list[Finding]:
-    """A system of ours that has messages by queue: somebody consumes it, and its key can be used."""
-    from gateway.bootstrap import broker_endpoint
-    from gateway.broker.topology import depth, in_house_queue
-    from gateway.delivery.files import layouts_for
-    from gateway.security.jwe_out import ConsumerKey
-
-    wanted = party.config.queue
-    name = f"party {party.party}"
-    if (files := party.config.files) is not None:
-        try:
-            layouts_for(party.adapter.manifest.message_types, files.layout)
-            well = await asyncio.to_thread(os.access, files.directory, os.W_OK | os.X_OK)
-        except GatewayError as error:
-            return [Finding(name=name, ok=False, detail=error.safe_detail, remedy="give files.layout")]
-        remedy = "" if well else "make its folder, writable for the gateway"
-        return [Finding(name=name, ok=well, detail="its folder can be written to" if well else "its folder cannot be used", remedy=remedy)]
-    if wanted is None:  # it comes by itself
-        return [Finding(name=name, ok=True, detail="it fetches what is for it")]
-    try:
-        ConsumerKey(wanted.keys)
-        consumers = (await depth(broker_endpoint(config), in_house_queue(party.party))).consumers
-    except GatewayError as error:
-        return [Finding(name=name, ok=False, detail=error.safe_detail, remedy="look at its queue and the file of its keys")]
-    if not consumers:
-        return [Finding(name=name, ok=False, detail="nobody consumes its queue", remedy="see that it runs and consumes its queue")]
-    return [Finding(name=name, ok=True, detail="its queue is consumed, its key can be used")]
 
 
 def _clock(connection: object) -> Finding:

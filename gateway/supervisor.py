@@ -21,7 +21,7 @@ from typing import Any
 
 from certs.errors import CertificateError
 from certs.tls import server_context
-from gateway.bootstrap import topology_of
+from gateway.bootstrap.base import topology_of
 from gateway.broker import EmbeddedNode, TlsListener, topology
 from gateway.broker.admin import NodeAdmin
 from gateway.broker.child import Child

@@ -11,16 +11,18 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 import uvloop
 
 from certs.errors import CertificateError
-from simulators import verdict
+from simulators import desk, verdict
 from simulators.cli_mailboxes import applications, immigration
+from simulators.cli_running import fail as _fail
+from simulators.cli_running import run as _serve
 from simulators.convenience.queues import QueueSystem
 from simulators.convenience.service import (
     CentreSettings,
@@ -55,12 +57,31 @@ from simulators.world.service import (
 
 simulate = typer.Typer(no_args_is_help=True, help="Simulated parties, the simulated register, and the verdict over both.")
 
+
+@simulate.callback(invoke_without_command=True)
+def everybody(
+    context: typer.Context,
+    *,
+    everyone: Annotated[bool, typer.Option("--all", help=desk.t("all"))] = False,
+    folder: Annotated[Path, typer.Option("--folder", file_okay=False, help=desk.t("folder"))] = desk.FOLDER,
+    population: Annotated[int, typer.Option("--population", min=100, max=4_000_000, help=desk.t("population"))] = 400_000,
+    as_json: Annotated[bool, typer.Option("--json", help=desk.t("json"))] = False,
+) -> None:
+    """Simulated parties, the simulated register, and the verdict over both. With --all: every one of them, until Ctrl-C."""
+    if context.invoked_subcommand is not None:
+        return
+    if not everyone:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(desk.run_desk(folder, population=population, as_json=as_json))
+    except (SimulatorError, CertificateError) as error:
+        _fail(error)
+    raise typer.Exit(code)
+
+
 Config = Annotated[Path | None, typer.Option(help="Settings (YAML); flags win over it.")]
-
-
-def _fail(error: Exception) -> NoReturn:
-    typer.echo(f"error: {error}", err=True)
-    raise typer.Exit(2)
 
 
 def _without(flags: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -99,28 +120,11 @@ def city_cs(
 ) -> None:
     """The city CS (市町村CS) of the Juki-net."""
     flags = _without(locals(), "config")
-    try:
-        settings = read_settings(JukiCsSettings, config, flags)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve_city_cs(settings))
-    except (SimulatorError, CertificateError) as error:
-        _fail(error)
-    except OSError as error:
-        _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
+    _serve(lambda: serve_city_cs(read_settings(JukiCsSettings, config, flags)))
 
 
 Population = Annotated[int | None, typer.Option(help="Residents who are there from the beginning.")]
 Faults = Annotated[Path | None, typer.Option(help="Script of faults (YAML).")]
-
-
-def _serve(coroutine: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(coroutine())
-    except (SimulatorError, CertificateError) as error:
-        _fail(error)
-    except OSError as error:
-        _fail(SimulatorError("cannot-serve", error.strerror or str(error)))
 
 
 simulate.command("immigration")(immigration)

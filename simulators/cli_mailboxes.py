@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import uvloop
 
-from certs.errors import CertificateError
 from simulators.applications.service import ApplicationsSettings
 from simulators.applications.service import build as build_applications
-from simulators.errors import SimulatorError
+from simulators.cli_running import run
 from simulators.immigration.service import ImmigrationSettings
 from simulators.immigration.service import build as build_immigration
 from simulators.party import Party
@@ -85,13 +82,9 @@ def applications(
 
 def _serve_party(model: type[Any], build: Callable[[Any], Party], flags: dict[str, Any]) -> None:
     config = flags.pop("config")
-    try:
+
+    async def served() -> None:
         settings = read_settings(model, config, flags)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(build(settings), settings))
-    except (SimulatorError, CertificateError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except OSError as error:
-        typer.echo(f"error: cannot-serve: {error.strerror or error}", err=True)
-        raise typer.Exit(2) from error
+        await serve(build(settings), settings)
+
+    run(served)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 
 from adapters.application_management.adapter import PARTY, ApplicationManagementAdapter
 from gateway.contract import Envelope
-from gateway.testing.manifest import Place, Simulation
+from gateway.testing.manifest import Place, Simulation, first_attempt
 from message_formats import samples, writing
 
 FEED = "number-linkage-feed"
@@ -16,32 +15,13 @@ _MUNICIPALITY = "272035"
 
 
 def _command(place: Place) -> Sequence[str]:
-    files = {
-        "--certificate": place.certificate,
-        "--key": place.key,
-        "--wrong-certificate": place.wrong_certificate,
-        "--wrong-key": place.wrong_key,
-        "--ca": place.ca,
-        "--crl": place.crl,
-        "--journal": place.folder / "journal.jsonl",
-        "--token-file": place.token_file,
-        "--ready-file": place.ready_file,
-    }
     more = ["--salt", "contract-suite", "--municipality", _MUNICIPALITY]
-    return ["-m", "simulators.applications", *more, *(str(each) for pair in files.items() for each in pair)]
+    return ["-m", "simulators.applications", *more, *place.flags()]
 
 
 def _envelope(serial: int, **changes: str) -> Envelope:
     items = {**samples.items(FEED, _FIRST_SERIAL + serial), **changes}
-    return Envelope(
-        delivery_id=uuid.uuid4().hex,
-        message_id=uuid.uuid4().hex,
-        message_type=FEED,
-        party_key=None,
-        attempt=1,
-        resent=False,
-        content=writing.write(FEED, items).to_bytes(),
-    )
+    return first_attempt(FEED, writing.write(FEED, items).to_bytes())
 
 
 def _already_another_s(serial: int) -> Envelope:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Sequence
 
 from lxml import etree
 
 from adapters.soap.profile_adapter import ProfileAdapter
 from gateway.contract import Envelope
-from gateway.testing.manifest import Place, Simulation
+from gateway.testing.manifest import Place, Simulation, first_attempt
 from message_formats import catalogue, invalid_samples, samples
 
 
@@ -19,13 +18,7 @@ def simulated(adapter: type[ProfileAdapter], command: Sequence[str], operation: 
     kind = catalogue.get(adapter.profile.operation(operation).type)
 
     def settings(place: Place) -> Sequence[str]:
-        values = {
-            "certificate": place.certificate, "key": place.key, "wrong_certificate": place.wrong_certificate,
-            "wrong_key": place.wrong_key, "ca": place.ca, "crl": place.crl, "signing_certificate": place.signing_certificate,
-            "signing_key": place.signing_key, "caller_signing_certificate": place.caller_signing_certificate,
-            "journal": place.folder / "journal.jsonl", "token_file": place.token_file, "ready_file": place.ready_file,
-            "salt": "contract-suite",
-        }  # fmt: skip
+        values = {**place.settings(signed=True), "salt": "contract-suite"}
         file = place.folder / "settings.yaml"
         file.write_text("".join(f"{name}: {str(value)!r}\n" for name, value in values.items()), encoding="utf-8")
         return [*command, "--config", str(file)]
@@ -33,10 +26,7 @@ def simulated(adapter: type[ProfileAdapter], command: Sequence[str], operation: 
     def record(serial: int, change: Callable[[bytes], bytes] = lambda content: content) -> Envelope:
         content = change(samples.message(kind.name, serial).to_bytes())
         key = etree.fromstring(content).findtext(f"{{{kind.schema}}}{kind.party_key_item}") if kind.party_key_item else None
-        return Envelope(
-            delivery_id=uuid.uuid4().hex, message_id=uuid.uuid4().hex, message_type=kind.name, party_key=key, attempt=1, resent=False,
-            content=content,
-        )  # fmt: skip
+        return first_attempt(kind.name, content, party_key=key)
 
     def refused(serial: int) -> Envelope:
         """A resident record code with a wrong check digit: its form is right, so only the party's own rules refuse it. A type without one

@@ -26,6 +26,7 @@ from gateway.admin.feeds_api import FeedApi, FeedService
 from gateway.admin.flows_api import FlowApi, FlowService
 from gateway.admin.identity import Operators, require
 from gateway.admin.key_api import KeyApi
+from gateway.admin.key_service import KeyService
 from gateway.admin.media_api import MediaApi, MediaService
 from gateway.admin.network_api import NetworkApi, NetworkService
 from gateway.admin.policy_api import PolicyApi, PolicyService
@@ -33,7 +34,7 @@ from gateway.admin.problems import problem
 from gateway.admin.reconciliation_api import ReconciliationApi, ReconciliationService
 from gateway.admin.reports_api import ReportApi, ReportService
 from gateway.admin.retention_api import RetentionApi, RetentionService
-from gateway.admin.service import AdminService, KeyService, MessageView, PartyView, RequestView, Seen
+from gateway.admin.service import AdminService, MessageView, PartyView, RequestView, Seen
 from gateway.admin.wire import ACTOR, Handler, address_of, page_limit, party_of, require_delivery, visible
 from gateway.admin.words import Language
 from gateway.errors import GatewayError, InputRefused, LedgerUnavailable, PeerRefused

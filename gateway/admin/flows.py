@@ -9,6 +9,7 @@ from gateway.admin.flows_api import CaseView, StepView
 from gateway.admin.service import NotFound
 from gateway.flows.machine import Instance, Machine
 from gateway.flows.model import Flows
+from gateway.ledger import flow_writing
 from gateway.ledger import flows as lf
 from gateway.ledger.ledger import Ledger
 
@@ -40,13 +41,13 @@ class LedgerFlows:
 
     async def complete(self, actor: str, case_id: str, seen_state: str, reason: str) -> CaseView:
         """See the port."""
-        operation = lf.CompleteFlow(machine=self._machine, instance_id=case_id, actor=actor, reason=reason, seen_state=seen_state)
+        operation = flow_writing.CompleteFlow(machine=self._machine, instance_id=case_id, actor=actor, reason=reason, seen_state=seen_state)
         done: Instance = await self._ledger.submit(operation)
         return self._view(done)
 
     async def rebuild(self, actor: str, reason: str) -> None:
         """See the port."""
-        await self._ledger.submit(lf.RebuildFlows(actor=actor, reason=reason))
+        await self._ledger.submit(flow_writing.RebuildFlows(actor=actor, reason=reason))
 
     def _view(self, instance: Instance) -> CaseView:
         flow = self._declared.by_id[instance.flow]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.admin import bodies
-from gateway.admin.service import KeyService, NotFound
+from gateway.admin.key_service import KeyService
+from gateway.admin.service import NotFound
 from gateway.admin.wire import ACTOR, Handler
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection
 
 from gateway.admin import views
-from gateway.admin.service import FoundMessage, KeyView
+from gateway.admin.key_service import FoundMessage, KeyView
 from gateway.errors import CommandRefused, InputRefused
 from gateway.ledger import queries
 from gateway.ledger.keys import RecordKeyEvent
@@ -39,7 +39,7 @@ _NONE = Destinations()
 
 
 class KeyAdmin:
-    """See :class:`gateway.admin.service.KeyService`. For one event loop."""
+    """See :class:`gateway.admin.key_service.KeyService`. For one event loop."""
 
     def __init__(
         self, ledger: Ledger, keys: KeyStore, custodian: KeyCustodian, policy: PolicyTables, destinations: Destinations = _NONE

@@ -19,12 +19,14 @@ from gateway.delivery.rows import PartyTraits
 from gateway.errors import CommandRefused
 from gateway.intake.admit import Answer
 from gateway.intake.cloudevents import EventAttributes
-from gateway.intake.prepare import WAIVABLE, Submission
-from gateway.ledger import approvals, bulk, commands, policies, quarantine, queries
+from gateway.intake.prepare import WAIVABLE
+from gateway.intake.submission import Submission
+from gateway.ledger import approvals, bulk, commands, contents, policies, quarantine, queries, requests
 from gateway.ledger.approvals import Apply
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.operators import RecordAccess
 from gateway.ledger.quarantine import Kept
+from gateway.ledger.requests import FoundRequest
 from gateway.security.masking import masked
 from gateway.security.sealing import Sealer
 
@@ -76,7 +78,7 @@ class LedgerDesk:
 
     async def requests(self, *, waiting_only: bool) -> Sequence[RequestView]:
         """See the port."""
-        return [views.request(each) for each in await self._ledger.read(lambda conn: queries.requests(conn, waiting_only=waiting_only))]
+        return [views.request(each) for each in await self._ledger.read(lambda conn: requests.requests(conn, waiting_only=waiting_only))]
 
     async def request(self, request_id: str) -> RequestView:
         """See the port."""
@@ -112,7 +114,7 @@ class LedgerDesk:
         """See the port."""
         found = await self._found(request_id)
         payload_id = found.payload_id
-        content = None if payload_id is None else await self._ledger.read(lambda conn: queries.sealed_content(conn, payload_id))
+        content = None if payload_id is None else await self._ledger.read(lambda conn: contents.sealed_content(conn, payload_id))
         if content is None or found.delivery_id is None:
             raise NotFound("no-content", "this request has no content")
         clear = self._unsealed(content)
@@ -195,7 +197,7 @@ class LedgerDesk:
             delivery_id = asked.delivery_id
             if asked.argument and asked.argument.get("clear"):
                 await self._require_unprotected(delivery_id)
-            content = await self._ledger.read(lambda conn: queries.delivery_content(conn, delivery_id))
+            content = await self._ledger.read(lambda conn: contents.delivery_content(conn, delivery_id))
         else:
             subject = asked.subject or ""
             content = await self._ledger.read(lambda conn: quarantine.sealed_body(conn, subject))
@@ -335,13 +337,13 @@ class LedgerDesk:
             raise NotFound("no-such-refusal", "nothing of this id is there")
         return found
 
-    async def _found(self, request_id: str) -> queries.FoundRequest:
-        found = await self._ledger.read(lambda conn: queries.request(conn, request_id))
+    async def _found(self, request_id: str) -> FoundRequest:
+        found = await self._ledger.read(lambda conn: requests.request(conn, request_id))
         if found is None:
             raise NotFound("no-such-request", "there is no request of this id")
         return found
 
-    def _unsealed(self, content: queries.SealedContent) -> bytes:
+    def _unsealed(self, content: contents.SealedContent) -> bytes:
         return self._sealer.unseal(
             content.sealed, wrapped=content.wrapped, kek_id=content.kek_id, message_id=content.message_id,
             message_type=content.message_type, party=content.party,

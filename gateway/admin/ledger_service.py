@@ -37,12 +37,12 @@ from gateway.broker import topology
 from gateway.config import Config
 from gateway.delivery.rows import PartyTraits
 from gateway.errors import BrokerUnavailable, CommandRefused, InputRefused
-from gateway.intake.prepare import FORMAT_CODES, too_large
-from gateway.ledger import commands, counts, policies, queries
+from gateway.intake.refusals import FORMAT_CODES, too_large
+from gateway.ledger import commands, counts, policies, queries, requests
 from gateway.ledger.ledger import Ledger
 from gateway.plugins import BoundParty
 from gateway.policy.rights import Rights, Terms
-from gateway.policy.routes import way_of
+from gateway.policy.ways import way_of
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
@@ -165,9 +165,9 @@ class LedgerAdminService:
             raise NotFound("no-such-party", "there is no such party")
         place = _place(after) if after is not None else None
 
-        def find(conn: Connection) -> tuple[list[queries.FoundDelivery], queries.Waiting]:
+        def find(conn: Connection) -> tuple[list[queries.FoundDelivery], requests.Waiting]:
             found = queries.held(conn, parties=parties, limit=limit + 1, after=place)
-            return found, queries.waiting_requests(conn, [each.delivery.id for each in found])
+            return found, requests.waiting_requests(conn, [each.delivery.id for each in found])
 
         found, waiting = await self._ledger.read(find)
         items = found[:limit]
@@ -177,12 +177,12 @@ class LedgerAdminService:
     async def message(self, reference: str) -> MessageView:
         """See the port."""
 
-        def find(conn: Connection) -> tuple[queries.FoundMessage | None, queries.Waiting]:
+        def find(conn: Connection) -> tuple[queries.FoundMessage | None, requests.Waiting]:
             ids = queries.find_messages(conn, reference)
             if len(ids) > 1:
                 raise NotFound("ambiguous", "several systems used this id: name the gateway's id of the message, or of a delivery")
             message = queries.message(conn, ids[0]) if ids else None
-            return message, queries.waiting_requests(conn, [each.delivery.id for each in message.deliveries] if message else [])
+            return message, requests.waiting_requests(conn, [each.delivery.id for each in message.deliveries] if message else [])
 
         found, waiting = await self._ledger.read(find)
         if found is None:
@@ -303,7 +303,7 @@ class LedgerAdminService:
             )
         )
         request_id = done["request"]
-        recorded = await self._ledger.read(lambda conn: queries.request(conn, request_id))
+        recorded = await self._ledger.read(lambda conn: requests.request(conn, request_id))
         assert recorded is not None  # it was committed just now
         return views.request(recorded)
 
@@ -356,7 +356,7 @@ class LedgerAdminService:
         """What the delivery rules know of a party."""
         return self._traits.get(party) or PartyTraits(party=party)
 
-    def _view(self, found: queries.FoundDelivery, waiting: queries.Waiting) -> DeliveryView:
+    def _view(self, found: queries.FoundDelivery, waiting: requests.Waiting) -> DeliveryView:
         return views.delivery(found, self.traits_of(found.delivery.party), waiting.get(found.delivery.id, ()))
 
     def _party_view(self, party: str, found: counts.Counts, ends: dt.datetime | None) -> PartyView:

@@ -10,7 +10,7 @@ from gateway.admin.desk import BulkView, QuarantineView
 from gateway.admin.service import Command, DeliveryView, Hold, PartyView, RequestStatus, RequestView, State, WaitingRequest
 from gateway.approvals.kinds import Kind
 from gateway.delivery.rows import PartyTraits
-from gateway.ledger import bulk, commands, counts, queries
+from gateway.ledger import bulk, commands, counts, queries, requests
 from gateway.ledger.quarantine import Kept
 from message_formats import catalogue
 
@@ -76,7 +76,7 @@ def party(name: str, adapter: str, found: counts.Counts, certificate_ends_at: dt
     )
 
 
-def request(found: queries.FoundRequest) -> RequestView:
+def request(found: requests.FoundRequest) -> RequestView:
     """A command on record."""
     settles = found.kind == "settle"
     return RequestView(

@@ -27,10 +27,10 @@ from gateway.backup.manifest import Manifest, digest_of, read
 from gateway.backup.sealed_file import BackupBroken, SealedReader, read_head
 from gateway.errors import GatewayError
 from gateway.ledger import tables as t
+from gateway.ledger.contents import way_of_key
 from gateway.ledger.engine import open_engine
 from gateway.ledger.migrate import migrate
-from gateway.ledger.queries import way_of_key
-from gateway.policy.routes import way_of
+from gateway.policy.ways import way_of
 from gateway.security.keys import KeyStore, Kind
 from gateway.security.sealing import Sealer, kek_of
 

@@ -167,6 +167,17 @@ class PartyRunner:
 
     def ring(self, key: str, *, bulk: bool = False, probe: bool = False, done: Callable[[], object] | None = None) -> None:
         """Look at this key when a lane is free; ``done`` is called when it was let go."""
+        self.ring_together([key], bulk=bulk, probe=probe, done=done)
+
+    def ring_together(
+        self, keys: Iterable[str], *, bulk: bool = False, probe: bool = False, done: Callable[[], object] | None = None
+    ) -> None:
+        """:meth:`ring` for several, before any of them is begun with: so that they share a call. ``done`` is called for each."""
+        for key in keys:
+            self._put(key, bulk, probe, done)
+        self._start()
+
+    def _put(self, key: str, bulk: bool, probe: bool, done: Callable[[], object] | None) -> None:
         if self._stopping or key in self._working:
             # worked on right now: its outcome's transaction says what is next, unless that has just committed and this bell is newer
             if not self._stopping:
@@ -175,7 +186,6 @@ class PartyRunner:
                 done()
             return
         (self._rings.bulk if bulk else self._rings.live).append(_Ring(key, bulk, probe, done))
-        self._start()
 
     def drop_rings(self) -> None:
         """The breaker opened or the party was paused: what waits here is in the ledger and will be found again."""

@@ -14,8 +14,9 @@ from gateway.ids import new_id
 from gateway.intake.prepare import Seals
 from gateway.ledger.claims import Claimed
 from gateway.ledger.prepared import PreparedDelivery, PreparedMessage
+from gateway.policy.connections import ResultRoute
 from gateway.policy.rights import Rights
-from gateway.policy.routes import PolicyTables, ResultRoute
+from gateway.policy.routes import PolicyTables
 from gateway.security.blind import BlindIndex, ContentMac
 from message_formats import catalogue, codes, writing
 from message_formats.message import Message

@@ -133,8 +133,7 @@ class Worker:
                 if not left:
                     self._consumer.ack(delivery)
 
-            for key in keys:
-                runner.ring(key, bulk=bulk, done=let_go)
+            runner.ring_together(keys, bulk=bulk, done=let_go)
 
         shape = runner.shape
         prefetch = BULK_BELLS if bulk else min(1000, max(32, shape.calls * shape.records_per_call * 16))
@@ -186,14 +185,15 @@ class Worker:
             bulk = lane == "bulk"
             # where keys wait already, the work queue is not short: ring once for what has become due since, so that it takes its turn
             room = 0 if runner.busy(bulk=bulk) else runner.free(bulk=bulk)
+            taken: list[str] = []
             for key in found.due:
                 if key.lane != lane:
                     continue
-                if room > 0 and (away or _unrung(key) or _stale(key, found.now)):
-                    runner.ring(key.id, bulk=bulk)
-                    room -= 1
+                if len(taken) < room and (away or _unrung(key) or _stale(key, found.now)):
+                    taken.append(key.id)
                 elif _unrung(key):
                     rest.append(key.id)
+            runner.ring_together(taken, bulk=bulk)
         await self._ring(rest)
 
     async def _ring(self, keys: list[str]) -> None:

@@ -19,6 +19,7 @@ from typing import Final
 
 from gateway.errors import GatewayError, Unavailable
 from gateway.flows.machine import Instance, Machine
+from gateway.ledger import flow_writing
 from gateway.ledger import flows as lf
 from gateway.ledger.leases import Held, TakeLease
 from gateway.ledger.ledger import Ledger
@@ -28,6 +29,8 @@ COUNT_S: Final = 10.0
 """Between two counts of the open cases, for the metrics."""
 BLOCKS: Final = 8
 """Blocks of the record in one step: at most 3,200 entries."""
+AT_A_TIME: Final = 20
+"""Entries that are derived before the loop has its turn: what passes through must not wait for a whole step."""
 DUE: Final = 200
 BEHIND: Final = 2000
 """So many blocks behind, the cases are no longer what people think they are."""
@@ -132,7 +135,7 @@ class Tracker:
         for each in range(0, max(1, len(changed)), 200):
             last = each + 200 >= len(changed)
             # the place in the record moves with the last part: what was written before is written again, the same, after a crash
-            part = lf.WriteFlows(
+            part = flow_writing.WriteFlows(
                 held=held, instances=changed[each : each + 200], first=found.first, last=found.last if last else found.first,
                 size=max(1, len(changed[each : each + 200])),
             )  # fmt: skip
@@ -164,7 +167,9 @@ class Tracker:
             remember(instance)
         taken = {(message, by_id[case].flow) for message, cases in in_case.items() for case in cases}
         changed: dict[str, Instance] = {}
-        for each in came:
+        for number, each in enumerate(came, start=1):
+            if number % AT_A_TIME == 0:
+                await asyncio.sleep(0)
             if any((each.message_id, flow) in taken for flow in self._machine.flows_of(each)):
                 continue  # written before a crash
             near = [*by_subject.get(each.subject, ()), *(by_subject.get(None, ()) if each.subject is not None else ())]
@@ -183,7 +188,9 @@ class Tracker:
                 if made is not None:
                     remember(made)
                     changed[made.id] = made
-        for fate in found.fates:
+        for number, fate in enumerate(found.fates, start=1):
+            if number % AT_A_TIME == 0:
+                await asyncio.sleep(0)
             for case in sorted(in_case.get(fate.message_id, ())):
                 if self._machine.note(by_id[case], fate):
                     changed[case] = by_id[case]
@@ -200,9 +207,9 @@ class Tracker:
                     self._machine.note(each, fate)
             late = [(each, no) for each in found for no in self._machine.tick(each, clock.now)]
             first = await self._ledger.read(lf.cursor)
-            write = lf.WriteFlows(held=held, instances=found, first=first, last=first, overdue=late, size=len(found))
+            write = flow_writing.WriteFlows(held=held, instances=found, first=first, last=first, overdue=late, size=len(found))
             if await self._ledger.submit(write):
                 for each, no in late:
                     _log.warning("flow-overdue", extra={"flow": each.flow, "case": each.id, "step": no})
         if await self._ledger.read(partial(lf.old, before=clock.now - self._tracking.keep_s)):
-            await self._ledger.submit(lf.ForgetFlows(held=held, before=clock.now - self._tracking.keep_s))
+            await self._ledger.submit(flow_writing.ForgetFlows(held=held, before=clock.now - self._tracking.keep_s))

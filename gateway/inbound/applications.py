@@ -24,7 +24,8 @@ from gateway.inbound.fetched import Worked, refused
 from gateway.inbound.prepare import FETCHED
 from gateway.intake.admit import Answer, Intake
 from gateway.intake.cloudevents import of_party
-from gateway.intake.prepare import FORMAT_CODES, Submission
+from gateway.intake.refusals import FORMAT_CODES
+from gateway.intake.submission import Submission
 from gateway.security.applicant import require_signed
 from message_formats import catalogue, reading
 from message_formats.errors import FormatError

@@ -33,7 +33,7 @@ from gateway.inbound.soap import CONTENT_TYPE, Call, CallRefused, Reader, Record
 from gateway.intake.admit import Answer, Intake, Ready, Refused
 from gateway.intake.cloudevents import of_party
 from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
-from gateway.intake.prepare import Submission
+from gateway.intake.submission import Submission
 from gateway.ledger.operating import RUNNING
 from gateway.pacing import BulkPace
 from gateway.security.door import TlsSite

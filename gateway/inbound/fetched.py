@@ -15,7 +15,7 @@ from gateway.inbound.listed import items_of, only_listed
 from gateway.inbound.prepare import FETCHED
 from gateway.intake.admit import Intake, Ready, Refused
 from gateway.intake.cloudevents import of_party
-from gateway.intake.prepare import Submission
+from gateway.intake.submission import Submission
 from message_formats import catalogue
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from gateway.feeds.schedule import Schedule
 from gateway.inbound.fetched import Worked, Works
 from gateway.intake.admit import Answer, Intake
 from gateway.ledger import fetching
-from gateway.ledger.admission import NOT_BOUND
+from gateway.ledger.admitting import NOT_BOUND
 from gateway.ledger.fetching import ACCEPTED, REFUSED, SET_ASIDE, BeginRun, EndRun, Imported, NoteAcknowledged, RecordBatch
 from gateway.ledger.leases import Held, TakeLease
 from gateway.ledger.ledger import Ledger

@@ -11,8 +11,10 @@ from typing import Any
 
 from gateway.errors import InputRefused
 from gateway.intake.cloudevents import EventAttributes
-from gateway.intake.prepare import ANSWERS, Preparer, Submission
-from gateway.policy.routes import GATEWAY, Arrival, PolicyTables, Route
+from gateway.intake.prepare import ANSWERS, Preparer
+from gateway.intake.submission import Submission
+from gateway.policy.connections import Arrival, Route
+from gateway.policy.routes import GATEWAY, PolicyTables
 from message_formats import catalogue
 from message_formats.catalogue import MessageType
 

@@ -26,8 +26,9 @@ from gateway.intake.cloudevents import of_party
 from gateway.ledger.clock import boot_time
 from gateway.ledger.currency import NotCurrent, look
 from gateway.ledger.dialogues import ANSWER_REFUSED
+from gateway.policy.connections import Arrival
 from gateway.policy.rights import Standing
-from gateway.policy.routes import Arrival, PolicyTables
+from gateway.policy.routes import PolicyTables
 from message_formats import catalogue
 from message_formats.message import Message
 

@@ -25,7 +25,8 @@ import structlog
 from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
-from gateway.intake.prepare import Preparer, Submission
+from gateway.intake.prepare import Preparer
+from gateway.intake.submission import Submission
 from gateway.ledger.housekeeping import Quarantine, RefusedProvision
 from gateway.ledger.prepared import Admission, PreparedMessage
 from gateway.ledger.unit import StaleKey
@@ -86,6 +87,12 @@ class Ready:
     prepared: PreparedMessage
     submission: Submission = field(repr=False)
     """What came: kept if the ledger refuses it, prepared anew if a key was rotated meanwhile."""
+
+    @property
+    def bulk(self) -> bool:
+        """It goes by the bulk lane, all of it."""
+        deliveries = self.prepared.deliveries
+        return bool(deliveries) and all(delivery.lane == "bulk" for delivery in deliveries)
 
 
 class Intake:
@@ -171,7 +178,7 @@ class Intake:
             ready = [each for each in items if isinstance(each, Ready)]
             if not ready:
                 break
-            bulk = all(delivery.lane == "bulk" for each in ready for delivery in each.prepared.deliveries)
+            bulk = all(each.bulk for each in ready)
             try:
                 return items, await self._ledger.admit([each.prepared for each in ready], intake=epoch, bulk=bulk)
             except StaleKey:

@@ -16,6 +16,8 @@ arrival is order of admission. Two tasks make a pipeline: one opens and checks m
 - **A message that kills its consumer** comes back with a higher delivery count. From 2 on, messages are taken one by one, each settled
   before the next is opened, so that what was in hand at a crash is the *first* delivery of the next channel. If that one has come back 5
   times it is quarantined unopened and the sender is told; those behind it, returned by the same crashes, are not.
+- **Bulk messages** are committed apart from live ones, in smaller batches and at their pace (I4). The order of arrival holds all the same:
+  what is live and behind them in the same queue waits for them, so a sender hands in much bulk work by HTTPS.
 - **Ephemeral types** must not come by queue, since a broker keeps what it carried: such a message is refused and the key that it was
   encrypted for is destroyed (C-3-7-1), whatever else is still encrypted for it; the senders encrypt that anew.
 
@@ -34,15 +36,17 @@ from typing import Any, Protocol
 
 import structlog
 
-from gateway.broker.consumer import Delivery
+from gateway.broker.subscription import Delivery
 from gateway.errors import GatewayError, InputRefused, Unavailable
 from gateway.intake.admit import Answer, Intake, Ready, Refused
 from gateway.intake.cloudevents import from_amqp, safe_attributes
 from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
-from gateway.intake.prepare import Submission, ephemeral_by_queue, too_large
 from gateway.intake.pressure import Pressure
+from gateway.intake.refusals import ephemeral_by_queue, too_large
+from gateway.intake.submission import Submission
 from gateway.ledger.prepared import IntakeEpochLost
 from gateway.ledger.receipts import refused
+from gateway.pacing import BulkPace
 
 log = structlog.get_logger("gateway.intake")
 
@@ -59,7 +63,7 @@ JWE_OVERHEAD = 2048
 
 
 class Subscription(Protocol):
-    """What is needed of :class:`gateway.broker.consumer.Subscription`."""
+    """What is needed of :class:`gateway.broker.subscription.Subscription`."""
 
     generation: int
 
@@ -112,6 +116,11 @@ class _Item:
     since: float
     """When it was opened (:func:`time.perf_counter`)."""
 
+    @property
+    def bulk(self) -> bool:
+        """All its deliveries go by the bulk lane."""
+        return isinstance(self.outcome, Ready) and self.outcome.bulk
+
 
 class _Stale(Exception):
     """The channel of what is in hand is gone: it comes again on the next one."""
@@ -135,6 +144,8 @@ class AmqpDoor:
         meter: IntakeMeter = UNCOUNTED,
         prefetch: int = 200,
         batch: int = 100,
+        pace: BulkPace | None = None,
+        bulk_batch: int = 25,
     ) -> None:
         self.system = system
         self._intake = intake
@@ -148,6 +159,8 @@ class AmqpDoor:
         self._meter = meter
         self._prefetch = prefetch
         self._batch = batch
+        self._pace = pace
+        self._bulk_batch = bulk_batch
         self._subscription: Subscription | None = None
         self._inbox: deque[Delivery] = deque()
         self._ready: deque[_Item] = deque()
@@ -306,7 +319,9 @@ class AmqpDoor:
     def _next_batch(self) -> list[_Item]:
         generation = self._ready[0].delivery.generation
         batch: list[_Item] = []
-        while self._ready and len(batch) < self._batch and self._ready[0].delivery.generation == generation:
+        bulk = self._ready[0].bulk
+        most = min(self._batch, self._bulk_batch) if bulk else self._batch
+        while self._ready and len(batch) < most and self._ready[0].delivery.generation == generation and self._ready[0].bulk is bulk:
             batch.append(self._ready.popleft())
         return batch
 
@@ -319,7 +334,12 @@ class AmqpDoor:
         if not self._is_current(batch[0].delivery):
             raise _Stale  # also because an epoch must not be claimed for a channel that is gone
         await self._wait_for_room(batch[0].delivery)
+        if self._pace is not None and batch[0].bulk:
+            await self._pace.turn(len(batch))
+        began = time.monotonic()
         answers = await self._in_place(batch[0].delivery, lambda: self._commit(batch))
+        if self._pace is not None and not batch[0].bulk:
+            self._pace.live(time.monotonic() - began)
         pending = list(zip(batch, answers, strict=True))
         while pending:
             outcomes = await asyncio.gather(*(self._tell(item, answer) for item, answer in pending), return_exceptions=True)

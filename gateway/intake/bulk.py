@@ -19,7 +19,7 @@ import structlog
 
 from gateway.errors import GatewayError, InputRefused, Unavailable
 from gateway.intake.admit import Answer, Intake
-from gateway.intake.prepare import Submission
+from gateway.intake.submission import Submission
 from gateway.pacing import BulkPace
 
 log = structlog.get_logger("gateway.intake")

@@ -30,9 +30,10 @@ from gateway.intake.bulk import BulkAdmission
 from gateway.intake.cloudevents import STRUCTURED_CONTENT_TYPE, EventAttributes, from_http, from_json
 from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
 from gateway.intake.peers import PeerDirectory
-from gateway.intake.prepare import Submission, too_large
 from gateway.intake.pressure import Pressure
 from gateway.intake.problems import body_of, headers_of, status_of
+from gateway.intake.refusals import too_large
+from gateway.intake.submission import Submission
 from gateway.pacing import BulkPace
 from gateway.security.door import TlsSite
 from gateway.security.refusals import Witness, note_request

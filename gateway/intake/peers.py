@@ -10,7 +10,7 @@ from certs.handshake import shown_certificates
 from certs.path import Purpose
 from certs.peer import TlsObject, identity_of
 from gateway.errors import PeerRefused
-from gateway.intake.prepare import Sender
+from gateway.intake.submission import Sender
 
 
 class Vouches(Protocol):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from lxml import etree
@@ -24,14 +23,17 @@ from gateway.acquisition.steps import Kind, Matching, disguised, identifiers_of,
 from gateway.errors import InputRefused
 from gateway.ids import new_id
 from gateway.intake.cloudevents import EventAttributes
-from gateway.intake.supplies import Presets, Supplier, require_preset, require_supplied
+from gateway.intake.refusals import FORMAT_CODES, ephemeral_by_queue, too_large
+from gateway.intake.submission import Sender, Submission
+from gateway.intake.supplies import require_preset, require_supplied
 from gateway.ledger.prepared import PreparedDelivery, PreparedMessage
+from gateway.policy.connections import Asking, Route
 from gateway.policy.decision import Refuse
 from gateway.policy.destinations import Destinations
 from gateway.policy.items import Filtered
 from gateway.policy.marks import MARK_TYPE, NONE, Flags, changes_of
 from gateway.policy.rights import PolicyRefused, Rights, Standing, Terms
-from gateway.policy.routes import Asking, PolicyTables, Route
+from gateway.policy.routes import PolicyTables
 from gateway.policy.rules import REGISTER
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.sealing import Sealed
@@ -39,16 +41,6 @@ from message_formats import catalogue, codes, dates, derivations, guard, reading
 from message_formats.catalogue import MessageType
 from message_formats.errors import FormatError
 from message_formats.message import Message
-
-FORMAT_CODES: Mapping[str, str] = {
-    "not-xml": "malformed-xml",
-    "encoding": "malformed-xml",
-    "check-digit": "invalid-number",
-    "unknown-type": "wrong-root",
-    "unexpected-type": "wrong-root",
-}
-"""Codes of ``message_formats`` that have another name at the door, where the rest of the codes keep theirs: a sender sees one list."""
-
 
 STATUS_TYPE = "operating-status-notice"
 LINKAGE_FEED = "number-linkage-feed"
@@ -58,41 +50,6 @@ ANSWERS = "answers-a-request"
 WAIVABLE = frozenset({"content-guard", ANSWERS})
 GUARD = "content-guard"
 """The rule of the content guard: it only suspects, so that two persons may find that it is no Individual Number."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sender:
-    """One in-house system as the configuration knows it."""
-
-    system: str
-    """Spec id."""
-    peer: str
-    """The name its certificate must carry (subject alternative name, or ``CN=…``)."""
-    doors: frozenset[str] = frozenset({"amqp", "https"})
-    types: frozenset[str] = frozenset()
-    """What it may send here; the connections of the specification narrow this further, nothing widens them."""
-    pins: frozenset[str] = frozenset()
-    """SHA-256 of the certificates or public keys that it may show; empty: any that bears its name."""
-    suppliers: tuple[Supplier, ...] = ()
-    """The departments behind it, each with what it may hand in; none: the system itself is the source."""
-    preset: Presets = field(default_factory=dict)
-    """Items of which only some values may be handed in."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """One message as it came through a door: attributes checked, bytes not yet looked at."""
-
-    system: str
-    door: str
-    attributes: EventAttributes
-    data: bytes = field(repr=False)
-    supplier: str | None = None
-    """The department whose certificate it came with."""
-    destination: str | None = None
-    """Of the systems that may have the type, the one that this message is for; None: as the routes say."""
-    waived: frozenset[str] = frozenset()
-    """Rules of checks whose finding two persons looked at and set aside: of :data:`WAIVABLE`, and nothing else."""
 
 
 class Seals(Protocol):
@@ -436,16 +393,6 @@ def _derived(message: Message, target: str) -> Message:
         return derivations.get(target).apply(message)
     except FormatError as e:
         raise InputRefused(e.code, f"no {target} can be made of it: {e.safe_detail}", place=e.place, rule=e.rule) from e
-
-
-def too_large(limit: int) -> InputRefused:
-    """The refusal of what is longer than this gateway takes."""
-    return InputRefused("too-large", f"the message is longer than {limit} bytes", place="body", rule="intake.limits.message_bytes")
-
-
-def ephemeral_by_queue() -> InputRefused:
-    """The refusal of a type that must vanish after it was sent: a broker keeps what it carried (C-3-7-1)."""
-    return InputRefused("ephemeral-by-queue", "this message type comes by HTTPS or file only", place="attribute type", rule="C-3-7-1")
 
 
 def _parts(source: str) -> list[str]:

@@ -10,7 +10,7 @@ from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.prepared import PreparedMessage, SealedPayload
 from gateway.ledger.unit import Unit
 from gateway.policy.rights import Terms
-from gateway.policy.routes import way_of
+from gateway.policy.ways import way_of
 
 _DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
 

@@ -11,7 +11,7 @@ from gateway.delivery.rows import DeliveryRow, KeyRow, PartyTraits
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.unit import Unit
 from gateway.policy.marks import Flags
-from gateway.policy.routes import way_of
+from gateway.policy.ways import way_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

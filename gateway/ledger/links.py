@@ -8,8 +8,8 @@ from sqlalchemy import Connection, delete, select
 
 from gateway.ledger import tables as t
 from gateway.ledger.adding import add_sealed
+from gateway.ledger.contents import SealedContent
 from gateway.ledger.prepared import PreparedMessage
-from gateway.ledger.queries import SealedContent
 from gateway.ledger.unit import Unit
 
 LINKAGE = "linkage"

@@ -31,7 +31,7 @@ class Offer:
     message_type: str
     producer: str
     way: str | None
-    """From whom to whom in the sense of the policy, where that is not the message's own (:func:`gateway.policy.routes.way_of`)."""
+    """From whom to whom in the sense of the policy, where that is not the message's own (:func:`gateway.policy.ways.way_of`)."""
     work: str | None
     basis: str | None
     marks: Flags

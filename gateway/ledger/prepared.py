@@ -46,7 +46,7 @@ class PreparedDelivery:
     newest: bool = False
     """It takes the place of an earlier one of its type and resident that the party has not taken yet."""
     way: str | None = None
-    """Type, producer and consumer, where they are not the message's own and the party (:class:`gateway.policy.routes.Way`)."""
+    """Type, producer and consumer, where they are not the message's own and the party (:class:`gateway.policy.ways.Way`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, select, update
 from gateway.errors import CommandRefused
 from gateway.ledger import tables as t
 from gateway.ledger.approvals import Row
-from gateway.ledger.queries import SealedContent
+from gateway.ledger.contents import SealedContent
 from gateway.ledger.unit import Unit
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Label, and_, func, literal, literal_column, or_, select, tuple_
+from sqlalchemy import Connection, and_, func, literal, literal_column, or_, select, tuple_
 
 from gateway.delivery.breaker import PartyRow
 from gateway.delivery.rows import DeliveryRow, Hold, KeyRow, State
@@ -21,7 +21,7 @@ from gateway.ledger import tables as t
 from gateway.ledger.clock import ledger_time
 from gateway.ledger.lookup import party_row
 from gateway.ledger.receipts import utc
-from gateway.policy.routes import way_of
+from gateway.policy.ways import way_of
 
 _DELIVERY = [c.name for c in t.delivery.columns]
 _KEY = [c.name for c in t.key_row.columns]
@@ -240,107 +240,6 @@ def backlog(conn: Connection) -> int:
 # ---- commands ------------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundRequest:
-    """A command on record."""
-
-    id: str
-    kind: str
-    delivery_id: str | None
-    subject: str | None
-    party: str | None
-    seen_state: str
-    seen_digest: bytes
-    argument: str | None
-    content_digest: bytes | None
-    payload_id: str | None
-    reason: str
-    requested_by: str
-    requested_at: float
-    expires_at: float
-    status: str
-    decided_by: str | None
-    decided_at: float | None
-    used_at: float | None
-    outcome: str | None
-
-
-_REQUEST = list(FoundRequest.__dataclass_fields__)
-
-
-Waiting = Mapping[str, Sequence[tuple[str, str]]]
-"""Delivery → requests about it that wait for a second person: (id, kind)."""
-
-
-def waiting_requests(conn: Connection, delivery_ids: Iterable[str]) -> Waiting:
-    """For each of these deliveries what waits; a mere look into it does not count."""
-    c = t.command.c
-    query = select(c.delivery_id, c.id, c.kind).where(
-        c.delivery_id.in_(list(delivery_ids)), c.status == "waiting", c.expires_at > ledger_time(conn), c.kind != "reveal"
-    )
-    found: dict[str, list[tuple[str, str]]] = {}
-    for delivery_id, request_id, kind in conn.execute(query.order_by(c.id)):
-        found.setdefault(delivery_id, []).append((request_id, kind))
-    return found
-
-
-def requests(conn: Connection, *, waiting_only: bool, limit: int = 1000) -> list[FoundRequest]:
-    """Commands, newest first; one that nobody decided in time is shown as expired."""
-    now = ledger_time(conn)
-    query = select(*(t.command.c[name] for name in _REQUEST)).order_by(t.command.c.requested_at.desc(), t.command.c.id.desc()).limit(limit)
-    if waiting_only:
-        query = query.where(t.command.c.status == "waiting", t.command.c.expires_at > now)
-    return [_request(row, now) for row in conn.execute(query)]
-
-
-def request(conn: Connection, request_id: str) -> FoundRequest | None:
-    """One command."""
-    row = conn.execute(select(*(t.command.c[name] for name in _REQUEST)).where(t.command.c.id == request_id)).first()
-    return None if row is None else _request(row, ledger_time(conn))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealedContent:
-    """A sealed body with its wrapped key and what it is bound to."""
-
-    sealed: bytes
-    wrapped: bytes
-    kek_id: str
-    message_id: str
-    message_type: str
-    party: str
-
-
-def sealed_content(conn: Connection, payload_id: str) -> SealedContent | None:
-    """A sealed body, as long as its data key exists."""
-    key = t.data_key.c
-    row = conn.execute(
-        select(t.payload.c.sealed, key.wrapped, key.kek_id, key.message_id, key.party, t.message.c.type, way_of_key())
-        .join(t.data_key, t.data_key.c.id == t.payload.c.id)
-        .join(t.message, t.message.c.id == t.data_key.c.message_id)
-        .where(t.payload.c.id == payload_id)
-    ).first()
-    if row is None:
-        return None
-    return SealedContent(
-        sealed=bytes(row.sealed), wrapped=bytes(row.wrapped), kek_id=row.kek_id, message_id=row.message_id,
-        message_type=way_of(row.way, row.type, "", row.party).message_type, party=row.party,
-    )  # fmt: skip
-
-
-def way_of_key() -> Label[str | None]:
-    """The way of the deliveries that a row of ``data_key`` belongs to: all of one message to one party have the same."""
-    d = t.delivery.c
-    own = (d.message_id == t.data_key.c.message_id, d.party == t.data_key.c.party)
-    return select(func.max(d.way)).where(*own).correlate(t.data_key).scalar_subquery().label("way")
-
-
-def delivery_content(conn: Connection, delivery_id: str) -> SealedContent | None:
-    """What is sealed for the party of a delivery, as long as its data key exists."""
-    payload_id = conn.execute(select(t.delivery.c.payload_id).where(t.delivery.c.id == delivery_id)).scalar()
-    return None if payload_id is None else sealed_content(conn, payload_id)
-
-
 def subjects_of(conn: Connection, kind: str, blinds: Sequence[bytes]) -> set[str]:
     """The subjects that an identifier belongs to, given its blind index under each key that is in use."""
     query = select(t.subject_alias.c.subject).where(t.subject_alias.c.blind.in_(list(blinds)), t.subject_alias.c.kind == kind)
@@ -455,12 +354,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(str(each) for each in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _request(row: Any, now: float) -> FoundRequest:
-    values = dict(row._mapping)
-    values["seen_digest"] = bytes(values["seen_digest"])
-    values["content_digest"] = None if values["content_digest"] is None else bytes(values["content_digest"])
-    if values["status"] in ("waiting", "approved") and values["expires_at"] <= now:
-        values["status"] = "expired"
-    return FoundRequest(**values)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from gateway.ledger import tables as t
-from gateway.policy.routes import way_of
+from gateway.policy.ways import way_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
@@ -25,33 +24,22 @@ from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.clock import boot_time
 from gateway.ledger.engine import pipelined
+from gateway.ledger.row_values import (
+    DELIVERY_CHANGES,
+    DELIVERY_COLUMNS,
+    KEY_CHANGES,
+    KEY_COLUMNS,
+    PARTY_CHANGES,
+    PARTY_COLUMNS,
+    delivery_values,
+    key_values,
+)
 from gateway.policy.marks import Flags, MarkChange, flags
 from gateway.policy.rights import Terms, day_of, token
-
-_KEY_COLUMNS = [c.name for c in t.key_row.columns]
-_DELIVERY_COLUMNS = [c.name for c in t.delivery.columns]
-_PARTY_COLUMNS = [c.name for c in t.party_state.columns]
-_KEY_FIXED = {"id", "place", "party", "stream", "subject"}
-_DELIVERY_FIXED = {
-    "id",
-    "message_id",
-    "party",
-    "key_id",
-    "lane",
-    "party_key",
-    "way",
-    "content_digest",
-    "payload_id",
-    "accepted_at",
-    "effective_on",
-}
 
 _EPOCHS = select(t.intake_epoch).where(t.intake_epoch.c.system.in_(bindparam("ids", expanding=True))).order_by(t.intake_epoch.c.system)
 _TURN = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 14)))
 _TABLES = t.metadata.sorted_tables
-_KEY_CHANGES = [c for c in _KEY_COLUMNS if c not in _KEY_FIXED]
-_DELIVERY_CHANGES = [c for c in _DELIVERY_COLUMNS if c not in _DELIVERY_FIXED]
-_PARTY_CHANGES = [c for c in _PARTY_COLUMNS if c != "party"]
 _GUARD = "SELECT name, value FROM meta"
 POLICY_VERSION, MARKS = "policy.version", "policy.marks"
 """Facts in ``meta``: the version of the policy that counts; that some resident has, or had, a mark."""
@@ -155,8 +143,8 @@ class Unit:
 
     def load_keys(self, ids: Sequence[str]) -> None:
         """Lock key rows, then their heads and the numbers after those."""
-        for key_values in sql.rows(self.conn, sql.KEYS, ids=ids, lock="FOR UPDATE"):
-            values = dict(zip(_KEY_COLUMNS, key_values, strict=True))
+        for row in sql.rows(self.conn, sql.KEYS, ids=ids, lock="FOR UPDATE"):
+            values = dict(zip(KEY_COLUMNS, row, strict=True))
             values["held"] = Hold(values["held"]) if values["held"] else None
             self.keys[values["id"]] = KeyRow(**values)
         self._take(sql.rows(self.conn, sql.HEADS, ids=ids, lock="FOR UPDATE OF d"))
@@ -172,7 +160,7 @@ class Unit:
 
     def _take(self, found: Iterable[Sequence[Any]]) -> None:
         for row in found:
-            values = dict(zip(_DELIVERY_COLUMNS, row, strict=True))
+            values = dict(zip(DELIVERY_COLUMNS, row, strict=True))
             values["state"] = State(values["state"])
             if values["id"] not in self.deliveries:
                 self.put(DeliveryRow(**values))
@@ -268,7 +256,7 @@ class Unit:
         if not found:
             self.insert_ignore(t.party_state, [{"party": party, "breaker": "closed", "failures": 0}])
             found = sql.rows(self.conn, sql.PARTY, party, lock=update)
-        self._parties[party] = PartyRow(**dict(zip(_PARTY_COLUMNS, found[0], strict=True)))
+        self._parties[party] = PartyRow(**dict(zip(PARTY_COLUMNS, found[0], strict=True)))
         if lock:
             self._locked_parties.add(party)
         return self._parties[party]
@@ -409,11 +397,11 @@ class Unit:
                 if table.name in self._inserts:
                     self._insert(table, self._inserts[table.name])
             deliveries = (self.deliveries[i] for i in sorted(self._dirty_deliveries))
-            self._update("delivery", _DELIVERY_CHANGES, "id", [_delivery_values(d) for d in deliveries])
-            self._update("key_row", _KEY_CHANGES, "id", [_key_values(self.keys[i]) for i in sorted(self._dirty_keys)])
+            self._update("delivery", DELIVERY_CHANGES, "id", [delivery_values(d) for d in deliveries])
+            self._update("key_row", KEY_CHANGES, "id", [key_values(self.keys[i]) for i in sorted(self._dirty_keys)])
             parties = (self._parties[p] for p in sorted(self._dirty_parties))
             self._write_provisions()
-            self._update("party_state", _PARTY_CHANGES, "party", [(*(getattr(p, c) for c in _PARTY_CHANGES), p.party) for p in parties])
+            self._update("party_state", PARTY_CHANGES, "party", [(*(getattr(p, c) for c in PARTY_CHANGES), p.party) for p in parties])
         if self.want_payloads:
             for payload_id, *found in sql.rows(self.conn, sql.PAYLOADS, ids=sorted(self.want_payloads)):
                 self._payloads[payload_id] = tuple(found)
@@ -450,22 +438,6 @@ class Unit:
 
 
 _OUTCOME_OF = {State.DELIVERED: "provided", State.REJECTED: "rejected", State.SKIPPED: "skipped", State.EXPIRED: "expired"}
-_delivery_getter = operator.attrgetter(*_DELIVERY_CHANGES, "id")
-_key_getter = operator.attrgetter(*_KEY_CHANGES, "id")
-_STATE_AT = _DELIVERY_CHANGES.index("state")
-_HELD_AT = _KEY_CHANGES.index("held")
-
-
-def _delivery_values(row: DeliveryRow) -> tuple[Any, ...]:
-    values = list(_delivery_getter(row))
-    values[_STATE_AT] = row.state.value
-    return tuple(values)
-
-
-def _key_values(row: KeyRow) -> tuple[Any, ...]:
-    values = list(_key_getter(row))
-    values[_HELD_AT] = None if row.held is None else row.held.value
-    return tuple(values)
 
 
 def run_group(conn: Connection, operations: Sequence[LedgerOperation], now: float) -> list[Any]:

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.errors import InputRefused
+from gateway.policy.connections import Route
 from gateway.policy.model import Policy
-from gateway.policy.routes import PolicyTables, Route
+from gateway.policy.routes import PolicyTables
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.offers import Offer, RecordHandedOver, offers, own_deliveries
 from gateway.policy.items import Filtered
 from gateway.policy.rights import PolicyRefused, Rights, Standing
-from gateway.policy.routes import way_of
+from gateway.policy.ways import way_of
 from gateway.security.sealing import Sealer
 from message_formats import reading
 from message_formats.message import Message

@@ -9,6 +9,7 @@ adapter's package. This module imports the contract alone, so that an adapter ma
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,42 @@ class Place:
     def token_file(self) -> Path:
         """Written by the simulator: the bearer token of its control API."""
         return self.folder / "token"
+
+    def settings(self, *, signed: bool = False) -> dict[str, Path]:
+        """The files by the names of the simulators' settings; with ``signed`` also those of signed messages."""
+        files = {
+            "certificate": self.certificate,
+            "key": self.key,
+            "wrong_certificate": self.wrong_certificate,
+            "wrong_key": self.wrong_key,
+            "ca": self.ca,
+            "crl": self.crl,
+            "journal": self.folder / "journal.jsonl",
+            "token_file": self.token_file,
+            "ready_file": self.ready_file,
+        }
+        if signed:
+            files["signing_certificate"] = self.signing_certificate
+            files["signing_key"] = self.signing_key
+            files["caller_signing_certificate"] = self.caller_signing_certificate
+        return files
+
+    def flags(self, *, signed: bool = False) -> list[str]:
+        """The same as arguments of a command line."""
+        return [word for name, file in self.settings(signed=signed).items() for word in (f"--{name.replace('_', '-')}", str(file))]
+
+
+def first_attempt(message_type: str, content: bytes, *, party_key: str | None = None) -> Envelope:
+    """A record of a delivery of its own, sent for the first time."""
+    return Envelope(
+        delivery_id=uuid.uuid4().hex,
+        message_id=uuid.uuid4().hex,
+        message_type=message_type,
+        party_key=party_key,
+        attempt=1,
+        resent=False,
+        content=content,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

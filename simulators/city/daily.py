@@ -60,7 +60,7 @@ def following(events: Iterable[Event], people: People) -> Iterator[Sent]:
     """What the register sends besides the identity update for each of its events, in the order of the events."""
     for event in events:
         person = people.resident(event.resident)
-        for type_name, items in _following(event, person, _head_name(event, person, people)):
+        for type_name, items in _following(event, person, head_name(event, person, people)):
             yield Sent(
                 type=type_name,
                 source="resident-record-system",
@@ -72,7 +72,7 @@ def following(events: Iterable[Event], people: People) -> Iterator[Sent]:
             )
 
 
-def _head_name(event: Event, person: Resident, people: People) -> str | None:
+def head_name(event: Event, person: Resident, people: People) -> str | None:
     """The name of the head of household: the person's own where it is the head, otherwise that of the first member."""
     own = event.items["name_kanji"]
     if event.items["relationship"] == "世帯主" or not person.members or person.members[0] == person.index:

@@ -6,19 +6,22 @@ import asyncio
 import base64
 from typing import Any
 
-from message_formats import writing
+from message_formats import catalogue, writing
 from message_formats.message import Message
 from simulators.convenience.queues import Question, QueueSystem, Refusal
 from simulators.journal import Entry
+from simulators.references import References, Vault
 
 SYSTEM = "family-register-system"
+SUPPLEMENT = "family-register-supplement-internal"
 HERE = "虚構県架空市"
 
 
 class FamilyRegister(QueueSystem):
-    """Belongs to the event loop. Its journal says that it was asked, and for which request; nothing else."""
+    """Belongs to the event loop. Its journal says that it was asked, and for which request, and which supplement entries it has taken."""
 
-    def __init__(self, **others: Any) -> None:
+    def __init__(self, *, salt: str, **others: Any) -> None:
+        self._references, self._vault = References(salt), Vault(salt)
         self.slow_s = 0.0
         self.wrong: str | None = None
         """``other-request``: its answers bear the id of another request."""
@@ -26,7 +29,14 @@ class FamilyRegister(QueueSystem):
         super().__init__(system=SYSTEM, **others)
 
     def take(self, message: Message) -> Entry:
-        raise Refusal("nothing-is-taken")
+        """Supplement entries (戸籍の附票) of domiciles in this city (FS1-11, FS2-12)."""
+        if message.type_name != SUPPLEMENT:
+            raise Refusal("nothing-is-taken")
+        if not str(message.items["domicile"]).startswith(HERE):
+            raise Refusal("domicile-not-found")
+        items = dict(message.items)
+        whom = str(items[catalogue.get(SUPPLEMENT).key_item or "domicile"])
+        return {"person": self._references.of(whom), "sealed": self._vault.seal(items, SUPPLEMENT)}
 
     async def answer(self, question: Question) -> bytes:
         items = question.message.items

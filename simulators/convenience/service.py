@@ -142,7 +142,7 @@ def build_issuing(settings: IssuingSettings, paper: Paper | None = None) -> Issu
 
 def build_family(settings: QueueSettings) -> FamilyRegister:
     """The family register system, not started."""
-    return FamilyRegister(**_queues(settings, family.SYSTEM))
+    return FamilyRegister(salt=settings.the_salt(), **_queues(settings, family.SYSTEM))
 
 
 def build_caller(settings: CentreSettings) -> Caller:

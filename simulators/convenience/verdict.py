@@ -28,6 +28,8 @@ class Pairing:
     printed: int = 0
     withheld: int = 0
     ends: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    """What was printed, by kind of certificate."""
     most_in_a_second: int = 0
     wrong: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
@@ -72,6 +74,7 @@ def judge(kiosks: Iterable[Entry], issuing: Iterable[Entry]) -> Pairing:
             found.late.append(f"{entry['request']}: {entry['took_s']} s")
         if entry["kind"] in ("printed", "late"):
             printed[entry["digest"]] += 1
+            found.kinds[asked.get(entry["request"], {}).get("type", "")] += 1
             found.wrong += _wrong(asked.get(entry["request"], {}), entry, made.get(entry["digest"]), printed[entry["digest"]])
     found.endless += [f"{request}: {ended[request]} ends" for request in asked if ended[request] != 1]
     found.asked, found.printed, found.withheld = len(asked), sum(printed.values()), len(made.keys() - printed.keys())

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from simulators.demo.screen import Screen
 from simulators.demo.story import SMALLEST
 from simulators.demo.text import t
 from simulators.errors import BadSettings, SimulatorError
+from simulators.replay.command import told
 
 DISAGREES, USAGE, INTERRUPTED = 1, 2, 130
 FOLDER = Path("var/demo")
@@ -99,6 +101,8 @@ async def _run(folder: Folder, options: Options, screen: Screen, as_json: bool) 
         if not as_json:
             screen.reckoning(found.updates)
             screen.accounts(found.all)
+            for line in told(found.all, found.flows):
+                screen.print(line)
         kept = options.keep and not interrupted
         more = director.write_more().mistaken.ce_id if kept else ""
         if kept:
@@ -126,6 +130,7 @@ def _result(director: Director, options: Options, found: Outcome, kept: bool) ->
         "events": director.events,
         **found.updates.shown(),
         "parties": found.all.shown(),
+        "flows": [asdict(each) for each in found.flows],
         "outage": director.told.outage,
         "hold": director.told.hold,
         "run_s": round(time.monotonic() - director.began, 1),

@@ -25,15 +25,14 @@ from simulators.demo.screen import Now, Screen
 from simulators.demo.story import StoryDay
 from simulators.demo.text import language, t
 from simulators.errors import ProcessFailed, SimulatorError
-from simulators.harness.town import Plan, Town
-from simulators.journal import read_entries
+from simulators.harness.town import Town
 from simulators.references import References
 from simulators.replay.accounts import Books as AllBooks
-from simulators.replay.accounts import hold_together, read_journals, system_journal
-from simulators.replay.counter import Counter
+from simulators.replay.flows import Flow, flows_of
 from simulators.replay.month import Month
 from simulators.replay.townhall import Townhall
-from simulators.replay.ways import CITY_CS, SETS, carried
+from simulators.replay.ways import CITY_CS, REGISTER, SETS, handed_in
+from simulators.replay.work import Work, town_of
 from simulators.settings import read_secret
 
 PRESENT = SETS["all"]
@@ -48,6 +47,7 @@ PATIENCE_S = 60.0
 """For anything that must happen on the way."""
 LIMIT_S = 180.0
 """For the whole day, beyond the time of handing in."""
+DAY_S = 86_400.0
 MORE_EVENTS = 100
 """Of the next day, for who wants to go on by hand."""
 
@@ -77,20 +77,12 @@ class Outcome:
 
     updates: Reckoning
     all: AllBooks
+    flows: tuple[Flow, ...]
 
     @property
     def ok(self) -> bool:
         """All agree."""
         return self.updates.ok and self.all.ok
-
-
-def plan_of(options: Options) -> Plan:
-    """A town with every party."""
-    return Plan(
-        population=options.population, city_seed=options.seed, parties=PRESENT.parties, mailboxes=PRESENT.mailboxes,
-        systems=PRESENT.systems, inbound=True,
-        types=tuple(carried(PRESENT.everybody)), records_per_call=10,
-    )  # fmt: skip
 
 
 class Director:
@@ -100,7 +92,9 @@ class Director:
         self.folder = folder
         self.options = options
         self.screen = screen
-        self.town = Town(folder.path, plan_of(options), outlive=options.keep)
+        self.town = town_of(
+            folder.path, PRESENT, outlive=options.keep, population=options.population, city_seed=options.seed, records_per_call=10
+        )
         self.told = Told()
         self.began = time.monotonic()
         self.books = Books(record=Tail(self.town.record), journal=Tail(self.town.journal))
@@ -108,9 +102,8 @@ class Director:
         self.events = 0
         self._glance = Glance()
         self._eyes: Eyes
-        self._register: Counter
+        self._work: Work
         self._hall = Townhall(self.town)
-        self._legs = carried(PRESENT.everybody)
 
     async def play(self) -> Outcome:
         """The whole demo, up to all books held against each other. Leaves everything running.
@@ -130,21 +123,15 @@ class Director:
                 self.screen.close()
         self.screen.say("reconciling") if not time_up else self.screen.say("time-up", seconds=self._limit_s, style="bold red")
         updates = self.books.reckon(self.told.disturbed, [self.story.reference], time_up=time_up)
-        return Outcome(updates=updates, all=self._hold_together(await self._hall.tally(), time_up=time_up))
-
-    def _hold_together(self, tally: Any, *, time_up: bool) -> AllBooks:
-        town = self.town
-        return hold_together(
-            record=list(read_entries(town.record)), inbox=system_journal(read_entries(town.folder / "inbox.jsonl")), tally=tally,
-            journals=read_journals(PRESENT, town.folder),
-            city_cs=read_entries(town.journal_of(CITY_CS)), legs=self._legs, time_up=time_up,
-        )  # fmt: skip
+        books = self._work.books(await self._hall.tally(), time_up=time_up)
+        return Outcome(updates=updates, all=books, flows=flows_of(books, inquiries=self._work.beside.inquiries.total()))
 
     async def take_queue(self) -> None:
-        """Somebody else takes what comes to the register's queue from now on."""
-        self.town.register_queue().start()
+        """Somebody else takes what comes to our queues from now on."""
+        after = self.town.after()
+        after.start()
         self._note()
-        await self.town.register_queue().wait_ready(60)
+        await after.wait_ready(60)
 
     def _note(self) -> None:
         self.folder.note(self.town.processes, self.town.processes.started())
@@ -176,9 +163,6 @@ class Director:
             for child in outside:
                 await child.wait_ready(90)
             await town.gateway_ready(120)
-            town.office().start()
-            self._note()
-            await town.office().wait_ready(90)
         except ProcessFailed as error:
             raise SimulatorError(error.code, f"{error.detail}{_last_line(town)}") from error
         self.screen.say("started")
@@ -196,10 +180,12 @@ class Director:
     async def _day(self) -> bool:
         """Returns whether everything came through in time."""
         references = References(read_secret(self.town.salt_file))
-        month = Month(City(self.options.seed, self.options.population), references, types=self._legs, notice_after=0)
+        city = City(self.options.seed, self.options.population)
+        month = Month(city, references, types=handed_in(PRESENT.everybody)[REGISTER], notice_after=0)
         loop = asyncio.get_running_loop()
-        async with Counter(self.town, month, references, https_share=HTTPS_SHARE) as self._register:
-            self._register.replacing = False
+        async with Work(self.town, PRESENT, city, month, references, self._hall, https_share=HTTPS_SHARE) as self._work:
+            await self._opening()
+            self._work.counter.replacing = False
             handing, telling = loop.create_task(self._hand_in(month)), loop.create_task(self._tell())
             try:
                 done, pending = await asyncio.wait({handing, telling}, timeout=self._limit_s, return_when=asyncio.FIRST_EXCEPTION)
@@ -211,14 +197,36 @@ class Director:
                     task.cancel()
                 await asyncio.gather(handing, telling, return_exceptions=True)
 
+    async def _opening(self) -> None:
+        """What everybody knows before the day; then it becomes morning.
+
+        :raises SimulatorError: it does not.
+        """
+        self.screen.say("opening")
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                self._work.opening()
+                await self._quiet()
+                self._work.opened()
+                await self._quiet()
+                await self._work.morning(1)
+                await self._hall.step(self._eyes, DAY_S)
+        except TimeoutError as error:
+            raise SimulatorError("demo-does-not-go-on", f"the day does not begin: {self._work.pending()}") from error
+        self.screen.say("day")
+
+    async def _quiet(self) -> None:
+        while not (self._work.quiet and await self._hall.quiet(self._eyes)):  # noqa: ASYNC110 the gateway is asked, nobody tells
+            await asyncio.sleep(0.2)
+
     async def _hand_in(self, month: Month) -> None:
         """All of the day, and what happens elsewhere because of it; until nothing is under way any more."""
         plan = month.plan(1, self.story.events, {self.story.mistaken.ce_id})
-        await self._hall.begin(plan.happenings)
-        await self._register.hand_in(plan, per_s=len(plan.messages) / self._feed_s)
+        await self._work.day(plan, per_s=len(plan.messages) / self._feed_s)
         await self._hall.begin(month.due(1))
-        while not (self._register.quiet and await self._hall.quiet(self._eyes)):  # noqa: ASYNC110 the gateway is asked, nobody tells
-            await asyncio.sleep(0.2)
+        await self._quiet()
+        await self._work.evening(1)
+        await self._quiet()
 
     async def _watch(self) -> None:
         while True:
@@ -234,7 +242,7 @@ class Director:
     @property
     def _came(self) -> int:
         """Before the day there is no register."""
-        return self._register.came if hasattr(self, "_register") else 0
+        return self._work.counter.came if hasattr(self, "_work") else 0
 
     async def _tell(self) -> None:
         await self._rejection()
@@ -282,8 +290,8 @@ class Director:
         await self._until("fed", lambda: self.books.total("submitted") >= self.events * REPLACE_AT)
         update = self.told.hold["update_sequence_number"]
         self.screen.say("replacing", update=update, abnormal=1)
-        self._register.replacing = True
-        self._register.replace()
+        self._work.counter.replacing = True
+        self._work.counter.replace()
         expected = [update + n for n in range(1 + len(self.story.followers))]
         await self._until("freed", lambda: self._effects_of_resident() == expected)
         entries = self._of_resident()

@@ -27,6 +27,14 @@ TEXT: dict[str, tuple[str, str]] = {
         "all up. The register submits: most residents by AMQP (encrypted, JWE), the others by HTTPS; each resident by one door",
         "起動しました。住民記録システムが通知を提出します。AMQP（JWEで暗号化）と HTTPS、住民ごとに一方だけを使います",
     ),
+    "opening": (
+        "before the day: cards, taxes and foreign residents become known to the systems that need them",
+        "開庁前：カード・税・外国人住民の情報を各システムへ渡します",
+    ),
+    "day": (
+        "MORNING: the mailboxes of Immigration and portal are fetched. Kiosks, tax, atena system and departments begin as well",
+        "朝：入管庁と申請管理システムから取得します。キオスク・税・宛名・各課も動き始めます",
+    ),
     "rejected": (
         "HOLD: the city CS rejected an in-city move that changed more than the address ({code}). That resident is held; nobody else waits",
         "保留：住所以外も変わっている転居を市町村CSが拒否しました（{code}）。止まるのはその住民だけで、ほかの住民は待ちません",

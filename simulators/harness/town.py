@@ -30,7 +30,8 @@ from simulators.journal import read_entries
 from simulators.references import References
 from simulators.register.amqp_door import Broker
 from simulators.register.answers import Answers
-from simulators.register.inbox import Decide, Inbox, Moment, make_key
+from simulators.register.consuming import Moment
+from simulators.register.inbox import Decide, Inbox, make_key
 from simulators.register.keys import GatewayKey
 from simulators.verdict import Verdict, judge
 
@@ -100,6 +101,10 @@ class Town:
         for child in outside:
             await child.wait_ready(timeout_s)
         await self.gateway_ready(timeout_s)
+        await self.open_office(timeout_s)
+
+    async def open_office(self, timeout_s: float) -> None:
+        """Our own systems, in a process of theirs."""
         if self.plan.systems:
             self.office().start()
             await self.office().wait_ready(timeout_s)

@@ -7,7 +7,7 @@ resident, the content sealed) and ``refused`` for each that did not. All data ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class Books:
         self.not_yet: set[str] = set()
         """Atena numbers that are not committed here yet."""
         self.counts: Counter[str] = Counter()
+        self.heard: Callable[[str, Items], None] = lambda kind, items: None
+        """Told of each message (type, items) after it took effect; not of those that the journal gave."""
         self.journal = Journal(journal, on_entry=self._recovered)
 
     def close(self) -> None:
@@ -106,6 +108,7 @@ class Books:
             }
         )
         self.known.add(delivery)
+        self.heard(kind, items)
         return "accepted", None
 
     def _refused(self, delivery: str, kind: str, work: str | None, code: str) -> tuple[str, str | None]:

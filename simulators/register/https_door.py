@@ -78,10 +78,15 @@ class HttpsDoor:
     async def _work(self) -> None:
         while True:
             message = await self._lanes.take("https")
-            if self._record.answer(message.id) is None:
-                self._record.sending(message, "https")
-                self._record.receipts([await self._receipt(message)])
+            await self.hand_in(message)
             self._lanes.answered(message)
+
+    async def hand_in(self, message: Outgoing) -> bool:
+        """Send one until it has its receipt, both in the record; whether it was accepted. The door must be open."""
+        if self._record.answer(message.id) is None:
+            self._record.sending(message, "https")
+            self._record.receipts([await self._receipt(message)])
+        return self._record.answer(message.id) == "accepted"
 
     async def _receipt(self, message: Outgoing) -> Mapping[str, Any]:
         """Send until there is a receipt."""

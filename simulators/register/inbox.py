@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pika
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
@@ -24,13 +23,12 @@ from message_formats import reading
 from message_formats.errors import FormatError
 from simulators.journal import Entry, Journal
 from simulators.references import References
-from simulators.register.amqp_door import Broker, _Link
+from simulators.register.amqp_door import Broker
+from simulators.register.consuming import Consuming, Moment
 from simulators.register.keys import ALGORITHM, OwnKeys
 
 Decide = Callable[[str, Mapping[str, str]], str]
 """Type and items (by the keys of :attr:`message_formats.message.Message.items`) in, ``accepted``, ``not-yet`` or ``refused`` out."""
-Moment = Callable[[str], None]
-"""Called between every two steps, with the name of the moment: whoever makes the register die does it here."""
 
 
 def make_key(private: Path, public: Path, kid: str = "register-1") -> None:
@@ -41,7 +39,7 @@ def make_key(private: Path, public: Path, kid: str = "register-1") -> None:
     public.write_text(json.dumps({"keys": [key.as_dict(private=False)]}), encoding="utf-8")
 
 
-class Inbox:
+class Inbox(Consuming):
     """Consumes the queue of one system. Belongs to the event loop."""
 
     def __init__(
@@ -56,70 +54,29 @@ class Inbox:
         moment: Moment = lambda name: None,
     ) -> None:
         """``keys``: private JWKs that open; each has a ``kid``."""
-        self._system = system
+        super().__init__(broker, system, "inbox", moment)
         self._keys = OwnKeys(*keys)
         self._references = references
         self._decide = decide
-        self._moment = moment
         self._known: set[str] = set()
         self.journal = Journal(record, on_entry=self._note)
         self.counts: Counter[str] = Counter()
-        self._tag = 0
-        self._waiting: dict[int, int] = {}
-        """Acknowledgement published (its tag) → the message of the broker that it is about."""
-        self.consuming = False
-        self._link = _Link(broker, f"{system} inbox", self._consuming, self._lost)
-
-    def start(self) -> None:
-        """Consume from now on."""
-        self._link.start()
 
     async def stop(self) -> None:
         """Stop; what is not acknowledged comes again."""
-        await self._link.stop()
+        await super().stop()
         self.journal.close()
-
-    def cut(self) -> None:
-        """Cut the connection, as the death of the process would: nothing more is said to the broker."""
-        self._link.cut()
 
     def _note(self, entry: Entry) -> None:
         if entry["kind"] == "effect":
             self._known.add(entry["delivery"])
 
-    def _lost(self) -> None:
-        self.consuming = False
-        self._waiting.clear()
-
-    def _ready(self, _: Any) -> None:
-        self.consuming = True
-
-    def _consuming(self, channel: Any) -> None:
-        self._tag = 0
-        self._waiting.clear()
-        channel.confirm_delivery(lambda frame: self._confirmed(channel, frame))
-        channel.basic_qos(prefetch_count=50)
-        channel.basic_consume(f"in-house.{self._system}", self._taken, callback=self._ready)
-
-    def _taken(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        self._moment("taken")
-        status, code = self._carry_out(properties, body)
+    def carry_out(self, properties: Any, body: bytes) -> tuple[str, str | None]:
+        status, code = self._effect(properties, body)
         self.counts[status] += 1
-        self._moment("written")
-        said = {
-            "delivery": properties.message_id,
-            "correlation": properties.correlation_id,
-            "status": status,
-            **({"code": code} if code else {}),
-        }
-        channel.basic_publish(
-            f"acks.{self._system}", "in", json.dumps(said).encode(), pika.BasicProperties(content_type="application/json", delivery_mode=2)
-        )
-        self._tag += 1
-        self._waiting[self._tag] = method.delivery_tag
-        self._moment("acknowledged")
+        return status, code
 
-    def _carry_out(self, properties: Any, body: bytes) -> tuple[str, str | None]:
+    def _effect(self, properties: Any, body: bytes) -> tuple[str, str | None]:
         if properties.message_id in self._known:
             return "accepted", "duplicate"
         try:
@@ -139,15 +96,3 @@ class Inbox:
             self._note(entry)
             return status, None
         return status, "not-bound" if status == "not-yet" else "no-such-resident"
-
-    def _confirmed(self, channel: Any, frame: Any) -> None:
-        method = frame.method
-        tags = [tag for tag in self._waiting if tag <= method.delivery_tag] if method.multiple else [method.delivery_tag]
-        for tag in tags:
-            about = self._waiting.pop(tag, None)
-            if about is None or not channel.is_open:
-                continue
-            if method.NAME == "Basic.Ack":
-                channel.basic_ack(about)
-            else:
-                channel.basic_nack(about, requeue=True)

@@ -39,6 +39,8 @@ class Outgoing:
     """At the other end, where a party relays to several."""
     door: Door | None = None
     """The only door for it; None: the resident's."""
+    source: str = "resident-record-system"
+    """The system that hands it in."""
 
     @property
     def lane(self) -> str:
@@ -54,7 +56,7 @@ class Outgoing:
         attributes = {
             "specversion": "1.0",
             "id": self.id,
-            "source": "/resident-record-system",
+            "source": f"/{self.source}",
             "type": self.type,
             "time": self.time,
             "operator": self.operator,
@@ -96,7 +98,15 @@ def outgoing(content: bytes, *, id: str, time: str, references: References, corr
 
 
 def of_type(
-    kind: str, content: bytes, *, id: str, time: str, references: References, municipality: str | None = None, door: Door | None = None
+    kind: str,
+    content: bytes,
+    *,
+    id: str,
+    time: str,
+    references: References,
+    municipality: str | None = None,
+    door: Door | None = None,
+    source: str = "resident-record-system",
 ) -> Outgoing:
     """A message of any other type, from its XML: it is about whom its key item names (:mod:`message_formats.catalogue`)."""
     element: etree._Element | None = etree.fromstring(content, _PARSER)
@@ -105,7 +115,7 @@ def of_type(
     resident = references.of(element.text) if element is not None and element.text else references.of(id)
     return Outgoing(
         id=id, type=kind, resident=resident, update=None, abnormal=None, request="", time=time, content=content, municipality=municipality,
-        door=door,
+        door=door, source=source,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,8 @@ from rich.table import Table
 
 from certs.errors import CertificateError
 from simulators.errors import SimulatorError
+from simulators.replay.accounts import Books
+from simulators.replay.flows import Flow
 from simulators.replay.play import Found, Options, Replay
 
 DISAGREES, INTERRUPTED = 1, 130
@@ -45,6 +48,17 @@ _TEXT = {
     "spent": (
         "{days} days, {messages} messages, {deliveries} deliveries in {run_s} s; {cpu_s} s of CPU time",
         "{days} 日、電文 {messages} 件、配信 {deliveries} 件、{run_s} 秒（CPU 時間 {cpu_s} 秒）",
+    ),
+    "flow": ("{id}: {messages}", "{id}：{messages}"),
+    "flows": ("Flows gone through (messages that took effect): {flows}", "実行した業務フロー（反映件数）：{flows}"),
+    "left": ("Not gone through: {id}: {reason}", "対象外：{id}　{reason}"),
+    "kiosks": (
+        "Kiosks: {asked} requests, {printed} printed, each for its own request; ends: {ends}",
+        "キオスク：要求 {asked} 件、発行 {printed} 件（すべて正しい要求へ）。結果：{ends}",
+    ),
+    "kiosks-wrong": (
+        "Kiosks: {wrong} wrong, {late} late, {endless} without an end",
+        "キオスク：誤交付 {wrong}、遅延 {late}、未完 {endless}",
     ),
     "party": ("party", "相手先"),
     "type": ("type", "電文種別"),
@@ -115,7 +129,7 @@ async def _run(folder: Path, options: Options) -> Found:
 
 
 def _show(found: Found, options: Options, folder: Path) -> None:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     table = Table(box=None, header_style="bold")
     for name in ("party", "type"):
         table.add_column(t(name))
@@ -127,5 +141,22 @@ def _show(found: Found, options: Options, folder: Path) -> None:
         numbers = (f"{number:,}" for number in (each.sent, each.ledger, each.effects, each.refused))
         table.add_row(f"{arrow} {each.party}", each.type, *numbers, ", ".join(each.wrong))
     console.print(table)
+    for line in told(found.books, found.flows):
+        console.print(line)
     console.print(t("spent", **{name: found.shown(options)[name] for name in ("days", "messages", "deliveries", "run_s", "cpu_s")}))
     console.print(t("ok") if found.books.ok else t("not-ok", folder=folder), style="bold green" if found.books.ok else "bold red")
+
+
+def told(books: Books, flows: Iterable[Flow]) -> Iterator[str]:
+    """Kiosks and flows, in words."""
+    if (kiosks := books.kiosks) is not None:
+        ends = ", ".join(f"{name} {count}" for name, count in sorted(kiosks.ends.items()))
+        yield t("kiosks", asked=kiosks.asked, printed=kiosks.printed, ends=ends)
+        if not kiosks.ok:
+            yield t("kiosks-wrong", wrong=len(kiosks.wrong), late=len(kiosks.late), endless=len(kiosks.endless))
+    seen = list(flows)
+    gone = ", ".join(t("flow", id=each.id, messages=each.messages) for each in seen if each.reason is None)
+    yield t("flows", flows=gone)
+    for each in seen:
+        if each.reason is not None:
+            yield t("left", id=each.id, reason=each.reason)

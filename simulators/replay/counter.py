@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,8 +20,9 @@ from simulators.register.inbox import Inbox
 from simulators.register.messages import Outgoing, random_looking_id, replacement
 from simulators.register.record import RegisterRecord
 from simulators.register.service import AmqpSettings, RegisterSettings, doors
+from simulators.replay.concerned import Concerned
 from simulators.replay.month import DayPlan, Month, Planned
-from simulators.replay.ways import RESULT, SUPPLEMENT_IN, UPDATE
+from simulators.replay.ways import PAIR, RESULT, SUPPLEMENT_IN, UPDATE
 
 HTTPS_SHARE = 0.1
 IN_HAND = 1000
@@ -60,6 +61,11 @@ class Counter:
         self.replacing = True
         """Replace what is rejected at once; else with :meth:`replace`."""
         self.replaced = 0
+        self.changed: Callable[[Concerned], None] = lambda who: None
+        """Told of each update that the city CS has taken."""
+        self.paired: Callable[[Mapping[str, str]], None] = lambda items: None
+        """Told of each processing number with its Individual Number that came."""
+        self._concerned: dict[str, Concerned] = {}
 
     async def __aenter__(self) -> Counter:
         for door in (self._https, self._amqp):
@@ -90,6 +96,7 @@ class Counter:
         """
         self._day = plan.number
         self._right |= plan.right
+        self._concerned |= plan.concerned
         loop = asyncio.get_running_loop()
         began = loop.time()
         for place, planned in enumerate(plan.messages):
@@ -146,10 +153,16 @@ class Counter:
             self._number(code)
         elif kind == "move-out-certificate-data":
             self._later(*self._month.arrived(code, self._day, now))
+        elif kind == PAIR:
+            self.paired(items)
         elif kind == SUPPLEMENT_IN:
             name = random_looking_id("handed-on", str(self._day), *items.values())
             self._later(*self._month.handed_on(kind, dict(items), name, now))
         return "accepted"
+
+    def put(self, message: Outgoing) -> None:
+        """Hand in a message that nothing waits for."""
+        self._later(message)
 
     def _later(self, *messages: Outgoing) -> None:
         for message in messages:
@@ -165,7 +178,9 @@ class Counter:
     def _result(self, items: Mapping[str, str]) -> None:
         request = items["request_control_number"]
         if items["outcome"] == "accepted":
-            self._updates.pop(request, None)
+            taken = self._updates.pop(request, None)
+            if taken is not None and (who := self._concerned.pop(taken.corrects or taken.id, None)) is not None:
+                self.changed(who)
         elif request in self._updates:
             self._rejected.append(self._updates[request])
             if self.replacing:

@@ -18,13 +18,16 @@ from simulators.city import City, Event, spoiled
 from simulators.city.daily import following
 from simulators.references import References
 from simulators.register.messages import Door, Outgoing, of_type, outgoing, random_looking_id
-from simulators.replay.ways import CARDS, CITY_CS, DESTINATION, EPHEMERAL, GENERATION
+from simulators.replay.concerned import Concerned, concerned
+from simulators.replay.ways import CARDS, CITY_CS, DESTINATION, EPHEMERAL, GENERATION, MOVE_OUT
 from simulators.world.people import Elsewhere, Person
 
 NOTICE_AFTER_DAYS = 2
 """The destination's notice comes so many days after somebody moved out; a card is delivered then."""
 DOMICILE = samples.municipality_code("99305")
 """Where families are registered that are not registered here (:mod:`simulators.city.daily`)."""
+SPECIAL_OUT_EVERY = 10
+"""So many move-outs, one by a holder of a card."""
 SPECIAL_EVERY = 100
 """So many events, one special move-in with a card; one supplement from elsewhere; one wrongly entered in-city move."""
 
@@ -54,6 +57,8 @@ class DayPlan:
     happenings: list[Happening]
     right: dict[str, bytes]
     """Of what was entered wrongly, what it should have said, by id."""
+    concerned: dict[str, Concerned]
+    """Whom each update concerns, by id, where somebody besides the Juki-net must know."""
 
 
 class Month:
@@ -75,7 +80,7 @@ class Month:
         self._events, self._after = events_a_day, notice_after
         self._elsewhere = Elsewhere(city.seed)
         self._notices: defaultdict[int, list[Happening]] = defaultdict(list)
-        self._numbered = 0
+        self._numbered = self._gone = 0
         self.special: dict[str, Person] = {}
         """Who moves in with a card, by code: asked for, and not there yet."""
 
@@ -90,12 +95,14 @@ class Month:
 
     def plan(self, number: int, events: Iterable[Event], wrong: Collection[str]) -> DayPlan:
         """A day of these events, of which ``wrong`` (ids of in-city moves) are entered with a mistake."""
-        plan = DayPlan(number=number, messages=[], happenings=self.due(number), right={})
+        plan = DayPlan(number=number, messages=[], happenings=self.due(number), right={}, concerned={})
         for place, event in enumerate(events):
             sent = event
             if event.ce_id in wrong:
                 sent, plan.right[event.ce_id] = spoiled(event), event.xml
             plan.messages += self._of_event(sent)
+            if (who := concerned(event, self._city)) is not None:
+                plan.concerned[event.ce_id] = who
             self._elsewhere_of(event, place, plan)
         return plan
 
@@ -146,6 +153,11 @@ class Month:
             told = {"code": event.items["resident_record_code"], "name": event.items["name_kanji"], "date": event.items["change_date"]}
             notice = Happening(party=CITY_CS, what={"do": "move-in-notice", "municipality": DOMICILE, **told})
             self._notices[plan.number + self._after].append(notice)
+            self._gone += 1
+            if self._gone % SPECIAL_OUT_EVERY == 1 and MOVE_OUT in self._types:
+                plan.messages.append(self._special_out(event))
+                asks = {"do": "move-out-certificate-request", "municipality": DOMICILE, "code": event.items["resident_record_code"]}
+                self._notices[plan.number + self._after].append(Happening(party=CITY_CS, what=asks))
         if event.reason in ("BIRTH", "IN_ABR") and DESTINATION in self._types:
             card = {"code": event.items["resident_record_code"], "card": f"SAMPLE-CARD-{self._numbered:08d}", "event": "ISSUED"}
             self._notices[plan.number + self._after].append(Happening(party=CARDS, what={"do": "card", **card}))
@@ -156,6 +168,20 @@ class Month:
             plan.happenings.append(Happening(party=CITY_CS, what={"do": "supplement", "municipality": DOMICILE, "index": index % 1000}))
         if plan.number == 1 and place == 0:
             plan.happenings.append(Happening(party=CITY_CS, what={"do": "allocate", "count": 20}))
+
+    def _special_out(self, event: Event) -> Planned:
+        """特例転出: the city CS has the certificate data before the destination asks for them (F1-3)."""
+        now = event.items
+        further = {
+            "head_name": now["name_kanji"], "relationship": "世帯主", "destination_address": "虚構県別天市例示町４番地",
+            "move_out_on": now["change_date"], "domicile": "虚構県架空市見本町１番地", "register_head": now["name_kanji"],
+            "special_move_out": "1",
+        }  # fmt: skip
+        items = {name: now[name] for name in ("resident_record_code", "address", "birth_date", "sex", "individual_number")}
+        items |= {"name": now["name_kanji"], "birth_date@text": now.get("birth_date@text")}
+        items |= {f"further_items/{name}": value for name, value in further.items()}
+        xml = written(MOVE_OUT, items)
+        return Planned(message=self._made(MOVE_OUT, xml, f"{event.ce_id}-{MOVE_OUT}", stamp(event.ce_time), DOMICILE))
 
     def _special(self, index: int, event: Event, plan: DayPlan) -> Planned:
         """特例転入: the register asks the origin; the rest follows when the data have come (:meth:`arrived`)."""

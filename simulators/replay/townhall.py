@@ -57,14 +57,23 @@ class Townhall:
                 await asyncio.sleep(LOOK_S)
 
     async def quiet(self, admin: Admin) -> bool:
-        """Nothing waits at the gateway, and no party has anything to send. Who cannot be asked now is not quiet."""
+        """Nothing waits at the gateway, and no party has anything to send, or in its mailbox. Who cannot be asked now is not quiet."""
         with suppress(aiohttp.ClientError, TimeoutError, OSError):
             lanes = (await admin.get("queues"))["items"]
             if any(lane["depth"] for lane in lanes):
                 return False
-            states = await asyncio.gather(*(self.control(party, "GET", "state") for party in self.town.plan.parties))
-            return not any(state["to_send"] for state in states)
+            plan = self.town.plan
+            states = await asyncio.gather(*(self.control(party, "GET", "state") for party in (*plan.parties, *plan.mailboxes)))
+            return not any(state.get("to_send") or state.get("waiting") for state in states)
         return False
+
+    async def step(self, admin: Admin, offset_s: float) -> None:
+        """The business clock is put so far ahead of real time."""
+        while True:
+            with suppress(aiohttp.ClientConnectionError, TimeoutError):
+                await admin.post("business-clock", {"offset_s": offset_s})
+                return
+            await asyncio.sleep(LOOK_S)
 
     async def tally(self) -> Any:
         """What ``renkei tally --json`` says, as an operator types it.

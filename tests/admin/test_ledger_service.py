@@ -20,7 +20,7 @@ from gateway.contract import Adapter, Delivered, Limits, Receipt, Rejected, Unkn
 from gateway.delivery.rows import PartyTraits
 from gateway.errors import BrokerUnavailable, CommandRefused, InputRefused
 from gateway.intake.admit import Intake
-from gateway.ledger import queries
+from gateway.ledger import contents
 from gateway.ledger import tables as t
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Learned
@@ -308,7 +308,7 @@ async def test_what_others_wait_for_is_corrected_by_its_sender_only(city: City) 
         await city.service.correct("operator-a", held.delivery_id, seen(held), "wrong town code", content)
     assert error.value.code == "others-wait"
     # what operators and backups open is known by the type that it was sealed as
-    sealed = await city.ledger.read(lambda conn: queries.delivery_content(conn, views["prefecture-server"].delivery_id))
+    sealed = await city.ledger.read(lambda conn: contents.delivery_content(conn, views["prefecture-server"].delivery_id))
     assert sealed is not None
     assert sealed.message_type == "identity-information-notice"
     again = kit.submission(kit.xml(1, request_control_number="R999999999"), id="m2", corrects="m1")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import check_flows, check_operators, check_policy, check_signing, preflight
+from gateway import check_broker, check_flows, check_operators, check_parties, check_policy, check_signing, preflight
 from gateway.approvals.kinds import Role
 from gateway.approvals.rights import Account, Rights
 from gateway.check_words import JAPANESE, japanese
@@ -47,7 +47,9 @@ def literals(node: ast.expr) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", [preflight, check_flows, check_operators, check_policy, check_signing, messages], ids=lambda each: each.__name__
+    "module",
+    [preflight, check_broker, check_flows, check_operators, check_parties, check_policy, check_signing, messages],
+    ids=lambda each: each.__name__,
 )
 def test_everything_that_can_be_found_is_said_in_japanese(module: object) -> None:
     missing = {each for each in texts(module) if each not in JAPANESE}

@@ -11,7 +11,7 @@ import pytest
 
 from certs.authority import Profile, TestAuthority
 from certs.setup import ensure
-from gateway import preflight
+from gateway import check_broker, check_parties, preflight
 from gateway.config import Config, load
 from gateway.contract import Finding
 from gateway.security.keys import KeyStore
@@ -114,7 +114,7 @@ async def test_too_little_room_is_found(home: Path) -> None:
 
 async def test_an_external_broker_that_does_not_answer_is_found(home: Path) -> None:
     config = configured(home, "broker: {mode: external, external: {hosts: ['localhost:1']}}\n")
-    assert "broker localhost:1" in wrong(await preflight.look_at_broker(config))
+    assert "broker localhost:1" in wrong(await check_broker.look_at_broker(config))
 
 
 async def test_no_ledger_yet_is_well_and_a_folder_in_its_place_is_not(home: Path) -> None:
@@ -177,6 +177,6 @@ async def test_certificates_for_signatures_are_looked_at(home: Path) -> None:
 async def test_the_party_s_signing_certificate_must_hold_now(home: Path) -> None:
     authority = TestAuthority(home / "var" / "certs")
     config = configured(home, SIGNING)
-    assert not [name for name in wrong(await preflight.look_at_parties(config)) if name.endswith("signatures")]
+    assert not [name for name in wrong(await check_parties.look_at_parties(config)) if name.endswith("signatures")]
     authority.revoke("city-cs-signing")
-    assert "revoked" in wrong(await preflight.look_at_parties(config))["party city-cs: signatures"]
+    assert "revoked" in wrong(await check_parties.look_at_parties(config))["party city-cs: signatures"]

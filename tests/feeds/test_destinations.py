@@ -7,7 +7,7 @@ import pytest
 from gateway.errors import InputRefused
 from gateway.inbound.prepare import FETCHED, InboundPreparer
 from gateway.intake.cloudevents import of_party
-from gateway.intake.prepare import Submission
+from gateway.intake.submission import Submission
 from gateway.policy.routes import tables
 
 pytestmark = [pytest.mark.flow("FS10-2"), pytest.mark.edge("FS10-2", "other-procedure")]

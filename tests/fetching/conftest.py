@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 from simulators.harness.town import Plan, Town
 from tests.fetching.kit import IMMIGRATION, PORTAL, REGISTER, Mailboxes
 from tests.support.broker import until
+from tests.support.business_time import begin_on_a_working_day
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,7 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
         retry={"first_s": 0.2, "longest_s": 1.0, "budget": 40},
     )  # fmt: skip
     async with Town(folder, plan) as town:
+        await asyncio.to_thread(begin_on_a_working_day, town)  # what is due when must not depend on the hour of the run
         await town.start()
         yield town
 

@@ -17,6 +17,7 @@ from gateway.flows.machine import Machine, Spans
 from gateway.flows.model import flows
 from gateway.flows.tracker import Tracker, Tracking
 from gateway.ids import new_id
+from gateway.ledger import flow_writing
 from gateway.ledger import flows as lf
 from gateway.ledger import tables as t
 from gateway.ledger.outcomes import Learned
@@ -120,7 +121,7 @@ async def test_a_process_that_died_between_two_parts_leaves_nothing_twice(city: 
     whole = city.ledger.submit
 
     async def dies(operation: Any) -> Any:
-        if isinstance(operation, lf.WriteFlows):
+        if isinstance(operation, flow_writing.WriteFlows):
             operation.last = operation.first
             await whole(operation)
             raise RuntimeError("killed")

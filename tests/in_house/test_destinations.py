@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway import preflight
+from gateway import check_parties
 from gateway.config import load
 from gateway.plugins import bind_parties
 from gateway.policy.loading import packaged, packaged_text, with_sample_approvals
@@ -429,5 +429,5 @@ async def test_check_looks_at_each_channel(systems: InHouse) -> None:
     config = load(systems.town.config)
     parties = bind_parties(config)
     for account in (PULL, FILES, "welfare-account"):
-        [finding] = await preflight._consumer(config, parties[account])
+        [finding] = await check_parties._consumer(config, parties[account])
         assert finding.ok, finding

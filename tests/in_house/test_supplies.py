@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import InputRefused
-from gateway.intake.prepare import Sender
+from gateway.intake.submission import Sender
 from gateway.intake.supplies import Supplier
 from gateway.policy.items import present
 from gateway.policy.routes import tables

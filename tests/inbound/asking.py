@@ -20,7 +20,7 @@ from gateway.delivery.questions import Questions
 from gateway.inbound.answers import Answers
 from gateway.inbound.asking import Asking, Incomplete
 from gateway.inbound.dialogues import Dialogues
-from gateway.intake.prepare import Sender
+from gateway.intake.submission import Sender
 from gateway.ledger import policies
 from gateway.ledger import tables as t
 from gateway.ledger.ledger import Ledger

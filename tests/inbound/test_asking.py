@@ -16,7 +16,7 @@ from gateway.broker import BrokerEndpoint, Consumer, topology
 from gateway.contract import CallNotSent, CallUnanswered, Question, QuestionRefused
 from gateway.delivery.questions import Questions
 from gateway.intake.admit import Intake
-from gateway.intake.prepare import Sender
+from gateway.intake.submission import Sender
 from gateway.ledger import tables as t
 from message_formats import reading, samples, writing
 from tests.inbound.asking import BUSINESS, Counter, answer_to, counter, question

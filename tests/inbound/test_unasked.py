@@ -11,7 +11,7 @@ import pytest
 from gateway.inbound.prepare import DOOR, InboundPreparer
 from gateway.intake.admit import Answer, Intake
 from gateway.intake.cloudevents import of_party
-from gateway.intake.prepare import Sender, Submission
+from gateway.intake.submission import Sender, Submission
 from gateway.ledger import policies
 from gateway.ledger.ledger import Ledger
 from gateway.policy.rights import Rights

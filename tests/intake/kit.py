@@ -15,8 +15,9 @@ from typing import Any
 from gateway.errors import InputRefused
 from gateway.intake.admit import Intake
 from gateway.intake.cloudevents import EventAttributes
-from gateway.intake.prepare import Preparer, Sender, Submission
+from gateway.intake.prepare import Preparer
 from gateway.intake.pressure import Pressure, PressureLimits
+from gateway.intake.submission import Sender, Submission
 from gateway.ledger.housekeeping import Quarantine
 from gateway.ledger.prepared import Admission, IntakeEpochLost, PreparedMessage, Refusal
 from gateway.ledger.receipts import accepted

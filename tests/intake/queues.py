@@ -15,9 +15,9 @@ from joserfc import jwe as jose
 from joserfc.jwk import ECKey
 
 from gateway.broker import BrokerEndpoint, Consumer, Publisher
-from gateway.broker.consumer import Delivery
+from gateway.broker.subscription import Delivery
 from gateway.intake.amqp import AmqpDoor
-from gateway.intake.prepare import Sender
+from gateway.intake.submission import Sender
 from gateway.security.jwe import JweKeys
 from tests.intake.kit import TYPE, House, house, policy_for, senders, xml
 from tests.support.broker import Names, until

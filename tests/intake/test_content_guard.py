@@ -14,7 +14,7 @@ from lxml import etree
 from certs.authority import TestAuthority
 from gateway.broker import BrokerEndpoint
 from gateway.intake.admit import QUARANTINE, Intake
-from gateway.intake.prepare import Sender
+from gateway.intake.submission import Sender
 from gateway.policy.routes import PolicyTables, build, tables
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer

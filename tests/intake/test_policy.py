@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from gateway.errors import ConfigurationError, InputRefused
-from gateway.policy.routes import LEGS, Connection, build, tables
+from gateway.policy.connections import Connection
+from gateway.policy.routes import LEGS, build, tables
 from message_formats import catalogue
 
 SPEC = Path(__file__).resolve().parents[2].parent / "shared" / "spec"

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import InputRefused
-from gateway.intake.prepare import Preparer, Sender
+from gateway.intake.prepare import Preparer
+from gateway.intake.submission import Sender
 from gateway.ledger.prepared import PreparedDelivery
 from gateway.policy.routes import tables
 from gateway.security.blind import BlindIndex, ContentMac
@@ -91,7 +92,7 @@ def test_bad_attributes_have_their_own_error(ready: Preparer, changes: dict[str,
 @pytest.mark.control("C-2-3-2")
 @pytest.mark.parametrize("system", sorted(tables().systems - {REGISTER}))
 def test_no_configuration_lets_another_system_use_the_city_cs(keys: KeyStore, system: str) -> None:
-    from gateway.intake.prepare import Sender
+    from gateway.intake.submission import Sender
 
     ready = preparer(keys, senders={system: Sender(system=system, peer=system, types=frozenset({TYPE}))})
     assert refused(ready, GOOD, system=system, source="/x").code == "not-permitted"

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event
 
 from gateway.contract import Delivered, Pending, Receipt, Rejected
 from gateway.delivery.rows import PartyTraits
-from gateway.ledger import bulk, counts, lookup, policies, quarantine, queries, reports
+from gateway.ledger import bulk, counts, lookup, policies, quarantine, queries, reports, requests
 from gateway.ledger import statements as sql
 from gateway.ledger import tables as t
 from gateway.ledger.housekeeping import ClaimIntake, RecordReply
@@ -116,8 +116,8 @@ def reads() -> dict[str, Any]:
         "counts": lambda c: counts.counts(c, ["p", "q"]),
         "backlog": queries.backlog,
         "aliases": lambda c: queries.subjects_of(c, "resident-record-code", [person(1)[0][1]]),
-        "requests": lambda c: queries.requests(c, waiting_only=True),
-        "requests about deliveries": lambda c: queries.waiting_requests(c, ["a", "b"]),
+        "requests": lambda c: requests.requests(c, waiting_only=True),
+        "requests about deliveries": lambda c: requests.waiting_requests(c, ["a", "b"]),
         "kept refusals": lambda c: quarantine.entries(c, kept_only=True, limit=10, before="z"),
         "a kept refusal": lambda c: quarantine.sealed_body(c, "a"),
         "refusals of a day": lambda c: reports.refusals(c, START, START + 86_400.0),

@@ -10,9 +10,10 @@ from sqlalchemy import select
 
 from gateway.delivery.rows import DeliveryRow, KeyRow
 from gateway.ids import new_id
-from gateway.ledger import admission as module
+from gateway.ledger import admitting
+from gateway.ledger import admitting as module
 from gateway.ledger import tables as t
-from gateway.ledger.admission import AdmissionWork
+from gateway.ledger.admitting import AdmissionWork
 from gateway.ledger.bells import Bell
 from gateway.ledger.housekeeping import ClaimIntake, Quarantine
 from gateway.ledger.prepared import IntakeEpochLost, PreparedMessage
@@ -114,7 +115,7 @@ def test_dedupe_by_content_only(book: Book, monkeypatch: pytest.MonkeyPatch, bug
             ).first()
             if row is not None:
                 unit.conn.execute(t.message.delete().where(t.message.c.id == message.message_id))
-                seen = module._Seen(row.id, bytes(row.content_mac), bytes(row.receipt), row.subject)
+                seen = admitting._Seen(row.id, bytes(row.content_mac), bytes(row.receipt), row.subject)
                 self._seen[(message.system, message.source_id)] = seen
 
     if bug:

@@ -21,7 +21,8 @@ from gateway.acquisition.steps import Matching
 from gateway.inbound.prepare import InboundPreparer
 from gateway.intake.admit import Answer, Intake
 from gateway.intake.cloudevents import of_party
-from gateway.intake.prepare import Preparer, Sender, Submission
+from gateway.intake.prepare import Preparer
+from gateway.intake.submission import Sender, Submission
 from gateway.ledger import acquisition_state
 from gateway.ledger import tables as t
 from gateway.ledger.ledger import Ledger

@@ -41,6 +41,7 @@ PARTS = (
     "policy",
     "reconcile",
     "isolation",
+    "outage",
     "kiosks",
 )
 
@@ -73,8 +74,8 @@ def bench(
     messages: Annotated[int, typer.Option(help="Messages for each rate.")] = 8000,
     memory_messages: Annotated[int, typer.Option(help="Messages of the memory run.")] = 200_000,
     records: Annotated[int, typer.Option(help="Residents that are reconciled.")] = 400_000,
-    live: Annotated[int, typer.Option(help="Live messages of a run of isolation; three runs.")] = 5000,
-    bulk: Annotated[int, typer.Option(help="Bulk messages beside them.")] = 150_000,
+    live: Annotated[int, typer.Option(help="Live messages of a run of isolation, on either side.")] = 5000,
+    runs: Annotated[int, typer.Option(help="Runs of isolation and outage; their median counts.")] = 3,
     certificates: Annotated[int, typer.Option(help="Requests at kiosks, alone and as many beside a reload of the replica.")] = 2000,
     residents: Annotated[int, typer.Option(help="Residents of that reload.")] = 80_000,
     whole: Annotated[bool, typer.Option(help="Until all of them are there, however long it takes.")] = False,
@@ -97,7 +98,8 @@ def bench(
         "policy": policy_costs,
         "signatures": signatures,
         "reconcile": lambda: reconciled(records),
-        "isolation": lambda: isolated(live, bulk),
+        "isolation": lambda: isolated(live, runs),
+        "outage": lambda: outages(runs),
         "kiosks": lambda: kiosk_answers(certificates, residents, whole=whole),
     }
     results: list[Result] = []
@@ -105,7 +107,7 @@ def bench(
         if part in chosen:
             results += asyncio.run(_run(steps[part]))
             if not as_json:
-                for result in results[-20:]:
+                for result in results[-40:]:
                     print(
                         f"{'✓' if result.ok else '✗'} {result.name}: {result.value:g} {result.unit}"
                         + (f" ({result.bar})" if result.bar else "")
@@ -293,27 +295,58 @@ async def reconciled(records: int) -> list[Result]:
     ]
 
 
-async def isolated(live: int, bulk: int) -> list[Result]:
-    """Live messages alone and beside bulk ones, median of three runs (``tests/performance/isolation.py``)."""
+async def isolated(live: int, runs: int) -> list[Result]:
+    """Live messages alone and beside bulk ones, median of the runs (``tests/performance/isolation.py``)."""
     from tests.performance import isolation
 
     with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        async with _town(Path(folder), records=100) as town:
+            await town.start()
+            found = await isolation.measure(town, live, runs=runs)
+    last = found[-1]
+
+    def middle(name: str) -> float:
+        return sorted(float(getattr(each, name)) for each in found)[runs // 2]
+
+    ratio = sorted(each.beside_p50_s / each.idle_p50_s for each in found)[runs // 2]
+    idle_99 = middle("idle_p99_s")
+    return [
+        at_least("live messages of a run, on either side", min(each.samples for each in found), "messages", live),
+        told("live p50 alone, hand-in to effect", middle("idle_p50_s") * 1000, "ms"),
+        told("live p50 beside bulk", middle("beside_p50_s") * 1000, "ms"),
+        at_most("live p50 beside bulk / alone", ratio, "ratio", 1.2),
+        told("live p99 alone", idle_99 * 1000, "ms"),
+        at_most("live p99 beside bulk", middle("beside_p99_s") * 1000, "ms", max(1.5 * idle_99, idle_99 + 0.1) * 1000),
+        at_least("bulk beside live", middle("bulk_per_s"), "records/s", 500),
+        *(told(f"processors alone: {name}", spent, "cores") for name, spent in last.cores_idle.items()),
+        *(told(f"processors beside bulk: {name}", spent, "cores") for name, spent in last.cores_beside.items()),
+    ]
+
+
+async def outages(runs: int) -> list[Result]:
+    """A party that is dead for a day, accelerated (``tests/performance/outage.py``)."""
+    from tests.performance import outage
+
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
         plan = Plan(
-            workers=1, records_per_call=100, population=POPULATION, city_seed=SEED, call_s=30.0, types=("destination-information",)
+            workers=1, parties=("city-cs", outage.PARTY), alone=(outage.PARTY,), population=outage.POPULATION, city_seed=SEED, call_s=5.0
         )  # fmt: skip
         async with Town(Path(folder), plan) as town:
             await town.start()
-            runs = [await isolation.measure(town, live, bulk, skip=2 * live * number + bulk * number) for number in range(3)]
-    idle, beside, idle_99, beside_99, rate = (
-        sorted(getattr(each, name) for each in runs)[1]
-        for name in ("idle_p50_s", "beside_p50_s", "idle_p99_s", "beside_p99_s", "bulk_per_s")
-    )
+            found, drained = await outage.measure(town, runs=runs)
+    ratio = sorted(each.dead_p50_s / each.before_p50_s for each in found)[len(found) // 2]
     return [
-        told("live messages measured beside bulk ones", min(each.samples for each in runs), "messages"),
-        told("live p50 alone", idle * 1000, "ms"),
-        at_most("live p50 beside bulk / alone", beside / idle, "ratio", 1.2),
-        at_most("live p99 beside bulk", beside_99 * 1000, "ms", max(1.5 * idle_99, idle_99 + 0.1) * 1000),
-        at_least("bulk beside live", rate, "records/s", 500),
+        told("messages of a run while the party is dead", min(each.samples for each in found), "messages"),
+        told("backlog of the dead party, at most", max(each.backlog for each in found), "deliveries"),
+        told("the others' p50 before", sorted(each.before_p50_s for each in found)[len(found) // 2] * 1000, "ms"),
+        at_most("the others' p50 while it is dead / before", ratio, "ratio", 1.2),
+        told("the others' p99 before", sorted(each.before_p99_s for each in found)[len(found) // 2] * 1000, "ms"),
+        told("the others' p99 while it is dead", sorted(each.dead_p99_s for each in found)[len(found) // 2] * 1000, "ms"),
+        told("until the backlog had drained, at most", max(each.drain_s for each in found), "s"),
+        told("residents with several messages in the journal", drained.residents_with_several, "residents"),
+        at_most("messages missing in the journal", drained.missing, "messages", 0),
+        at_most("messages twice in the journal", drained.twice, "messages", 0),
+        at_most("messages out of order in the journal", drained.out_of_order, "messages", 0),
     ]
 
 

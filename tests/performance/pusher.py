@@ -16,19 +16,18 @@ from joserfc.jwk import ECKey
 
 from certs.tls import client_context
 from gateway.broker import BrokerEndpoint, Publisher
-from tests.performance.workload import BULK_TYPE, Work, destinations, stream, updates
+from tests.performance.workload import Work, stream, updates
 
 SYSTEM = "resident-record-system"
 TYPE = "identity-information-update"
 
 
 async def push_https(
-    *, url: str, certificates: Path, count: int, skip: int, in_flight: int, per_s: float | None = None, bulk: bool = False
+    *, url: str, certificates: Path, count: int, skip: int, in_flight: int, per_s: float | None = None
 ) -> dict[str, float]:
     """``POST /v1/messages`` for each; latencies from request to receipt, in seconds."""
     # a long run makes its messages as it goes, so that this process does not hold them all
     work = updates(skip, count) if count <= 20_000 else itertools.islice(stream(skip + count), skip, None)
-    work = destinations(skip, count) if bulk else work
     context = client_context(
         certificates / f"{SYSTEM}.pem", certificates / f"{SYSTEM}.key", certificates / "ca.pem", certificates / "ca.crl"
     )
@@ -45,7 +44,7 @@ async def push_https(
             if due > time.perf_counter():
                 await asyncio.sleep(due - time.perf_counter())
             began = time.perf_counter() if per_s is None else due
-            async with session.post(f"{url}/v1/messages", data=item.xml, headers=_headers(item, bulk=bulk)) as response:
+            async with session.post(f"{url}/v1/messages", data=item.xml, headers=_headers(item)) as response:
                 await response.read()
                 refused += response.status != 202
             latencies.append(time.perf_counter() - began)
@@ -104,13 +103,12 @@ def _attributes(item: Work) -> dict[str, str]:
     return {f"cloudEvents:{name}": value for name, value in values.items()}
 
 
-def _headers(item: Work, *, bulk: bool) -> dict[str, str]:
+def _headers(item: Work) -> dict[str, str]:
     return {
-        **({"ce-lane": "bulk"} if bulk else {}),
         "ce-specversion": "1.0",
         "ce-id": item.id,
         "ce-source": SYSTEM,
-        "ce-type": BULK_TYPE if bulk else TYPE,
+        "ce-type": TYPE,
         "ce-time": item.time,
         "Content-Type": "application/xml",
     }
@@ -124,7 +122,6 @@ def main() -> None:
     for name, default in (("--count", 5000), ("--skip", 0), ("--in-flight", 64)):
         flags.add_argument(name, type=int, default=default)
     flags.add_argument("--per-s", type=float, default=None)
-    flags.add_argument("--bulk", action="store_true")
     flags.add_argument("--amqp", type=int, default=0, metavar="PORT")
     given = flags.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -145,7 +142,6 @@ def main() -> None:
                 skip=given.skip,
                 in_flight=given.in_flight,
                 per_s=given.per_s,
-                bulk=given.bulk,
             )
         )
     print(json.dumps(result))

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from message_formats import samples, writing
 from simulators.city import City
 
 POPULATION = 4_000_000
@@ -36,16 +35,13 @@ def stream(count: int, *, seed: int = SEED) -> Iterator[Work]:
         yield Work(event.ce_id, time, event.request_control_number, event.resident, event.xml)
 
 
+def busy(population: int, count: int) -> Iterator[Work]:
+    """``count`` events of a very busy day of a small place: many for each resident, in their order."""
+    for event in City(SEED, population).day(1, count):
+        time = event.ce_time.isoformat(timespec="seconds").replace("+00:00", "Z")
+        yield Work(event.ce_id, time, event.request_control_number, event.resident, event.xml)
+
+
 def updates(skip: int, count: int) -> list[Work]:
     """``count`` messages after the first ``skip``."""
     return list(itertools.islice(stream(skip + count), skip, None))
-
-
-BULK_TYPE = "destination-information"
-
-
-def destinations(skip: int, count: int) -> Iterator[Work]:
-    """``count`` messages of the first extraction for everybody, which go by the bulk lane; of nobody whom :func:`stream` is about."""
-    for serial in range(skip, skip + count):
-        items = {**samples.items(BULK_TYPE, serial), "destination_control_number": f"{serial + 1:023d}"}
-        yield Work(f"bulk-{SEED}-{serial}", "2026-04-01T00:00:00Z", "", serial, writing.write(BULK_TYPE, items).to_bytes())

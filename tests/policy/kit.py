@@ -19,7 +19,7 @@ from gateway.contract import Adapter, AdapterHost, Delivered, Envelope, Manifest
 from gateway.delivery.calls import Called, Caller
 from gateway.delivery.rows import PartyTraits
 from gateway.intake.admit import Answer, Intake
-from gateway.intake.prepare import Sender
+from gateway.intake.submission import Sender
 from gateway.ledger import policies
 from gateway.ledger import tables as t
 from gateway.ledger.ledger import Ledger

@@ -16,7 +16,8 @@ import pytest
 from lxml import etree
 
 from gateway.errors import InputRefused
-from gateway.intake.prepare import Preparer, Sender
+from gateway.intake.prepare import Preparer
+from gateway.intake.submission import Sender
 from gateway.policy.items import Plan, every, present
 from gateway.policy.loading import with_sample_approvals
 from gateway.policy.model import Permission, Policy

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from simulators.convenience.verdict import judge
 from simulators.replay.accounts import Books, hold_together, soap_journal, system_journal
-from simulators.replay.ways import carried
+from simulators.replay.ways import handed_in
 
 LINK, CS, PREFECTURE, REGISTER = "internal-link-system", "city-cs", "prefecture-server", "resident-record-system"
+COLUMNS, COLUMN = "administrative-column-sources", "administrative-column-update"
 CHANGE, UPDATE, NOTICE = "resident-change-notification", "identity-information-update", "identity-information-notice"
 AT = "2026-11-02T00:00:00Z"
 
@@ -51,7 +53,24 @@ def town() -> dict[str, Any]:
             {"kind": "taken", "operation": "NotifyIdentityInformation", "delivery": "d3", "resident": "a", "by": "gateway"},
             {"kind": "taken-again", "operation": "NotifyIdentityInformation", "delivery": "d3", "resident": "a"},
         ],
-        LINK: [{"kind": "effect", "type": CHANGE, "delivery": "d4", "resident": "a"}],
+        LINK: [
+            {"kind": "effect", "type": CHANGE, "delivery": "d4", "resident": "a"},
+            {"kind": "effect", "type": COLUMN, "delivery": "d8", "resident": "c"},
+        ],
+        COLUMNS: message(4, COLUMN, "c"),
+        "kiosks": (
+            [
+                {"kind": "asked", "at": AT, "request": "q1", "card": "k", "person": "a", "type": "1", "kiosk": 1},
+                {
+                    "kind": "printed",
+                    "at": AT,
+                    "request": "q1",
+                    "digest": "x",
+                    "says": {"request_id": "q1", "certificate_type": "1", "card": "k"},
+                },
+            ],
+            [{"kind": "issued", "request": "q1", "card": "k", "person": "a", "type": "1", "digest": "x"}],
+        ),
         "inbox": [
             {"kind": "effect", "type": "move-in-notice", "delivery": "d5", "resident": "b"},
             *({"kind": "effect", "type": "identity-update-result", "delivery": f"d{n}", "resident": ""} for n in (6, 7)),
@@ -61,6 +80,7 @@ def town() -> dict[str, Any]:
                 {"system": REGISTER, "type": UPDATE, "count": 2},
                 {"system": REGISTER, "type": CHANGE, "count": 1},
                 {"system": CS, "type": "move-in-notice", "count": 1},
+                {"system": COLUMNS, "type": COLUMN, "count": 1},
                 {"system": CS, "type": "identity-update-result", "count": 2},
             ],
             "deliveries": [
@@ -71,6 +91,7 @@ def town() -> dict[str, Any]:
                     (PREFECTURE, NOTICE, "delivered", False, 1),
                     (PREFECTURE, NOTICE, "skipped", True, 1),
                     (LINK, CHANGE, "delivered", False, 1),
+                    (LINK, COLUMN, "delivered", False, 1),
                     (REGISTER, "move-in-notice", "delivered", False, 1),
                     (REGISTER, "identity-update-result", "delivered", False, 2),
                 )
@@ -80,10 +101,10 @@ def town() -> dict[str, Any]:
 
 
 def books(of: dict[str, Any]) -> Books:
+    journals = {CS: soap_journal(CS, of[CS]), PREFECTURE: soap_journal(PREFECTURE, of[PREFECTURE]), LINK: system_journal(of[LINK])}
     return hold_together(
-        record=of["record"], inbox=system_journal(of["inbox"]), tally=of["tally"], city_cs=of[CS], time_up=True,
-        journals={CS: soap_journal(CS, of[CS]), PREFECTURE: soap_journal(PREFECTURE, of[PREFECTURE]), LINK: system_journal(of[LINK])},
-        legs=carried((CS, PREFECTURE, LINK)),
+        records={REGISTER: of["record"], COLUMNS: of[COLUMNS]}, tally=of["tally"], city_cs=of[CS], kiosks=judge(*of["kiosks"]),
+        time_up=True, journals={**journals, REGISTER: system_journal(of["inbox"])}, handed_in=handed_in((CS, PREFECTURE, LINK)),
     )  # fmt: skip
 
 
@@ -101,18 +122,23 @@ def _count(of: dict[str, Any], place: int, by: int) -> None:
 
 REFUSAL = {"kind": "receipt", "id": "m8", "status": "refused"}
 PLANTED: dict[str, tuple[tuple[str, str] | None, Callable[[dict[str, Any]], object]]] = {
-    "an effect that is missing": ((LINK, CHANGE), lambda of: of[LINK].clear()),
+    "an effect that is missing": ((LINK, CHANGE), lambda of: of[LINK].pop(0)),
     "an effect twice": ((LINK, CHANGE), lambda of: of[LINK].append(of[LINK][0])),
     "an effect for somebody else": ((LINK, CHANGE), lambda of: of[LINK][0].update(resident="c")),
     "a notice that nobody asked for": ((PREFECTURE, NOTICE), lambda of: of[PREFECTURE].append({**of[PREFECTURE][0], "delivery": "d9"})),
     "a ledger that says less": ((LINK, CHANGE), lambda of: _count(of, 4, -1)),
-    "a ledger that says more": ((REGISTER, "move-in-notice"), lambda of: _count(of, 5, 1)),
+    "a ledger that says more": ((REGISTER, "move-in-notice"), lambda of: _count(of, 6, 1)),
     "something that the ledger still has": (None, lambda of: of["tally"]["deliveries"][4].update(state="queued")),
     "a notice that the register never had": ((REGISTER, "move-in-notice"), lambda of: of["inbox"].pop(0)),
     "a notice that was not sent off": ((REGISTER, "move-in-notice"), lambda of: of[CS].pop()),
     "a message of a party that the ledger has twice": ((REGISTER, "move-in-notice"), lambda of: of["tally"]["messages"][2].update(count=2)),
     "a message without a receipt": (None, lambda of: of["record"].extend(message(8, UPDATE, "b", update=1)[:1])),
     "an accepted message of which nothing became": ((LINK, CHANGE), lambda of: of["record"].extend(message(8, CHANGE, "b"))),
+    "what another system handed in and nobody has": ((LINK, COLUMN), lambda of: of[COLUMNS].extend(message(9, COLUMN, "d"))),
+    "an effect that another system did not ask for": ((LINK, COLUMN), lambda of: of[LINK].append({**of[LINK][1], "delivery": "d9"})),
+    "a door that refused another system": (None, lambda of: of[COLUMNS].extend([message(9, COLUMN, "d")[0], {**REFUSAL, "id": "m9"}])),
+    "a certificate of somebody else": (None, lambda of: of["kiosks"][1][0].update(person="b")),
+    "a request without an end": (None, lambda of: of["kiosks"][0].pop()),
     "a door that refused": (None, lambda of: of["record"].extend([message(8, CHANGE, "b")[0], REFUSAL])),
     "an update that took effect though it was replaced": (
         (CS, UPDATE), lambda of: of[CS].append({**of[CS][0], "kind": "effect"}),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.bootstrap import _end_backup_keys, retention_of
+from gateway.bootstrap.retention import _end_backup_keys, retention_of
 from gateway.config import load
 from gateway.keyring import key_store
 from gateway.ledger import tables as t

@@ -19,7 +19,7 @@ from certs.tls import client_context, server_context
 from gateway.delivery.transport import Endpoint, PartyHttp
 from gateway.intake.https import HttpsDoor, open_door
 from gateway.intake.peers import PeerDirectory
-from gateway.intake.prepare import Sender
+from gateway.intake.submission import Sender
 from gateway.security.refusals import Refusal, Refusals
 from tests.security.forgery import CLIENT, SERVER, Forger
 

@@ -29,7 +29,8 @@ from gateway.inbound.linkage import LedgerLinkage
 from gateway.inbound.prepare import DOOR, FETCHED, InboundPreparer
 from gateway.inbound.responder import Responder
 from gateway.intake.admit import Answer, Intake
-from gateway.intake.prepare import Preparer, Submission
+from gateway.intake.prepare import Preparer
+from gateway.intake.submission import Submission
 from gateway.ledger import fetching
 from gateway.ledger.anomalies import Reconciled
 from gateway.ledger.offers import RecordHandedOver
@@ -43,7 +44,7 @@ from gateway.security.jwe_out import ConsumerKey, Own
 from gateway.trust import authority_of, listener_context, party_http
 
 if TYPE_CHECKING:
-    from gateway.bootstrap import Base
+    from gateway.bootstrap.base import Base
     from gateway.config import Config
     from gateway.intake.pressure import Pressure
     from gateway.plugins import BoundParty

@@ -11,13 +11,13 @@ from gateway.feeds.watcher import Alert, Watcher
 from gateway.inbound.prepare import FETCHED
 from gateway.intake.admit import Intake
 from gateway.intake.cloudevents import of_party
-from gateway.intake.prepare import Submission
+from gateway.intake.submission import Submission
 from gateway.ledger.anomalies import Known
 from gateway.retention.calendar import BusinessCalendar
 from message_formats import writing
 
 if TYPE_CHECKING:
-    from gateway.bootstrap import Base
+    from gateway.bootstrap.base import Base
     from gateway.config import Config
 
 OURSELVES = "integration-gateway"

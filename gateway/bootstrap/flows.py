@@ -14,7 +14,7 @@ from gateway.ids import new_id
 from gateway.policy.routes import tables
 
 if TYPE_CHECKING:
-    from gateway.bootstrap import Base
+    from gateway.bootstrap.base import Base
 
 
 async def open_flows(config: Config, common: Base, stack: contextlib.AsyncExitStack) -> Tracker:
