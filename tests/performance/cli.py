@@ -105,9 +105,10 @@ def bench(
     results: list[Result] = []
     for part in PARTS:
         if part in chosen:
-            results += asyncio.run(_run(steps[part]))
+            found = asyncio.run(_run(steps[part]))
+            results += found
             if not as_json:
-                for result in results[-40:]:
+                for result in found:
                     print(
                         f"{'✓' if result.ok else '✗'} {result.name}: {result.value:g} {result.unit}"
                         + (f" ({result.bar})" if result.bar else "")
