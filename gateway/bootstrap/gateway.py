@@ -146,7 +146,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         bulk = BulkAdmission(takes, pace, chunk=config.bulk.records)
         bulk.start()
         stack.push_async_callback(bulk.stop)
-        inbound = Inbound(config, common, pressure, made_of)
+        inbound = Inbound(config, common, pressure, made_of, pace)
         asking = await inbound.asking(stack, preparer)
         door = HttpsDoor(
             intake=intake,
