@@ -132,6 +132,8 @@ def worklist(
     if secret_file is not None:
         keys = _keys(secret_file, run)
         for each in found:
+            if each["protected"]:
+                continue  # 支援措置: not in a list; who must know opens the reference in the register
             each["resident_record_code"] = keys.code_of(bytes.fromhex(each["reference"]))
     if as_json:
         show_json({"run": run, "items": found})
@@ -141,7 +143,8 @@ def worklist(
         headings,
         [
             [
-                each["number"], each["kind"], ", ".join(each["items"]), each.get("resident_record_code", each["reference"][:16]),
+                each["number"], each["kind"], ", ".join(each["items"]),
+                each.get("resident_record_code", f"{each['reference'][:16]}{t('reconcile.protected') if each['protected'] else ''}"),
                 each["state"], each["correction"] or "",
             ]
             for each in found

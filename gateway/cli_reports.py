@@ -43,6 +43,7 @@ def imports(
         show_json(found)
         return
     say(t("reports.imported", day=found["day"], system=found["system"]))
+    say(t("reports.digest", digest=found["digest"]))
     names = ("message_type", "supplier", *OUTCOMES)
     headings = [t("label.type"), t("reports.supplier"), *(t(f"reports.outcome.{name}") for name in OUTCOMES)]
     if found["counts"]:
@@ -59,6 +60,27 @@ def imports(
         show_table(headings, rows)
     if found["left_off"]:
         say(t("reports.left_off", count=found["left_off"]))
+    _show_checks(found)
+    say(t("reports.import_checked" if found["checked"] else "reports.import_unchecked"))
+
+
+@reports.command("check-import", help=t("reports.check_import"))
+def check_import(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help=t("reports.system"))],
+    result: Annotated[str, typer.Option("--result", help=t("reports.result"))],
+    seen: Annotated[str, typer.Option("--seen", metavar="DIGEST", help=t("reports.seen"))],
+    day: Day = None,
+    config: ConfigFile = None,
+    operator: As = None,
+    as_json: Json = False,
+) -> None:
+    with AdminClient(load_config(config), operator) as client:
+        done = client.post("reports", "imports", system, _day(day), "check", body={"seen_digest": seen, "result": result})
+    if as_json:
+        show_json(done)
+    else:
+        _show_checks(done)
+        say(t("reports.import_checked" if done["checked"] else "reports.import_unchecked"))
 
 
 @reports.command(help=t("reports.check"))
@@ -117,8 +139,12 @@ def _show(found: dict[str, Any]) -> None:
     if found["refusals"]:
         names = ("count", "kind", "who", "code", "rule", "what")
         show_table(headings, [[each[name] for name in names] for each in found["refusals"]])
+    _show_checks(found)
+    if found["unchecked"]:
+        say(t("reports.unchecked", days=", ".join(found["unchecked"])))
+
+
+def _show_checks(found: dict[str, Any]) -> None:
     for each in found["checks"]:
         words = t("reports.checked_by", by=each["checked_by"], at=local_time(each["checked_at"]), result=each["result"])
         say(words + ("" if each["same"] else f"  {t('reports.other')}"))
-    if found["unchecked"]:
-        say(t("reports.unchecked", days=", ".join(found["unchecked"])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -12,6 +13,7 @@ from certs.files import require_private
 from gateway.config import Config, read_secret
 from gateway.errors import ConfigurationError
 from gateway.ledger import keys as ledger_keys
+from gateway.policy.rights import Rights
 from gateway.policy.routes import tables
 from gateway.security.day_keys import DayKeys
 from gateway.security.kek import TokenKeks
@@ -51,14 +53,14 @@ def key_store(config: Config) -> KeyStore:
     )  # fmt: skip
 
 
-def day_keys(config: Config) -> DayKeys:
-    """The directory of day keys, made if it is missing."""
-    return DayKeys(config.day_keys_directory).ensure()
+def day_keys(config: Config, rights: Rights) -> DayKeys:
+    """The directory of day keys, made if it is missing. Their days are those of business time, as everything's that must vanish (R21)."""
+    return DayKeys(config.day_keys_directory, now=lambda: time.time() + rights.standing.offset_s).ensure()
 
 
-def sealer(config: Config, keys: KeyStore) -> Sealer:
+def sealer(config: Config, keys: KeyStore, rights: Rights) -> Sealer:
     """What seals and unseals payloads."""
-    return Sealer(keys, day_keys=day_keys(config), ephemeral=tables().ephemeral)
+    return Sealer(keys, day_keys=day_keys(config, rights), ephemeral=tables().ephemeral)
 
 
 def require_keys(conn: Connection, keys: KeyStore) -> None:

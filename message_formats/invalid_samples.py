@@ -141,6 +141,11 @@ _RULES: tuple[_Changed, ...] = (
     ("identity-search-request", "search-two-items", {"name": None}, "item-missing", "name"),
     ("identity-inquiry-request", "inquiry-one-key", {"resident_record_code": None}, "item-missing", "resident_record_code"),
     ("identity-inquiry-request", "inquiry-one-key", {"sex": "1"}, "item-unexpected", "resident_record_code"),
+    ("identity-inquiry-result", "inquiry-candidates-without-number",
+     {f"identity_information[2]/{item}": value for item, value in (
+         ("resident_record_code", samples.resident_record_code(2)), ("name", "見本　次郎"), ("birth_date", "19800229"), ("sex", "1"),
+         ("address", "虚構県架空市見本町１丁目２番３号"))},
+     "item-unexpected", "identity_information[1]/individual_number"),
     ("administrative-column-update", "column-something",
      {f"{column}/": None for column in ("national_health_insurance", "late_stage_elderly_medical", "long_term_care", "national_pension",
                                         "child_allowance", "electoral_register")}, "item-missing", "national_health_insurance"),

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway import cli_controls
 from gateway.policy.controls import OURS, controls, proofs
 from tests.reports import ControlReport, note_controls
+from tests.support.data import read_yaml
 
 ROLL = ("enforce", "record", "support", "outside")
 
@@ -20,7 +20,7 @@ def _specified(repository: Path) -> list[dict[str, Any]]:
     for parent in repository.parents:
         file = parent / "shared" / "spec" / "controls.yaml"
         if file.is_file():
-            found: list[dict[str, Any]] = yaml.safe_load(file.read_text(encoding="utf-8"))["controls"]
+            found: list[dict[str, Any]] = read_yaml(file.read_text(encoding="utf-8"))["controls"]
             return found
     return []
 

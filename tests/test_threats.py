@@ -8,10 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
 
 from tests import threats
 from tests.ran import Ran
+from tests.support.data import read_yaml
 from tests.threats import Attack, Threat, load, missing, not_run, page
 
 pytest_plugins = ["pytester"]
@@ -31,7 +31,7 @@ def test_the_controls_are_those_of_the_specification() -> None:
     for parent in Path(__file__).resolve().parents:
         file = parent / "shared" / "spec" / "controls.yaml"
         if file.is_file():
-            specified = {each["id"]: each["requirement"].strip() for each in yaml.safe_load(file.read_text(encoding="utf-8"))["controls"]}
+            specified = {each["id"]: each["requirement"].strip() for each in read_yaml(file.read_text(encoding="utf-8"))["controls"]}
             assert {name: specified[name] for name in load().controls} == dict(load().controls)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from tests.support.data import read_yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = REPOSITORY / "tests" / "threats.yaml"
@@ -68,7 +68,7 @@ class Model:
 
 def load(data: Path = DATA) -> Model:
     """:raises ValueError: a row is malformed, or an id stands twice."""
-    found = yaml.safe_load(data.read_text(encoding="utf-8"))
+    found = read_yaml(data.read_text(encoding="utf-8"))
     try:
         threats = tuple(Threat(**{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}) for row in found["threats"])
     except TypeError as error:
@@ -95,7 +95,7 @@ def load(data: Path = DATA) -> Model:
 def attacks_of(file: str) -> Iterator[Attack]:
     """The rows of a table: mappings with ``id`` and ``attack`` in a YAML file, or such objects in the tuples of a module."""
     if file.endswith(".yaml"):
-        for section in yaml.safe_load((REPOSITORY / file).read_text(encoding="utf-8")).values():
+        for section in read_yaml((REPOSITORY / file).read_text(encoding="utf-8")).values():
             for row in section:
                 said = {name: row[name] for name in ("in", "out") if name in row}
                 yield Attack(id=row["id"], attack=row["attack"], refused=_reasons(said))

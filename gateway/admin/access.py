@@ -87,6 +87,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _post("provisions", "/provisions/search", _PERSONAL),
     _get("refusals", "/reports/refusals/{day}", _RECORDS | _OPERATOR),
     _get("imports", "/reports/imports/{system}/{day}", _RECORDS | _OPERATOR),
+    _post("check_import", "/reports/imports/{system}/{day}/check", _PERSONAL, staff_only=True),
     _post("check_day", "/reports/refusals/{day}/check", _PERSONAL, staff_only=True),
     _post("statistics", "/reports/statistics", _PERSONAL, staff_only=True),
     _get("retention", "/retention", _RECORDS),

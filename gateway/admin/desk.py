@@ -108,8 +108,11 @@ class Desk(Protocol):
         """One request."""
         ...
 
-    async def content(self, actor: str, request_id: str) -> bytes:
-        """The new content of a correction, in clear, for the person who is to approve it; the reading is recorded."""
+    async def content(self, actor: str, request_id: str) -> Revealed:
+        """The new content of a correction, for the person who is to approve it; the reading is recorded.
+
+        In clear, but for what says where a resident under support measures (支援措置) lives: that is masked (C-1-3-31).
+        """
         ...
 
     async def approve(self, actor: str, request_id: str, seen_digest: bytes) -> RequestView:

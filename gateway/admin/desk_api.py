@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.admin import bodies
-from gateway.admin.desk import Desk
+from gateway.admin.desk import Desk, Revealed
 from gateway.admin.identity import Operators, require_party, require_role
 from gateway.admin.service import AdminService, RequestView
 from gateway.admin.wire import ACTOR, Handler, page_limit, party_of, require_delivery, visible
@@ -43,8 +43,7 @@ class DeskApi:
 
     async def content(self, request: web.Request) -> web.StreamResponse:
         asked = await self._asked(request)
-        content = await self._desk.content(request[ACTOR].name, asked.request_id)
-        return web.Response(body=content, content_type="application/xml", headers=_PRIVATE)
+        return _shown(await self._desk.content(request[ACTOR].name, asked.request_id))
 
     async def approve(self, request: web.Request) -> web.StreamResponse:
         body = await bodies.read_body(request, bodies.ApproveBody)
@@ -74,9 +73,7 @@ class DeskApi:
 
     async def reveal(self, request: web.Request) -> web.StreamResponse:
         asked = await self._asked(request)
-        shown = await self._desk.reveal(request[ACTOR].name, asked.request_id)
-        headers = {**_PRIVATE, "X-Renkei-Masked": "yes" if shown.masked else "no"}
-        return web.Response(body=shown.content, content_type=shown.content_type, headers=headers)
+        return _shown(await self._desk.reveal(request[ACTOR].name, asked.request_id))
 
     # ---- quarantine ----------------------------------------------------------------------------------------------------------------
 
@@ -148,6 +145,11 @@ class DeskApi:
         if asked.command in _OF_ALL:
             require_party(request[ACTOR], None)  # it concerns all parties: whoever acts for some does not decide
         return asked
+
+
+def _shown(shown: Revealed) -> web.Response:
+    headers = {**_PRIVATE, "X-Renkei-Masked": "yes" if shown.masked else "no"}
+    return web.Response(body=shown.content, content_type=shown.content_type, headers=headers)
 
 
 def _concerns(request: web.Request, view: RequestView) -> bool:

@@ -15,6 +15,7 @@ from gateway.admin import views
 from gateway.admin.desk import BulkView, QuarantineView, Revealed
 from gateway.admin.service import NotFound, RequestView
 from gateway.approvals.kinds import Kind
+from gateway.delivery.results import TOOK_EFFECT, Decided, Results
 from gateway.delivery.rows import PartyTraits
 from gateway.errors import CommandRefused
 from gateway.intake.admit import Answer
@@ -27,7 +28,10 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.operators import RecordAccess
 from gateway.ledger.quarantine import Kept
 from gateway.ledger.requests import FoundRequest
-from gateway.security.masking import masked
+from gateway.ledger.unit import StaleKey
+from gateway.policy.items import locating
+from gateway.policy.rights import StalePolicy
+from gateway.security.masking import masked, masked_at
 from gateway.security.sealing import Sealer
 
 _log = logging.getLogger(__name__)
@@ -44,6 +48,7 @@ class LedgerDesk:
 
     :param traits_of: what the delivery rules know of a party.
     :param hand_in: admits once more what was refused; None: this process has no door.
+    :param results: what whoever handed a delivery in is told when two persons decide that it took effect; None: nobody is told.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class LedgerDesk:
         *,
         entitled: Entitled,
         hand_in: HandIn | None = None,
+        results: Results | None = None,
         request_s: float = approvals.REQUEST_EXPIRES_S,
     ) -> None:
         self._ledger = ledger
@@ -61,6 +67,7 @@ class LedgerDesk:
         self._traits_of = traits_of
         self._entitled = entitled
         self._hand_in = hand_in
+        self._results = results
         self._request_s = request_s
         self.effects: dict[Kind, Callable[[RequestView], Apply]] = {
             Kind.QUARANTINE_DISCARD: lambda _: quarantine.discard,
@@ -110,17 +117,24 @@ class LedgerDesk:
         )  # fmt: skip
         return await self.request(request_id)
 
-    async def content(self, actor: str, request_id: str) -> bytes:
+    async def content(self, actor: str, request_id: str) -> Revealed:
         """See the port."""
         found = await self._found(request_id)
         payload_id = found.payload_id
         content = None if payload_id is None else await self._ledger.read(lambda conn: contents.sealed_content(conn, payload_id))
-        if content is None or found.delivery_id is None:
+        delivery_id = found.delivery_id
+        if content is None or delivery_id is None:
             raise NotFound("no-content", "this request has no content")
-        clear = self._unsealed(content)
+        shown = self._unsealed(content)
+        hide = await self._ledger.read(lambda conn: policies.protected(conn, delivery_id))
         # on record before anybody sees it
-        await self._ledger.record("content-read", actor, message_id=content.message_id, delivery_id=found.delivery_id, request=request_id)
-        return clear
+        detail = {"request": request_id, "masked": hide}
+        await self._ledger.submit(
+            RecordAccess(kind="content-read", actor=actor, message_id=content.message_id, delivery_id=delivery_id, detail=detail)
+        )
+        if hide:
+            shown = masked_at(shown, locating(content.message_type))
+        return Revealed(content=shown, content_type="application/xml", masked=hide)
 
     async def approve(self, actor: str, request_id: str, seen_digest: bytes) -> RequestView:
         """See the port."""
@@ -267,13 +281,20 @@ class LedgerDesk:
             found = await self._ledger.read(lambda conn: queries.delivery(conn, delivery_id))
             if found is None:
                 raise NotFound("no-such-delivery", "there is no delivery of this id")
-            await self._ledger.command(
-                commands.Command(
-                    kind=asked.command.value, actor=actor, command_id=asked.request_id, approve=approve, approved_digest=digest,
-                    asker_entitled=entitled, why=why, party_counts=views.counted(found.message_type),
-                    traits=self._traits_of(found.delivery.party),
-                )
+            command = commands.Command(
+                kind=asked.command.value, actor=actor, command_id=asked.request_id, approve=approve, approved_digest=digest,
+                asker_entitled=entitled, why=why, party_counts=views.counted(found.message_type),
+                traits=self._traits_of(found.delivery.party),
             )  # fmt: skip
+            if approve and self._results is not None and asked.command in (Kind.SETTLE, Kind.BY_HAND):
+                sender = await self._ledger.read(lambda conn: queries.sender_of(conn, delivery_id))
+                row = found.delivery
+                decided = Decided(
+                    delivery_id=row.id, message_type=found.message_type, system=sender, party=row.party, party_key=row.party_key
+                )  # fmt: skip
+                await self._tell(self._results, command, decided)
+            else:
+                await self._ledger.command(command)
             return
         effect = None
         if approve:
@@ -285,6 +306,19 @@ class LedgerDesk:
                 request=asked.request_id, actor=actor, approve=approve, digest=digest, why=why, asker_entitled=entitled, effect=effect
             )
         )
+
+    async def _tell(self, results: Results, command: commands.Command, decided: Decided) -> None:
+        """With the decision, whoever handed the delivery in is told that it took effect: in one transaction, as for an answer."""
+        for last in (False, False, False, True):
+            command.told = results.of_or_none(decided, TOOK_EFFECT)
+            try:
+                await self._ledger.command(command)
+                return
+            except (StaleKey, StalePolicy) as stale:
+                if last:
+                    raise
+                if isinstance(stale, StalePolicy):
+                    await results.decide_again()
 
     async def _ask_about(self, kind: Kind, actor: str, quarantine_id: str, seen_digest: bytes, reason: str) -> RequestView:
         await self._kept(quarantine_id)

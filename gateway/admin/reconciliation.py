@@ -132,4 +132,5 @@ def _line(row: Mapping[str, Any]) -> DifferenceView:
     return DifferenceView(
         number=row["number"], kind=row["kind"], items=tuple(filter(None, row["items"].split(","))), reference=row["reference"],
         state=row["state"], correction=row["correction"], request_id=row["request_id"], changed_at=views.time(row["changed_at"]),
+        protected=row["protected"],
     )  # fmt: skip

@@ -61,6 +61,8 @@ class DifferenceView:
     correction: str | None
     request_id: str | None
     changed_at: dt.datetime
+    protected: bool
+    """Support measures (支援措置) are in force for this resident: who it is is not shown in lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

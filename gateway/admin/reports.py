@@ -69,11 +69,7 @@ class LedgerReports:
             over=self._clock().timestamp() >= until,
             digest=digest,
             refusals=tuple(RefusalLine(**{name: getattr(each, name) for name in names}) for each in found),
-            checks=tuple(
-                DayCheck(checked_by=each.checked_by, checked_at=views.time(each.checked_at), result=each.result, same=each.digest == digest)
-                for each in checks
-                if each.day == day.isoformat()
-            ),
+            checks=_checks([each for each in checks if each.day == day.isoformat()], digest),
             unchecked=tuple(_without_check(first, day, begun, {each.day for each in checks})),
         )
 
@@ -83,6 +79,8 @@ class LedgerReports:
             raise NotFound("no-such-system", "no system of this name hands in messages here")
         since, until = _span(day, day + dt.timedelta(days=1))
         found = await self._ledger.read(lambda conn: list(imports.imported(conn, system, since, until)))
+        made = await self._ledger.read(lambda conn: reports.checks(conn, day.isoformat(), day.isoformat(), system))
+        digest = imports.digest_of(found)
         counts = Counter((each.type, each.supplier, each.outcome) for each in found)
         groups = sorted({(kind, supplier) for kind, supplier, _ in counts}, key=lambda each: (each[0] or "", each[1] or ""))
         accepted = [each for each in found if each.outcome == imports.ACCEPTED]
@@ -109,7 +107,25 @@ class LedgerReports:
                 if id(each) not in out
             ),
             left_off=left_off,
+            digest=digest,
+            checks=_checks(made, digest),
+            checked=len({each.checked_by for each in made if each.digest == digest}) > 1,
         )  # fmt: skip
+
+    async def check_import(self, actor: str, system: str, day: dt.date, seen_digest: str, result: str) -> ImportReport:
+        """See the port."""
+        found = await self.imports(system, day)
+        refused = None
+        if found.digest != seen_digest:
+            refused = CommandRefused("changed-meanwhile", "this is not what was seen: look again", rule="R13")
+        elif any(each.same and each.checked_by == actor for each in found.checks):
+            refused = CommandRefused("same-person", "you have checked this report: it takes another person", rule="C-1-2-6")
+        if refused is not None:
+            detail = {"command": "import-check", "code": refused.code}
+            await self._ledger.submit(RecordAccess(kind="command-refused", actor=actor, detail=detail))
+            raise refused
+        await self._ledger.submit(reports.NoteCheck(actor=actor, day=day.isoformat(), digest=seen_digest, text=result, system=system))
+        return await self.imports(system, day)
 
     async def check(self, actor: str, day: dt.date, seen_digest: str, result: str) -> RefusalReport:
         """See the port."""
@@ -151,6 +167,14 @@ class LedgerReports:
                 for each in found
             ),
         )  # fmt: skip
+
+
+def _checks(found: Collection[reports.Checked], digest: str) -> tuple[DayCheck, ...]:
+    """``digest``: of what the report says now."""
+    return tuple(
+        DayCheck(checked_by=each.checked_by, checked_at=views.time(each.checked_at), result=each.result, same=each.digest == digest)
+        for each in found
+    )
 
 
 def _without_check(first: dt.date, end: dt.date, begun: float | None, looked: Collection[str]) -> Iterator[dt.date]:

@@ -110,6 +110,11 @@ class ImportReport:
     records: tuple[ImportLine, ...]
     left_off: int
     """Accepted records beyond the longest list; all others are in it."""
+    digest: str
+    """Of all records with what became of them, those beyond the list as well."""
+    checks: tuple[DayCheck, ...]
+    checked: bool
+    """Two persons or more have looked at it as it is now (C-1-2-6)."""
 
 
 class ReportService(Protocol):
@@ -123,6 +128,13 @@ class ReportService(Protocol):
         """What a system handed in on a day, and what became of each record.
 
         :raises NotFound: no sending system.
+        """
+        ...
+
+    async def check_import(self, actor: str, system: str, day: dt.date, seen_digest: str, result: str) -> ImportReport:
+        """Put on record that somebody has looked at an import report, and what came of it; several persons do (C-1-2-6).
+
+        :raises NotFound: no sending system; :raises CommandRefused: ``changed-meanwhile``; ``same-person``: who has looked at it already.
         """
         ...
 
@@ -164,7 +176,10 @@ class ReportApi:
         return self._given
 
     def handlers(self) -> dict[str, Handler]:
-        return {"refusals": self.refusals, "check_day": self.check, "statistics": self.statistics, "imports": self.imports}
+        return {
+            "refusals": self.refusals, "check_day": self.check, "statistics": self.statistics, "imports": self.imports,
+            "check_import": self.check_import,
+        }  # fmt: skip
 
     async def refusals(self, request: web.Request) -> web.StreamResponse:
         require_party(request[ACTOR], None)
@@ -179,6 +194,12 @@ class ReportApi:
     async def imports(self, request: web.Request) -> web.StreamResponse:
         require_party(request[ACTOR], None)
         return bodies.answer(bodies.plain(await self._service.imports(request.match_info["system"], _day(request))))
+
+    async def check_import(self, request: web.Request) -> web.StreamResponse:
+        require_party(request[ACTOR], None)
+        body = await bodies.read_body(request, CheckBody)
+        place = request.match_info["system"], _day(request)
+        return bodies.answer(bodies.plain(await self._service.check_import(request[ACTOR].name, *place, body.seen_digest, body.result)))
 
     async def statistics(self, request: web.Request) -> web.StreamResponse:
         require_party(request[ACTOR], None)

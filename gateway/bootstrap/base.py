@@ -16,6 +16,7 @@ from gateway.broker.node_files import GATEWAY_USER, NodeFolder
 from gateway.config import Config, read_secret
 from gateway.contract import Manifest, Remembers
 from gateway.delivery.liveness import Liveness
+from gateway.delivery.results import Results
 from gateway.delivery.rows import PartyTraits, RetryPolicy
 from gateway.delivery.worker import ringer
 from gateway.errors import ConfigurationError
@@ -27,9 +28,12 @@ from gateway.operations.metrics import FactsReader, Metrics
 from gateway.plugins import BoundParty, bind_parties
 from gateway.policy.destinations import Destinations
 from gateway.policy.rights import Rights
+from gateway.policy.routes import tables
 from gateway.retention.erasures import ErasureList
+from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore
 from gateway.security.refusals import Refusals
+from gateway.security.sealing import Sealer
 from gateway.startup import require_sound
 from gateway.trust import authority_of, broker_context, listener_context
 
@@ -194,3 +198,15 @@ def traits_of(party: BoundParty) -> PartyTraits:
             f"{party.party} forgets ids after {traits.memory_s:g} s, but an attempt may stay open for {traits.open_s:g} s (R9)",
         )
     return traits
+
+
+def results_of(common: Base, seals: Sealer) -> Results:
+    """What our own systems are told of the parties' answers to what they handed in."""
+    return Results(
+        policy=tables(),
+        parties=frozenset(common.config.parties),
+        rights=common.rights,
+        sealer=seals,
+        blind=BlindIndex.following(common.keys),
+        mac=ContentMac.following(common.keys),
+    )

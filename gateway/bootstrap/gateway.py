@@ -71,7 +71,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         await topology.declare(common.endpoint, topology_of(config, common.parties))
         ledger, limits, monitoring = common.ledger, config.intake.limits, common.monitoring
         senders = senders_of(config)
-        seals = sealer(config, common.keys)
+        seals = sealer(config, common.keys, common.rights)
         if config.broker.mode == "embedded":
             broker_refusals = BrokerRefusals(config.broker_directory / "log" / "node.log", common.refusals, senders)
             broker_refusals.start()
@@ -81,7 +81,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             ledger,
             common.keys,
             seals,
-            day_keys(config),
+            day_keys(config, common.rights),
             queue_age_s=config.keys.queue_age_days * 86_400,
             vanishes=keeping.calendar.vanishes_at,
         )

@@ -22,7 +22,7 @@ from gateway.admin.reconciliation import LedgerReconciliations
 from gateway.admin.reports import LedgerReports
 from gateway.admin.retention import LedgerRetention
 from gateway.audit.service import LedgerAuditRecord
-from gateway.bootstrap.base import Base, destinations_of, traits_of
+from gateway.bootstrap.base import Base, destinations_of, results_of, traits_of
 from gateway.bootstrap.feeds import expected_feeds
 from gateway.config import Config
 from gateway.flows.model import flows
@@ -73,6 +73,7 @@ async def serve_operators(
         service.traits_of,
         entitled=accounts.entitled,
         hand_in=hand_in,
+        results=results_of(common, seals),
         request_s=admin.request_s,
     )
     accounts.serve_at(desk)

@@ -6,35 +6,25 @@ import asyncio
 import contextlib
 
 from gateway import memory
-from gateway.bootstrap.base import base, topology_of, traits_of
+from gateway.bootstrap.base import base, results_of, topology_of, traits_of
 from gateway.bootstrap.inbound import answer_questions, host_of
 from gateway.broker import topology
 from gateway.config import Config
 from gateway.delivery.calls import Caller
 from gateway.delivery.party import PartyRunner, Shape
-from gateway.delivery.results import Results
 from gateway.delivery.worker import Worker
 from gateway.keyring import sealer
 from gateway.message_trust import party_signatures
 from gateway.pacing import BulkPace
-from gateway.policy.routes import tables
 from gateway.ready import mark_ready
-from gateway.security.blind import BlindIndex, ContentMac
 
 
 async def worker(config: Config, stop: asyncio.Event) -> None:
     """Deliver until ``stop`` is set; then end what is under way."""
     async with base(config, "worker") as common, contextlib.AsyncExitStack() as stack:
         await topology.declare(common.endpoint, topology_of(config, common.parties))
-        seals = sealer(config, common.keys)
-        results = Results(
-            policy=tables(),
-            parties=frozenset(config.parties),
-            rights=common.rights,
-            sealer=seals,
-            blind=BlindIndex.following(common.keys),
-            mac=ContentMac.following(common.keys),
-        )
+        seals = sealer(config, common.keys, common.rights)
+        results = results_of(common, seals)
         runners: list[PartyRunner] = []
         pace = BulkPace(config.bulk.per_s)
         common.monitoring.watch_bulk(pace)

@@ -44,8 +44,8 @@ TEXT: dict[str, tuple[str, str]] = {
     "nothing.requested": ("there are no requests", "申請はありません"),
     "more": ("more: --after {after}", "続き：--after {after}"),
     "content.written": (
-        "the new content is in {file}: delete it when you have seen it",
-        "新しい内容を {file} に書きました。確認後に削除してください",
+        "the new content is in {file} (where a resident under support measures lives is masked): delete it when you have seen it",
+        "新しい内容を {file} に書きました（支援措置対象者の住所等は伏字）。確認後に削除してください",
     ),
     "approved": (
         "{command}: approved (request {id}); it may be carried out once, until {until}",

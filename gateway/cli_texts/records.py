@@ -47,6 +47,20 @@ TEXT: dict[str, tuple[str, str]] = {
     "reports.of": ("{day}: {count} refusal(s)", "{day}：拒否 {count} 件"),
     "reports.sure": ("note that you have looked at the refusals of {day}?", "{day} の拒否を確認したと記録しますか？"),
     "reports.checked": ("noted: the refusals of {day} were looked at", "{day} の拒否の確認を記録しました"),
+    "reports.check_import": (
+        "Put on record that you have checked the import report of a system; it takes two persons who saw the same.",
+        "システムの取込結果（確認用帳票）を確認したことを記録します（同じ内容を2名以上で確認）。",
+    ),
+    "reports.seen": (
+        "Digest of the report as you saw it (shown by `renkei reports import`).",
+        "確認した帳票のダイジェスト（`renkei reports import` に表示）。",
+    ),
+    "reports.digest": ("digest of this report: {digest}", "この帳票のダイジェスト：{digest}"),
+    "reports.import_checked": ("checked by two persons or more as it is now", "現在の内容は2名以上により確認済みです"),
+    "reports.import_unchecked": (
+        "not yet checked by two persons as it is now (renkei reports check-import)",
+        "現在の内容は2名による確認が済んでいません（renkei reports check-import）",
+    ),
     "reports.checked_by": ("looked at by {by}, {at}: {result}", "確認：{by}、{at}：{result}"),
     "reports.other": ("(something was added since)", "（その後に追加あり）"),
     "reports.unchecked": ("not looked at yet: {days}", "未確認の日：{days}"),

@@ -85,6 +85,7 @@ TEXT: dict[str, tuple[str, str]] = {
         "不一致の一覧（種類、項目、住民の鍵付き参照値）。",
     ),
     "reconcile.state": ("Only those: open, postponed, released, resolved.", "状態で絞り込み：open、postponed、released、resolved。"),
+    "reconcile.protected": (" (under support measures)", "（支援措置）"),
     "reconcile.open_with": (
         "Secret of the run: shows resident record codes. Here only, nothing of it goes to the gateway.",
         "処理の秘密値：住民票コードを表示します（この端末だけ、送信なし）。",

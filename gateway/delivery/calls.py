@@ -106,12 +106,7 @@ class Caller:
 
     def _result(self, claim: Claimed, answer: Outcome | QueryAnswer) -> PreparedMessage | None:
         """What whoever handed it in is told by a message of its own."""
-        try:
-            return None if self._results is None else self._results.of(claim, answer)
-        except GatewayError as error:
-            # the outcome counts all the same; that nobody may be told is for the log, and the state of the message tells
-            _log.error("result-not-made", extra={"code": error.code, "party": claim.party, "message_id": claim.message_id})
-            return None
+        return None if self._results is None else self._results.of_or_none(claim, answer)
 
     async def decide_again(self) -> None:
         """By the policy that counts now: before :meth:`seal_again`."""

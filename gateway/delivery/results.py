@@ -7,12 +7,15 @@ from the delivery and what was said, so that the same word is one message howeve
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
 
-from gateway.contract import Delivered, Outcome, QueryAnswer, Rejected
+from gateway.contract import Delivered, Effect, Outcome, QueryAnswer, Rejected
+from gateway.errors import GatewayError
 from gateway.ids import new_id
 from gateway.intake.prepare import Seals
-from gateway.ledger.claims import Claimed
 from gateway.ledger.prepared import PreparedDelivery, PreparedMessage
 from gateway.policy.connections import ResultRoute
 from gateway.policy.rights import Rights
@@ -23,6 +26,40 @@ from message_formats.message import Message
 
 DOOR = "answer"
 ACCEPTED, REJECTED = "accepted", "rejected"
+
+_log = logging.getLogger(__name__)
+
+
+class Told(Protocol):
+    """Of a delivery what a result needs: of a claim, or of what a person decided."""
+
+    @property
+    def delivery_id(self) -> str: ...
+    @property
+    def message_type(self) -> str: ...
+    @property
+    def system(self) -> str:
+        """Who handed it in."""
+
+    @property
+    def party(self) -> str: ...
+    @property
+    def party_key(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A delivery of which two persons decide that it took effect (settled, or done by hand)."""
+
+    delivery_id: str
+    message_type: str
+    system: str
+    party: str
+    party_key: str | None
+
+
+TOOK_EFFECT: Final = QueryAnswer(effect=Effect.TOOK_EFFECT)
+"""Their word, as if the party had been asked."""
 
 
 class Results:
@@ -42,23 +79,35 @@ class Results:
         self._routes = {name: each for name, each in policy.results.items() if each.route.party in parties}
         self._rights, self._sealer, self._blind, self._mac = rights, sealer, blind, mac
 
-    def of(self, claim: Claimed, answer: Outcome | QueryAnswer) -> PreparedMessage | None:
-        """The message for whoever handed ``claim`` in; None: nothing was decided, or nobody is told.
+    def of(self, told: Told, answer: Outcome | QueryAnswer) -> PreparedMessage | None:
+        """The message for whoever handed it in; None: nothing was decided, or nobody is told.
 
         :raises PolicyRefused: it may not go to whoever would have it.
         """
-        wanted = self._routes.get(claim.message_type)
-        if wanted is None or claim.system != wanted.route.party or claim.party != wanted.sender or claim.party_key is None:
+        wanted = self._routes.get(told.message_type)
+        if wanted is None or told.system != wanted.route.party or told.party != wanted.sender or told.party_key is None:
             return None
-        if isinstance(answer, Delivered):
-            return self._prepare(wanted, claim, ACCEPTED, None)
+        if isinstance(answer, Delivered) or (isinstance(answer, QueryAnswer) and answer.effect is Effect.TOOK_EFFECT):
+            return self._prepare(wanted, told, ACCEPTED, None)
         if isinstance(answer, Rejected):
-            return self._prepare(wanted, claim, REJECTED, _error(answer.code))
+            return self._prepare(wanted, told, REJECTED, _error(answer.code))
         return None
 
-    def _prepare(self, wanted: ResultRoute, claim: Claimed, outcome: str, error: str | None) -> PreparedMessage:
+    def of_or_none(self, told: Told, answer: Outcome | QueryAnswer) -> PreparedMessage | None:
+        """As :meth:`of`. The outcome counts all the same; that nobody may be told is for the log, and the state of the message tells."""
+        try:
+            return self.of(told, answer)
+        except GatewayError as error:
+            _log.error("result-not-made", extra={"code": error.code, "party": told.party})
+            return None
+
+    async def decide_again(self) -> None:
+        """By the policy that counts now."""
+        await self._rights.refresh()
+
+    def _prepare(self, wanted: ResultRoute, told: Told, outcome: str, error: str | None) -> PreparedMessage:
         kind, route = catalogue.get(wanted.type), wanted.route
-        items = {"request_control_number": claim.party_key, "outcome": outcome, "error_code": error}
+        items = {"request_control_number": told.party_key, "outcome": outcome, "error_code": error}
         message: Message = writing.write(kind.name, items)
         message_id, blind, mac = new_id(), self._blind(), self._mac()
         standing = self._rights.standing
@@ -77,7 +126,7 @@ class Results:
         return PreparedMessage(
             message_id=message_id,
             system=wanted.sender,
-            source_id=f"result:{claim.delivery_id}:{error or outcome}",
+            source_id=f"result:{told.delivery_id}:{error or outcome}",
             type=kind.name,
             schema=kind.schema,
             content_mac=mac.of(kind.name, kind.schema, content),

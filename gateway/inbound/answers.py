@@ -178,8 +178,9 @@ class Answers:
 
     def _filtered(self, standing: Standing, case: Case, answer: Message, marks: Flags) -> tuple[Filtered, Terms]:
         """What of the answer may leave, by every way that it goes, and on which terms it leaves by the last one."""
+        listed = names_several(answer)
         for sender, receiver in case.ways or ((case.responder, case.recipient),):
-            grant = standing.grant(answer.type_name, sender, receiver, marks=marks)
+            grant = standing.grant(answer.type_name, sender, receiver, marks=marks, listed=listed)
             filtered = grant.plan.apply(answer)
             if filtered.removed:
                 answer = self.read(filtered.content, answer.type_name)
@@ -208,6 +209,12 @@ def require_same(question: Message, answer: Message) -> None:
         name = path.rpartition("/")[2]
         if name in PERSON and value is not None and asked.get(name) is not None and asked[name] != value:
             raise AnswerRefused("answer-for-another-person", "the answer is not about whom was asked", rule="same request, same person")
+
+
+def names_several(answer: Message) -> bool:
+    """It is a list of persons of whom one is meant."""
+    places = {found.group() for path in answer.items if path.rpartition("/")[2] in PERSON for found in [_PLACE.search(path)] if found}
+    return len(places) > 1
 
 
 def _persons(answer: Message) -> Iterator[tuple[str, str]]:

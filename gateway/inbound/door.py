@@ -40,6 +40,7 @@ from gateway.security.refusals import Witness, note_request
 from gateway.security.soap.errors import MessageRefused
 from gateway.security.soap.messages import LARGE_BYTES, MessageSecurity
 from gateway.security.soap.verifier import VerifiedMessage
+from gateway.security.token import TokenUnavailable
 from message_formats import profiles, reading
 from message_formats.profiles import Profile
 
@@ -96,10 +97,18 @@ class InboundDoor:
         """One request."""
         began, result = time.perf_counter(), "internal"
         try:
-            answer, result = await self._take(request)
-        except Exception as error:  # the edge: nobody above may turn this into a page or a log line with content in it
-            log.error("inbound-failed", party=self.party, error=type(error).__name__)
-            answer = await self._fault("Server", "internal")
+            try:
+                answer, result = await self._take(request)
+            except TokenUnavailable:
+                raise
+            except Exception as error:  # the edge: nobody above may turn this into a page or a log line with content in it
+                log.error("inbound-failed", party=self.party, error=type(error).__name__)
+                answer = await self._fault("Server", "internal")
+        except TokenUnavailable as error:
+            # nothing can be signed, so nothing is said: what was accepted is known by its delivery id when the party sends it again
+            log.warning("inbound-waits", party=self.party, code=error.code)
+            answer, result = web.Response(status=503), error.code
+            answer.force_close()
         self._meter.intake(self.party, DOOR, result, time.perf_counter() - began)
         return answer
 

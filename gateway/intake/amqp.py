@@ -45,7 +45,7 @@ from gateway.intake.pressure import Pressure
 from gateway.intake.refusals import ephemeral_by_queue, too_large
 from gateway.intake.submission import Submission
 from gateway.ledger.prepared import IntakeEpochLost
-from gateway.ledger.receipts import refused
+from gateway.ledger.receipts import body_digest, refused
 from gateway.pacing import BulkPace
 
 log = structlog.get_logger("gateway.intake")
@@ -371,7 +371,10 @@ class AmqpDoor:
         source_id, _ = safe_attributes(item.delivery.headers)
         body = answer.receipt
         if (error := answer.refusal) is not None:
-            body = refused(source_id=source_id, system=self.system, code=error.code, rule=error.rule, place=error.place)
+            body = refused(
+                source_id=source_id, system=self.system, code=error.code, rule=error.rule, place=error.place,
+                body_sha256=body_digest(item.delivery.body),
+            )  # fmt: skip
         await self._publisher.publish("receipts", self.system, body, content_type="application/json", correlation_id=source_id)
 
     async def _start_anew(self) -> None:

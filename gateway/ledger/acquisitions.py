@@ -7,9 +7,9 @@ nothing leaves by a link that was not there. Costs nothing where no message of t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import Connection, or_, select, text
+from sqlalchemy import Connection, or_, select
 
 from gateway.acquisition import machine
 from gateway.acquisition.machine import Acquisition, Ignored, Link, Numbers, Refused, State
@@ -23,9 +23,6 @@ from gateway.ledger.unit import Unit
 Subjects = Mapping[tuple[str, bytes], str]
 _IDENTIFIER = {"atena": "atena-number", "individual": "individual-number", "integrated": INTEGRATED}
 _AT_ONCE = 500
-KEPT_S: Final = 400 * 86_400.0
-"""An acquisition at which nothing has happened for so long is forgotten, with its processing number: a little at each request."""
-_FORGOTTEN_AT_ONCE: Final = 20
 _ALIAS = t.subject_alias
 _L, _A = t.integrated_number, t.code_acquisition
 
@@ -195,18 +192,8 @@ class AcquisitionWork:
         self._ids.setdefault(row.id, {})["changed_at"] = unit.now
         self._dirty.add(row.id)
 
-    def _forget_old(self, unit: Unit) -> None:
-        old = select(_A.c.id).where(_A.c.changed_at < unit.now - KEPT_S).order_by(_A.c.changed_at).limit(_FORGOTTEN_AT_ONCE)
-        ids = [each for each in unit.conn.execute(old).scalars() if each not in self._dirty]
-        if ids:
-            # with the kind in its text: that is how its index is found
-            unit.conn.execute(_ALIAS.delete().where(_ALIAS.c.subject.in_(ids), text("kind = 'processing-number'")))
-            unit.conn.execute(_A.delete().where(_A.c.id.in_(ids)))
-
     def close(self, unit: Unit) -> None:
         """Write what changed."""
-        if self._new:
-            self._forget_old(unit)
         for subject in sorted(self._dirty_links):
             link, more = self._links[subject], self._ids.get(subject, {})
             if subject not in self._known_links:

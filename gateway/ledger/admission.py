@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gateway.errors import LedgerUnavailable
 from gateway.ledger.admitting import AdmissionWork
 from gateway.ledger.bells import Bell
 from gateway.ledger.prepared import Admission, IntakeEpochLost, PreparedMessage
@@ -54,9 +55,12 @@ class Admit:
         if self.epoch_lost:
             assert self.intake is not None
             return IntakeEpochLost(self.intake[0])
-        if self.outdated is not None:
-            return self.outdated
-        return StaleKey() if self.stale else (self.results, self.bells)
+        return self.unfit or (self.results, self.bells)
+
+    @property
+    def unfit(self) -> LedgerUnavailable | None:
+        """Made by a policy, marks or keys that count no longer: it is made anew. None: it is not."""
+        return self.outdated or (StaleKey() if self.stale else None)
 
     def fit(self, generation: str | None) -> None:
         """Identify everybody in the generation of blind indexes that counts; a message that does not bring it is stale."""

@@ -218,6 +218,7 @@ class AdmissionWork:
         elif row["resends"] is not None:  # it was inserted before it was known what it sends again
             unit.conn.execute(t.message.update().where(t.message.c.id == message.message_id).values(resends=row["resends"]))
         receipt = row["receipt"]
+        self._subjects.note_number(unit, message)
         self._subjects.new.difference_update(message.identifiers)
         self._seen[place] = _Seen(message.message_id, message.content_mac, receipt, row["subject"])
         ids = {d.party: random_id() for d in message.deliveries}

@@ -17,14 +17,15 @@ from sqlalchemy import select
 from gateway.delivery import commands as rules
 from gateway.delivery.rows import DeliveryRow, Hold, KeyRow, PartyTraits, State
 from gateway.delivery.status import describe
-from gateway.errors import CommandRefused
+from gateway.errors import CommandRefused, LedgerUnavailable
 from gateway.ids import random_id
 from gateway.ledger import approvals
 from gateway.ledger import tables as t
 from gateway.ledger.adding import add_delivery, add_sealed
+from gateway.ledger.admission import Admit
 from gateway.ledger.approvals import REQUEST_EXPIRES_S
 from gateway.ledger.bells import Bell, bell_of
-from gateway.ledger.prepared import SealedPayload
+from gateway.ledger.prepared import PreparedMessage, SealedPayload
 from gateway.ledger.unit import Unit
 from gateway.policy.rights import Terms
 
@@ -111,6 +112,8 @@ class Command:
     """The person who asked still holds the role that asking needs."""
     why: str = ""
     """Of a refusal."""
+    told: PreparedMessage | None = None
+    """That it took effect, as a message for whoever handed it in (:mod:`gateway.delivery.results`): admitted with such a decision."""
     request_s: float = REQUEST_EXPIRES_S
     """How long a request waits for a second person, in seconds."""
     bulk: bool = False
@@ -118,9 +121,13 @@ class Command:
     bells: list[Bell] = field(default_factory=list)
     result: Any = None
     _delivery_id: str | None = None
+    _telling: Admit | None = None
 
     def plan(self, unit: Unit) -> None:
-        self.bells, self.result = [], None
+        self.bells, self.result, self._telling = [], None, None
+        if self.told is not None:
+            self._telling = Admit(messages=[self.told])
+            self._telling.plan(unit)
         self._delivery_id = self.seen.delivery_id if self.seen is not None else None
         if self.command_id is not None:
             self._delivery_id = unit.conn.execute(select(t.command.c.delivery_id).where(t.command.c.id == self.command_id)).scalar()
@@ -131,14 +138,34 @@ class Command:
                 unit.want_final.add(self._delivery_id)
 
     def apply(self, unit: Unit) -> None:
+        if self._stale is not None:
+            return  # made by keys or a policy that count no longer: made anew, then all of it is decided
         try:
             self.result = self._decide(unit) if self.command_id is not None else self._ask(unit)
         except CommandRefused as refused:
             delivery = unit.deliveries.get(self._delivery_id) if self._delivery_id is not None else None
             unit.audit("command-refused", self.actor, delivery=delivery, command=self.kind, request=self.command_id, code=refused.code)
             self.result = refused
+        if self._telling is not None:
+            [message] = self._telling.messages
+            if self._took_effect(unit):
+                unit.admissions.admit(unit, message, self.bells)
+            else:
+                unit.admissions.leave_out(unit, message)
+
+    @property
+    def _stale(self) -> LedgerUnavailable | None:
+        return None if self._telling is None else self._telling.unfit
+
+    def _took_effect(self, unit: Unit) -> bool:
+        """Two persons have just decided that the delivery took effect."""
+        if isinstance(self.result, CommandRefused) or self.kind not in ("settle", "by-hand") or self._delivery_id is None:
+            return False
+        return self.approve and self.command_id is not None and unit.deliveries[self._delivery_id].state is State.DELIVERED
 
     def finish(self, unit: Unit) -> Any:
+        if self._stale is not None:
+            return self._stale
         return self.result if isinstance(self.result, CommandRefused) else (self.result, tuple(self.bells))
 
     # ---- asking ------------------------------------------------------------------------------------------------------------------

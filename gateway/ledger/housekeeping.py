@@ -326,26 +326,3 @@ class RecordReply:
 
     def finish(self, unit: Unit) -> tuple[Bell, ...]:
         return self.bells
-
-
-@dataclass(slots=True, kw_only=True)
-class RecordEntry:
-    """Something that happened outside the ledger and belongs on record: that a person read a content, say (R22)."""
-
-    kind: str
-    actor: str
-    message_id: str
-    delivery_id: str
-    request: str
-    """Of the command."""
-    bulk: bool = False
-    size: int = 1
-
-    def plan(self, unit: Unit) -> None:
-        """Nothing is needed."""
-
-    def apply(self, unit: Unit) -> None:
-        unit.audit(self.kind, self.actor, message=self.message_id, delivery_id=self.delivery_id, request=self.request)
-
-    def finish(self, unit: Unit) -> None:
-        return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass
 
 from sqlalchemy import Connection, select
 
@@ -60,3 +61,8 @@ def imported(conn: Connection, system: str, since: float, until: float) -> Itera
         yield Imported(
             record=kept.source_id or "", type=kept.type, supplier=supplier, party=None, outcome=REFUSED, code=kept.code, place=kept.place
         )
+
+
+def digest_of(records: Iterable[Imported]) -> str:
+    """Names exactly these records with what became of them."""
+    return hashlib.sha256(json.dumps([astuple(each) for each in records], ensure_ascii=False).encode()).hexdigest()

@@ -182,6 +182,10 @@ class RenewAliases:
             for kind, _, new, subject in sorted(self.renewed, key=lambda each: (each[0], each[2]))
         ]
         unit.insert_ignore(t.subject_alias, rows)
+        c, places = t.subject_alias.c, {(kind, old): new for kind, old, new, _ in self.renewed}
+        former = select(c.kind, c.blind).where(c.blind.in_(sorted(old for _, old in places)), c.superseded)
+        for kind, blind in unit.conn.execute(former).all():
+            unit.conn.execute(update(t.subject_alias).where(c.kind == kind, c.blind == places[kind, bytes(blind)]).values(superseded=True))
         old = [(blind, kind) for kind, blind, _, _ in sorted(self.renewed)]
         mark = sql.mark_of(unit.conn)
         sql.write_many(unit.conn, _FORGET.format(mark=mark), old)

@@ -179,10 +179,6 @@ class Ledger:
         self.ring_all(bells)
         return result  # type: ignore[no-any-return]
 
-    async def record(self, kind: str, actor: str, *, message_id: str, delivery_id: str, request: str) -> None:
-        """Put something on record that is no change of the ledger: that a person read a content, say."""
-        await self._submit(hk.RecordEntry(kind=kind, actor=actor, message_id=message_id, delivery_id=delivery_id, request=request))
-
     async def record_refusals(self, refusals: Sequence[Refusal]) -> None:
         """Put refused peers on record, one entry for each of ``refusals`` (R22)."""
         await self._submit(RecordRefusals(refusals=refusals, size=len(refusals)))

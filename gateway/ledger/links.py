@@ -13,6 +13,7 @@ from gateway.ledger.prepared import PreparedMessage
 from gateway.ledger.unit import Unit
 
 LINKAGE = "linkage"
+LINKAGE_TYPE = "number-linkage-feed"
 
 
 def set_link(unit: Unit, message: PreparedMessage, subject: str) -> None:
@@ -45,5 +46,5 @@ def link_of(conn: Connection, kind: str, blinds: Sequence[bytes]) -> SealedConte
         return None
     return SealedContent(
         sealed=bytes(row.sealed), wrapped=bytes(row.wrapped), kek_id=row.kek_id, message_id=row.message_id,
-        message_type="number-linkage-feed", party=LINKAGE,
+        message_type=LINKAGE_TYPE, party=LINKAGE,
     )  # fmt: skip

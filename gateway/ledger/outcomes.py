@@ -29,7 +29,7 @@ from gateway.ledger.admission import Admit
 from gateway.ledger.bells import Bell, bell_of
 from gateway.ledger.claims import Claimed, claim_key, give_up_probe, with_payload
 from gateway.ledger.prepared import PreparedMessage, SealedPayload
-from gateway.ledger.unit import StaleKey, Unit
+from gateway.ledger.unit import Unit
 from gateway.policy.rights import Terms
 
 
@@ -109,9 +109,7 @@ class WriteOutcomes:
 
     @property
     def _stale(self) -> LedgerUnavailable | None:
-        if self._results is None:
-            return None
-        return self._results.outdated or (StaleKey() if self._results.stale else None)
+        return None if self._results is None else self._results.unfit
 
     def _tell(self, unit: Unit, item: Learned, told: bool) -> None:
         """The result of a delivery, with what it tells of; or it leaves no trace."""
@@ -168,7 +166,7 @@ class WriteOutcomes:
         if item.terms is not None:
             unit.note_terms(item.terms, sent=head.id)
         self._record(unit, key, head, item)
-        accepted, rejected = isinstance(item.answer, Delivered), isinstance(item.answer, Rejected)
+        accepted, rejected = isinstance(item.answer, Delivered | QueryAnswer), isinstance(item.answer, Rejected)
         self._tell(unit, item, (accepted and head.state is State.DELIVERED) or (rejected and key.held is Hold.REJECTED))
         if head.state.final:
             self.bells.extend(bell_of(woken, unit.now) for woken in unit.wake_dependents(head))

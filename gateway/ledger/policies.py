@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select
@@ -53,8 +53,14 @@ def marks_of(conn: Connection, subject: str | None, day: dt.date) -> Flags:
 def protected(conn: Connection, delivery_id: str) -> bool:
     """Whether support measures are in force today for whom a delivery is about."""
     query = select(t.message.c.subject).join(t.delivery, t.delivery.c.message_id == t.message.c.id).where(t.delivery.c.id == delivery_id)
+    subject = conn.execute(query).scalar()
+    return subject in protected_among(conn, [subject] if subject is not None else [])
+
+
+def protected_among(conn: Connection, subjects: Iterable[str]) -> frozenset[str]:
+    """Those for whom support measures are in force today."""
     day = day_of(ledger_time(conn), business_clock(conn).offset_s)
-    return PROTECTED in marks_of(conn, conn.execute(query).scalar(), day)
+    return frozenset(each for each in subjects if PROTECTED in marks_of(conn, each, day))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

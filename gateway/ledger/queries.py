@@ -127,6 +127,14 @@ def delivery(conn: Connection, delivery_id: str) -> FoundDelivery | None:
     return found[0] if found else None
 
 
+def sender_of(conn: Connection, delivery_id: str) -> str:
+    """Who handed a delivery in, as its way says; empty: there is no such delivery."""
+    d, m = t.delivery.c, t.message.c
+    query = select(d.way, d.party, m.type, func.coalesce(m.producer, m.system)).join(t.message, m.id == d.message_id)
+    row = conn.execute(query.where(d.id == delivery_id)).first()
+    return "" if row is None else way_of(row[0], row[2], row[3], row[1]).producer
+
+
 def deliveries(conn: Connection, *conditions: Any) -> list[FoundDelivery]:
     """Deliveries with their keys, parties and words."""
     now = ledger_time(conn)

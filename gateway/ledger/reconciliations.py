@@ -17,6 +17,7 @@ from sqlalchemy import Connection, and_, exists, func, or_, select, update
 
 from gateway.errors import CommandRefused
 from gateway.ids import key_place, new_id
+from gateway.ledger import policies
 from gateway.ledger import tables as t
 from gateway.ledger.approvals import Row
 from gateway.ledger.unit import Unit
@@ -52,12 +53,14 @@ def run(conn: Connection, name: str) -> Row | None:
 
 
 def worklist(conn: Connection, identity: str, *, states: Sequence[str], after: int, limit: int) -> list[Row]:
-    """Differences of one run, in the order of their numbers."""
+    """Differences of one run, in the order of their numbers; ``protected``: support measures are in force for the resident."""
     d = t.reconciliation_difference.c
     query = select(t.reconciliation_difference).where(d.reconciliation == identity, d.number > after)
     if states:
         query = query.where(d.state.in_(list(states)))
-    return [dict(row) for row in conn.execute(query.order_by(d.number).limit(limit)).mappings()]
+    rows = [dict(row) for row in conn.execute(query.order_by(d.number).limit(limit)).mappings()]
+    protected = policies.protected_among(conn, {row["subject"] for row in rows if row["subject"] is not None})
+    return [{**row, "protected": row["subject"] in protected} for row in rows]
 
 
 def digest_of(rows: Sequence[Row]) -> bytes:

@@ -39,7 +39,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """That somebody has looked at the refusals of a day (日次確認チェックシート)."""
+    """That somebody has looked at the refusals of a day (日次確認チェックシート), or at an import report (確認用帳票)."""
 
     day: str
     digest: str
@@ -79,10 +79,11 @@ def digest_of(found: Collection[Refused]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def checks(conn: Connection, first: str, last: str) -> list[Checked]:
-    """Checks of these days, by day and time."""
+def checks(conn: Connection, first: str, last: str, system: str | None = None) -> list[Checked]:
+    """Checks of these days, by day and time: of what was refused, or of the import report of a system."""
     c = t.daily_check.c
-    query = select(*(c[name] for name in Checked.__dataclass_fields__)).where(c.day >= first, c.day <= last).order_by(c.day, c.checked_at)
+    query = select(*(c[name] for name in Checked.__dataclass_fields__)).where(c.day >= first, c.day <= last)
+    query = query.where(c.system.is_(None) if system is None else c.system == system).order_by(c.day, c.checked_at)
     return [Checked(**row._mapping) for row in conn.execute(query)]
 
 
@@ -114,12 +115,14 @@ def id_bound(at: float, *, after: bool = False) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class NoteCheck:
-    """Somebody has looked at the refusals of a day. What they say is compared before: reading a day is too long for the writer."""
+    """Somebody has looked at the refusals of a day, or at the import report of a system. What they say is compared before: reading a day is
+    too long for the writer."""
 
     actor: str
     day: str
     digest: str
     text: str
+    system: str | None = None
     bulk: bool = False
     size: int = 1
 
@@ -131,10 +134,12 @@ class NoteCheck:
             t.daily_check,
             {
                 "id": random_id(), "day": self.day, "digest": self.digest, "result": self.text, "checked_by": self.actor,
-                "checked_at": unit.now,
+                "checked_at": unit.now, "system": self.system,
             },
         )  # fmt: skip
-        unit.audit("daily-checked", self.actor, day=self.day, digest=self.digest, result=self.text)
+        whose: dict[str, Any] = {} if self.system is None else {"system": self.system}
+        kind = "daily-checked" if self.system is None else "import-checked"
+        unit.audit(kind, self.actor, day=self.day, digest=self.digest, result=self.text, **whose)
 
     def finish(self, unit: Unit) -> None:
         return None

@@ -21,6 +21,7 @@ anybody, then, when the log has grown or at intervals, truncating it (erasure mu
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import fcntl
 import logging
@@ -49,8 +50,8 @@ TURN_S: Final = 0.015
 """How long to wait at the turnstile: a lock is held for 10 ms (R21), so longer means that who stands in it is frozen."""
 BULK_TURN_S: Final = 0.1
 """How long a bulk group stands back for live ones of other processes, so that it does not starve."""
-CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
-"""Size of the log from which it is copied into the database."""
+CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
+"""So much of the log that is not in the database yet is copied into it."""
 TRUNCATE_BYTES: Final = 32 * 1024 * 1024
 TRUNCATE_S: Final = 60.0
 """The log is truncated at this size, or when so long has passed since the last time (seconds)."""
@@ -292,6 +293,7 @@ class Checkpointer:
         self._path = path
         self._lock_wait_s = lock_wait_s
         self._wal = Path(f"{path}-wal")
+        self._copied = (b"", 0)
         self._writers = writers
         self._stop = threading.Event()
         self._guard = threading.Lock()
@@ -313,20 +315,53 @@ class Checkpointer:
 
     def _loop(self) -> None:
         while not self._stop.wait(0.25):
-            size = self._size()
-            truncate = size > TRUNCATE_BYTES or (size > 0 and time.monotonic() - self._truncated_at > TRUNCATE_S)
-            if truncate or size > CHECKPOINT_BYTES:
-                try:
-                    self.run(truncate=truncate)
-                except Exception as error:
-                    # The writer meets the same fault and reports it to its callers; the log merely stays long meanwhile.
-                    _log.warning("ledger-checkpoint-failed", extra={"code": classify(error).code})
+            try:
+                self.look()
+            except Exception as error:
+                # The writer meets the same fault and reports it to its callers; the log merely stays long meanwhile.
+                _log.warning("ledger-checkpoint-failed", extra={"code": classify(error).code})
+
+    def look(self) -> bool:
+        """Copy the log if enough has come into it, or truncate it if it is time; True if all of it was copied."""
+        size, log = self._size(), self._log()
+        truncate = size > TRUNCATE_BYTES or (size > 0 and time.monotonic() - self._truncated_at > TRUNCATE_S)
+        if not truncate and self._fresh(log) <= CHECKPOINT_BYTES:
+            return False
+        done = self.run(truncate=truncate)
+        if done:
+            self._copied = log
+        return done
 
     def _size(self) -> int:
         try:
             return self._wal.stat().st_size
         except FileNotFoundError:
             return 0
+
+    def _log(self) -> tuple[bytes, int]:
+        """The log's salt, which changes when it is begun anew, and the bytes in it since then: the frames that bear its salt.
+
+        From SQLite's description of its files (fileformat2.html, section 4); nobody locks this file, so it may be opened and closed.
+        """
+        try:
+            with self._wal.open("rb", buffering=0) as wal:
+                header, size = wal.read(32), os.fstat(wal.fileno()).st_size
+                salt, frame_bytes = header[16:24], int.from_bytes(header[8:12]) + 24
+
+                def old(frame: int) -> bool:
+                    wal.seek(32 + frame * frame_bytes + 8)
+                    return wal.read(8) != salt
+
+                return salt, bisect.bisect_left(range((size - 32) // frame_bytes), True, key=old) * frame_bytes
+        except FileNotFoundError:
+            return b"", 0
+
+    def _fresh(self, log: tuple[bytes, int]) -> int:
+        """What is in the log and was not when this process last copied it, in bytes.
+
+        A log does not shrink when it was copied, it is begun anew: by its size it would be copied four times a second for nothing.
+        """
+        return log[1] - (self._copied[1] if log[0] == self._copied[0] else 0)
 
     def run(self, *, truncate: bool) -> bool:
         descriptor = os.open(beside(self._path, "checkpoint"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -46,6 +46,7 @@ LIVE = "SELECT id FROM worker WHERE ended_at IS NULL AND renewed_at > {mark}"
 PARTY = f"SELECT {names(t.party_state)} FROM party_state WHERE party = {{mark}}"
 SEEN = "SELECT source_id, id, content_mac, receipt, subject FROM message WHERE system = {mark} AND source_id IN ({ids})"
 ALIASES = "SELECT kind, blind, subject FROM subject_alias WHERE kind = {mark} AND blind IN ({ids})"
+NUMBERS = "SELECT kind, blind, subject, superseded FROM subject_alias WHERE kind = {mark} AND blind IN ({ids})"
 PARTY_KEYS = "SELECT party_key FROM delivery WHERE party = {mark} AND party_key IN ({ids})"
 
 

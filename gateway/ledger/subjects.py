@@ -21,6 +21,15 @@ _NUMBERS = select(t.subject_alias.c.blind).where(t.subject_alias.c.subject == bi
 """With the kind in its text: that is how its index is found."""
 
 
+OUTSIDE = frozenset({"soap", "fetch"})
+"""Doors of the parties outside."""
+
+
+def _says_which(message: PreparedMessage) -> bool:
+    """Its sender decides which Individual Number a resident has."""
+    return message.system == REGISTER or message.type == NUMBER_NOTICE
+
+
 class Subjects:
     """The subjects of one group of admissions."""
 
@@ -30,6 +39,8 @@ class Subjects:
         """Our id of a message → whom it is about; a message about nobody is not in it."""
         self.new: set[tuple[str, bytes]] = set()
         """Aliases that this group has added."""
+        self.superseded: set[tuple[str, bytes]] = set()
+        """Individual Numbers of residents who have another one now."""
         self._renewing: str | None = None
         """The former generation of blind indexes, while there may be rows of it."""
 
@@ -72,6 +83,12 @@ class Subjects:
         for kind, blind in wanted:
             by_kind.setdefault(kind, []).append(blind)
         for kind, blinds in sorted(by_kind.items()):
+            if kind == NUMBER:
+                for _, blind, subject, superseded in sql.rows(unit.conn, sql.NUMBERS, kind, ids=sorted(blinds)):
+                    self.by_alias[(kind, blind)] = subject
+                    if superseded:
+                        self.superseded.add((kind, blind))
+                continue
             for _, blind, subject in sql.rows(unit.conn, sql.ALIASES, kind, ids=sorted(blinds)):
                 self.by_alias[(kind, blind)] = subject
 
@@ -91,16 +108,39 @@ class Subjects:
                 yield {"kind": kind, "blind": blind, "hmac_key_id": message.hmac_key_id, "subject": subject}
 
     def changes_number(self, unit: Unit, message: PreparedMessage) -> bool:
-        """Whether it gives a known resident another Individual Number (C-1-3-3), and may not."""
-        if message.system == REGISTER or message.type == NUMBER_NOTICE:
+        """Whether it gives a known resident another Individual Number (C-1-3-3), and may not. A former one is another, too, where one of
+        our own systems is late with it: the newest counts (FS5-4). What comes from outside may be older than the change."""
+        if _says_which(message):
             return False
         given = {i for i in (*message.identifiers, *self.former(message)) if i[0] == NUMBER}
         subject = self.of_message.get(message.message_id)
-        if not given or any(self.by_alias.get(i) == subject and i not in self.new for i in given):
+        if not given:
             return False
+        if own := {i for i in given if self.by_alias.get(i) == subject and i not in self.new}:
+            return own <= self.superseded and message.door not in OUTSIDE
         known = {i for i, of in self.by_alias.items() if i[0] == NUMBER and of == subject}
         known |= {(NUMBER, bytes(blind)) for blind in unit.conn.execute(_NUMBERS, {"subject": subject}).scalars()}
         return bool(known - given - self.new)  # what others of the group bring is not known yet
+
+    def note_number(self, unit: Unit, message: PreparedMessage) -> None:
+        """The register, or J-LIS, says which number a resident has: from now on any other of theirs is a former one.
+
+        Called for a message that is admitted, before its identifiers are known for good.
+        """
+        subject = self.of_message.get(message.message_id)
+        if subject is None or not _says_which(message):
+            return
+        given = {i for i in (*message.identifiers, *self.former(message)) if i[0] == NUMBER and self.by_alias.get(i) == subject}
+        is_known = any(i not in self.new for i in message.identifiers)
+        if not given or not (given & self.superseded or (is_known and given & self.new)):
+            return
+        others = {(NUMBER, bytes(blind)) for blind in unit.conn.execute(_NUMBERS, {"subject": subject}).scalars()} - given
+        c = t.subject_alias.c
+        for numbers, superseded in ((others, True), (given, False)):
+            blinds = sorted(blind for _, blind in numbers)
+            changed = t.subject_alias.update().where(c.kind == NUMBER, c.blind.in_(blinds), c.superseded.is_(not superseded))
+            unit.conn.execute(changed.values(superseded=superseded))
+        self.superseded = (self.superseded | others) - given
 
     def take_out(self, unit: Unit) -> None:
         """What was not admitted does not say who is who: its identifiers go again."""

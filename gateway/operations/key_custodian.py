@@ -306,7 +306,11 @@ class KeyCustodian:
         now, uses = await self._ledger.read(look)
         today = dt.datetime.fromtimestamp(now, JST).strftime("%Y%m%d")
         for day, use in uses.items():
-            if day[:8] >= today or use.unfinished or (use.last_final_at is not None and now < self._vanishes(use.last_final_at)):
+            if day[:8] >= today or use.unfinished:
+                continue
+            # what was sealed at the end of the day may be in no row yet: no key ends before what was sent on its day must vanish
+            begun = dt.datetime.strptime(day[:8], "%Y%m%d").replace(tzinfo=JST).timestamp()
+            if now < self._vanishes(max(begun, use.last_final_at or begun)):
                 continue
             await asyncio.to_thread(self._day_keys.destroy, day)
             await self._record("key-destroyed", ACTOR, key_kind="day", key=day)

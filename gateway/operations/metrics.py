@@ -30,6 +30,8 @@ from gateway.ledger.writer import GroupRecord
 
 FACTS_S: Final = 5.0
 _MILLISECONDS: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.0, 5.0)
+_LOCKED: Final = tuple(sorted({*_MILLISECONDS, 0.01}))
+"""With the limit of R21."""
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 150, 200, 400)
 OPERATING: Final = ("RUNNING", "LIMITED", "STOPPED", "MAINTENANCE")
@@ -138,7 +140,7 @@ class Metrics:
         self._late = Counter("renkei_delivery_late_outcomes", "Outcomes whose claim was lost meanwhile.", ["party"], **make)
         self._groups = Counter("renkei_ledger_groups", "Transactions of the ledger's writer.", ["result"], **make)
         self._operations = Histogram("renkei_ledger_group_operations", "Operations in a transaction.", buckets=_SIZES, **make)
-        self._lock_s = Histogram("renkei_ledger_lock_seconds", "How long a transaction held its locks.", buckets=_MILLISECONDS, **make)
+        self._lock_s = Histogram("renkei_ledger_lock_seconds", "How long a transaction held its locks.", buckets=_LOCKED, **make)
         self._commit_s = Histogram("renkei_ledger_commit_seconds", "How long COMMIT took.", buckets=_MILLISECONDS, **make)
         self._wait_s = Histogram("renkei_ledger_wait_seconds", "How long the writer waited for the lock.", buckets=_MILLISECONDS, **make)
         self._refused = Counter(

@@ -50,7 +50,7 @@ class Proof:
 def controls() -> tuple[Control, ...]:
     """All of them, in the order of the specification."""
     text = importlib.resources.files("gateway.policy").joinpath("data", "controls.yaml").read_text(encoding="utf-8")
-    rows: list[dict[str, Any]] = yaml.safe_load(text)["controls"]
+    rows: list[dict[str, Any]] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["controls"]  # noqa: S506 safe, and quick
     return tuple(Control(**{**row, "requirement": row["requirement"].strip(), "share": cast("Share", row["share"])}) for row in rows)
 
 

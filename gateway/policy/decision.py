@@ -30,7 +30,9 @@ class Request:
     items: frozenset[str] | None = None
     """Leaves that are demanded; None: whatever the message holds, to be filtered."""
     protected: bool = False
-    """The resident is under support measures (支援措置)."""
+    """The resident is under support measures (支援措置); of several, one of them."""
+    listed: bool = False
+    """The message names several persons, of whom one is meant."""
     deceased: bool = False
 
 
@@ -94,7 +96,7 @@ def decide(policy: Policy, request: Request) -> Decision:
         return Refuse(code="deceased", rule="C-3-7-4")
     withheld: frozenset[str] = frozenset()
     if request.protected:
-        if found.refuse_protected:
+        if found.refuse_protected or (found.refuse_protected_list and request.listed):
             return Refuse(code="protected", rule="支援措置")
         withheld = found.withheld & found.items
     items = found.items - withheld if withheld else found.items

@@ -19,6 +19,8 @@ from message_formats.catalogue import Item
 from message_formats.message import Message
 
 _PLACE = re.compile(r"\[[0-9]+\]")
+_PLACES = frozenset({"text", "postal-code", "municipality-code", "digits"})
+_WHERE = re.compile(r"address|domicile|postal_code|town_code|municipality|place_")
 
 
 def _walk(items: Iterable[Item], prefix: str = "") -> Iterator[tuple[str, Item]]:
@@ -45,6 +47,12 @@ def every(message_type: str) -> frozenset[str]:
 def numbers(message_type: str) -> frozenset[str]:
     """The leaves that hold an Individual Number."""
     return frozenset(path for path, item in leaves(message_type).items() if item.kind == "individual-number")
+
+
+@functools.cache
+def locating(message_type: str) -> frozenset[str]:
+    """The leaves that say where somebody lives, lived or is registered: what support measures (支援措置) protect."""
+    return frozenset(path for path, item in leaves(message_type).items() if item.kind in _PLACES and _WHERE.search(path.rpartition("/")[2]))
 
 
 def expand(message_type: str, named: Iterable[str]) -> frozenset[str]:

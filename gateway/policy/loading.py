@@ -69,7 +69,7 @@ class _Permission(_Shape):
     works: list[_Id] = Field(min_length=1)
     items: Literal["ceiling"] | list[_Path] | None = None
     approval: Literal["required"] | None = None
-    protected: Literal["refuse", "address_items"] | list[_Path] | None = None
+    protected: Literal["refuse", "refuse-list", "address_items"] | list[_Path] | None = None
     excess: Literal["filter", "refuse"] = "filter"
     since: dt.date | None = None
     until: dt.date | None = None
@@ -214,7 +214,7 @@ def _permissions(message_type: str, row: _Permission, shape: _Document, works: M
     period = Period(since=row.since or shape.since, until=row.until)
     common: dict[str, Any] = {
         "message_type": message_type, "producer": row.sender, "consumer": row.to, "leg": row.leg, "decided": row.decision == "project",
-        "refuse_protected": row.protected == "refuse",
+        "refuse_protected": row.protected == "refuse", "refuse_protected_list": row.protected == "refuse-list",
     }  # fmt: skip
     if row.approval is None:
         basis = tuple({a.cite: a for w in row.works for a in works[w].basis}.values())

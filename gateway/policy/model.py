@@ -100,6 +100,8 @@ class Permission:
     withheld: frozenset[str] = frozenset()
     """Left out for a resident under support measures."""
     refuse_protected: bool = False
+    refuse_protected_list: bool = False
+    """Refused where a resident under support measures is one of several whom the message names."""
     decided: bool = False
     """No step of the specification, but a decision of this project."""
     excess: Literal["filter", "refuse"] = "filter"

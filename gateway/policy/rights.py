@@ -111,21 +111,29 @@ class Standing:
         self.on = on
         self.offset_s = offset_s
         self.token = token(policy.version, offset_s)
-        self._kept: dict[tuple[str, str, str, str | None, str | None, Flags], Grant | Refuse] = {}
+        self._kept: dict[tuple[str, str, str, str | None, str | None, Flags, bool], Grant | Refuse] = {}
 
     def grant(
-        self, message_type: str, producer: str, consumer: str, *, work: str | None = None, basis: str | None = None, marks: Flags = NONE
+        self,
+        message_type: str,
+        producer: str,
+        consumer: str,
+        *,
+        work: str | None = None,
+        basis: str | None = None,
+        marks: Flags = NONE,
+        listed: bool = False,
     ) -> Grant:
-        """The permit and its filter.
+        """The permit and its filter. ``listed``: the message names several persons, of whom one is meant.
 
         :raises PolicyRefused: it may not go.
         """
-        key = (message_type, producer, consumer, work, basis, marks)
+        key = (message_type, producer, consumer, work, basis, marks, listed)
         found = self._kept.get(key)
         if found is None:
             request = Request(
                 message_type=message_type, producer=producer, consumer=consumer, on=self.on, work=work, basis=basis,
-                protected=PROTECTED in marks, deceased=DECEASED in marks,
+                protected=PROTECTED in marks, deceased=DECEASED in marks, listed=listed,
             )  # fmt: skip
             decision = decide(self.policy, request)
             if isinstance(decision, Permit):

@@ -201,10 +201,8 @@ class Keeper:
             return count
         if rule.place == "quarantine":
             return len(await self._refused(rule, before, 1_000_000))
-        if rule.place == "record":
-            return len(await self._ledger.read(lambda conn: lr.records_due(conn, before, LOOK)))
-        if rule.place == "provision":
-            return len(await self._ledger.read(lambda conn: lr.provisions_due(conn, before, LOOK)))
+        if rule.place in lr.PLACES:
+            return len(await self._ledger.read(partial(lr.rows_due, place=rule.place, before=before, limit=LOOK)))
         return len(await asyncio.to_thread(files.due, self._keeping.folders.get(rule.place, ()), before))
 
     async def late(self, rule: Rule) -> tuple[int, int]:
@@ -293,19 +291,24 @@ class Keeper:
             while some := await self._refused(rule, before, self._keeping.rows):
                 if not await self._erase(run, rule.rule, rule.place, None, some):
                     break
-        elif rule.place == "record":
-            while old := await self._ledger.read(lambda conn: lr.records_due(conn, before, self._keeping.rows)):
-                line = run.line(rule.rule, rule.place, None, None)
-                run.counts[rule.rule, None, None] += await self._ledger.submit(lr.EraseRecords(line=line, messages=old, size=len(old)))
-                await asyncio.sleep(self._keeping.pause_s)
-        elif rule.place == "provision":
-            while past := await self._ledger.read(lambda conn: lr.provisions_due(conn, before, self._keeping.rows)):
-                line = run.line(rule.rule, rule.place, None, None)
-                step = lr.EraseProvisions(line=line, provisions=past, size=len(past))
-                run.counts[rule.rule, None, None] += await self._ledger.submit(step)
-                await asyncio.sleep(self._keeping.pause_s)
+        elif rule.place in lr.PLACES:
+            await self._rows(run, rule, before)
         else:
             await self._dispose(run, rule, rule.place, before)
+
+    async def _rows(self, run: _Run, rule: Rule, before: float) -> None:
+        """Rows without bodies; what is sealed and hangs on them loses its data key first, like every body."""
+        place, limit = rule.place, self._keeping.rows
+        while old := await self._ledger.read(partial(lr.rows_due, place=place, before=before, limit=limit)):
+            ids = [each for each, _ in old]
+            await self._erase(run, rule.rule, place, None, await self._ledger.read(partial(lr.keys_on, place=place, ids=ids)))
+            aliases = await self._ledger.read(partial(lr.aliases_on, place=place, ids=ids))
+            line = run.line(rule.rule, rule.place, None, None)
+            erased: int = await self._ledger.submit(lr.EraseRows(line=line, rows=old, before=before, aliases=aliases, size=len(old)))
+            run.counts[rule.rule, None, None] += erased
+            if not erased:
+                break
+            await asyncio.sleep(self._keeping.pause_s)
 
     async def _expire(self, run: _Run, rule: Rule | None, party: str | None = None) -> None:
         name, place = ("purge", "content") if rule is None else (rule.rule, rule.place)

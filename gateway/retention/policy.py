@@ -8,16 +8,23 @@ import importlib.resources
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.errors import ConfigurationError
+from gateway.ledger.retention import CONTENT, PLACES
+from gateway.ledger.tables import metadata
 from gateway.retention.calendar import JST, BusinessCalendar
 
-Place = Literal["content", "receipt", "quarantine", "record", "provision", "backup", "submit", "export", "log"]
-IN_LEDGER: tuple[Place, ...] = ("content", "receipt", "quarantine", "record", "provision")
+Place = Literal[
+    "content", "receipt", "quarantine", "record", "provision", "refusal", "request", "daily-check", "import", "anomaly", "reconciliation",
+    "medium", "acquisition", "mark", "person", "backup", "submit", "export", "log",
+]  # fmt: skip
+BODIES: tuple[Place, ...] = ("content", "receipt", "quarantine")
+"""Sealed, of a type: what must vanish does so here."""
+ROWS = tuple(each for each in get_args(Place) if each in PLACES)
 ON_DISK: tuple[Place, ...] = ("backup", "submit", "export", "log")
 
 
@@ -70,6 +77,7 @@ class Rule(_Section):
 
 class _Kept(_Section):
     place: str
+    tables: list[str] = []
     why: str
 
 
@@ -127,17 +135,24 @@ def build(table: Any, ephemeral: Iterable[str]) -> RetentionPolicy:
         _demand(rule.rule not in types, f"{rule.rule} stands twice")
         types[rule.rule] = frozenset(rule.types).union(*(found.classes[each] for each in rule.classes))
         _demand(rule.expires is None or rule.place == "content", f"{rule.rule}: only content expires")
+        _demand(rule.place in BODIES or not types[rule.rule], f"{rule.rule}: what lies in {rule.place} has no type")
     policy = RetentionPolicy(
         version=found.version, rules=tuple(found.rules), kept=tuple((each.place, each.why) for each in found.kept), _types=types
     )
-    every: tuple[Place, ...] = (*IN_LEDGER, *ON_DISK)
+    every: tuple[Place, ...] = get_args(Place)
     for place in every:
         general = [rule.rule for rule in policy.of(place) if not types[rule.rule]]
         _demand(len(general) == 1, f"{place} needs exactly one rule for whatever has none of its own")
         named = [each for rule in policy.of(place) for each in types[rule.rule]]
         _demand(len(named) == len(set(named)), f"a type has two rules of {place}")
+    ruled = {table for place in PLACES.values() for table in place.tables} | set(CONTENT)
+    named_kept = [table for kept in found.kept for table in kept.tables]
+    forgotten = sorted(metadata.tables.keys() - ruled - set(named_kept))
+    _demand(not forgotten, f"{', '.join(forgotten)}: neither a rule nor a reason why it is kept")
+    strange = sorted(set(named_kept) - (metadata.tables.keys() - ruled))
+    _demand(not strange, f"kept: {', '.join(strange)}: no table of the ledger, or one that a rule erases from")
     for each in ephemeral:
-        for place in IN_LEDGER[:3]:
+        for place in BODIES:
             rule = next(rule for rule in policy.of(place) if policy.applies(rule, each))
             text = f"{each} must vanish one business day after it was sent (C-3-7-1): {rule.rule} keeps it longer"
             _demand(_at_most_one(rule.after), text)

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, select
 
 from gateway.errors import GatewayError
+from gateway.ledger import retention as lr
 from gateway.ledger import tables as t
 from gateway.ledger.engine import LedgerEngine
 from gateway.retention.calendar import JST, BusinessCalendar
@@ -64,6 +65,8 @@ class Places:
     """Place → folders, with all that lies in and below them."""
     backups: Callable[[], Iterable[BackupKeys]] = lambda: ()
     day_keys: Callable[[], Collection[str]] = lambda: ()
+    rows: Mapping[str, float] = field(default_factory=dict)
+    """Place of rows without bodies → what ended before then (ledger time) should have been erased by now."""
     calendar: BusinessCalendar
     now: float
     """Business time."""
@@ -78,6 +81,7 @@ def prove(places: Places) -> list[Finding]:
     keys = keys_of(lines)
     prints = [each for line in lines for each in prints_of(line)]
     findings = [_rows(places.engine, keys)]
+    findings += [_overdue(places.engine, place, before) for place, before in places.rows.items()]
     findings.append(_ledger_files(places.engine, prints))
     findings += [_folder(name, folders, prints) for name, folders in places.folders.items()]
     findings += _backups(places, lines)
@@ -93,11 +97,17 @@ def _rows(engine: LedgerEngine, keys: Collection[str]) -> Finding:
         for at in range(0, len(ordered), STEP):
             for table in (t.data_key, t.payload):
                 count += len(conn.execute(select(table.c.id).where(table.c.id.in_(ordered[at : at + STEP]))).all())
-        return count
+        return count + lr.stray_links(conn)
 
     found = engine.read_here(left)
     detail = f"{found} rows of keys or bodies that were to be erased" if found else ""
     return Finding(place="ledger-rows", verdict="remains" if found else "nothing-left", searched=len(ordered), detail=detail)
+
+
+def _overdue(engine: LedgerEngine, place: str, before: float) -> Finding:
+    found = len(engine.read_here(lambda conn: lr.rows_due(conn, place, before, MANY)))
+    detail = f"{found} rows past their time by more than a day" if found else ""
+    return Finding(place=f"ledger-rows {place}", verdict="remains" if found else "nothing-left", searched=found, detail=detail)
 
 
 def _ledger_files(engine: LedgerEngine, prints: Sequence[bytes]) -> Finding:

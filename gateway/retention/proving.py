@@ -12,7 +12,7 @@ from gateway.ledger.engine import LedgerEngine, open_engine
 from gateway.ledger.migrate import check_schema
 from gateway.policy.routes import tables
 from gateway.retention.calendar import BusinessCalendar
-from gateway.retention.policy import load
+from gateway.retention.policy import ROWS, load
 from gateway.retention.proof import Finding, Places, prove
 from gateway.security.day_keys import DayKeys
 
@@ -39,6 +39,9 @@ def places_of(config: Config, engine: LedgerEngine) -> Places:
     [rule] = policy.of("backup")
     place = place_of(config, policy)
     days = rule.after.days if rule.after.days is not None else 366 * (rule.after.years or 1)
+    clocks, calendar = engine.read_here(lr.clocks), BusinessCalendar.of_file(config.retention.holidays)
+    yesterday, past = clocks.business - 86_400.0, clocks.ledger - 86_400.0  # the keeper comes every few minutes
+    rows: dict[str, float] = {each.place: min(each.after.due_before(yesterday, calendar), past) for each in policy.of(*ROWS)}
     folders = {
         "broker": [config.broker_directory],
         "export": config.export_directories,
@@ -51,6 +54,7 @@ def places_of(config: Config, engine: LedgerEngine) -> Places:
         folders=folders,
         backups=lambda: keys_in(place, place.keys, days),
         day_keys=lambda: DayKeys(config.day_keys_directory).ids(),
-        calendar=BusinessCalendar.of_file(config.retention.holidays),
-        now=engine.read_here(lr.clocks).business,
+        rows=rows,
+        calendar=calendar,
+        now=clocks.business,
     )

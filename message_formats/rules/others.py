@@ -83,6 +83,17 @@ def inquiry(context: Context) -> None:
         raise context.error("item-missing", missing, "inquiry-one-key", "one of the four basic items is missing")
 
 
+@rule("inquiry-candidates-without-number")
+def inquiry_result(context: Context) -> None:
+    """Where several persons fit an inquiry, nobody's Individual Number stands in the list."""
+    if not context.has("identity_information[2]"):
+        return
+    for key, value in context.items.items():
+        if key.endswith("/individual_number") and value is not None:
+            detail = "an Individual Number in a list of several candidates"
+            raise context.error("item-unexpected", key, "inquiry-candidates-without-number", detail)
+
+
 @rule("column-something")
 def columns(context: Context) -> None:
     """An update of the administrative columns updates at least one."""

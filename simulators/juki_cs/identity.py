@@ -29,6 +29,8 @@ _ITEMS = {
     "change_date@text": "change_date@text",
     "timestamp": "timestamp",
 }
+MOST_CANDIDATES = 20
+"""That an answer of J-LIS names where several persons fit."""
 CHUNK = 500
 """Lines of the journal that are read in one go."""
 
@@ -151,9 +153,10 @@ class Identity:
         return _written("identity-search-result", {"request_id": record.items["request_id"], **chosen([_shown(each) for each in found])})
 
     async def inquire(self, record: Record) -> str:
-        """機構への情報照会: by code, number or the four items; one person.
+        """機構への情報照会: by code or number one person, by the four items everybody who fits; several are without their Individual
+        Numbers.
 
-        :raises QuestionRefused: nobody, or several.
+        :raises QuestionRefused: nobody, or more than an answer holds.
         """
         items = record.items
         if "resident_record_code" in items:
@@ -163,13 +166,23 @@ class Identity:
             one = self.anywhere(code) if code is not None else None
             one = one or next((each.identity for each in self._cs.elsewhere.everybody() if each.number == items["individual_number"]), None)
         else:
-            several = await self.everywhere(_four(items))
-            if len(several) > 1:
-                raise QuestionRefused("several-matches")
-            one = several[0] if several else None
+            found = await self.everywhere(_four(items))
+            if len(found) > 1:
+                return self._candidates(items["request_id"], found)
+            one = found[0] if found else None
         if one is None:
             raise QuestionRefused("no-match")
-        return _written("identity-inquiry-result", {"request_id": items["request_id"], **_in_group(one)})
+        return _written("identity-inquiry-result", {"request_id": items["request_id"], **_in_group(one, "identity_information[1]")})
+
+    def _candidates(self, request_id: str, found: list[dict[str, str]]) -> str:
+        """Somebody will choose among them, and ask for that one by the code."""
+        if len(found) > MOST_CANDIDATES:
+            raise QuestionRefused("too-many-matches")
+        items = {"request_id": request_id}
+        for place, each in enumerate(found, start=1):
+            shown = {item: value for item, value in each.items() if item != "individual_number"}
+            items |= _in_group(shown, f"identity_information[{place}]")
+        return _written("identity-inquiry-result", items)
 
 
 def _four(items: Mapping[str, str]) -> dict[str, str]:
@@ -180,8 +193,8 @@ def _shown(found: Mapping[str, str]) -> dict[str, str]:
     return {item: value for item, value in found.items() if item != "timestamp"}
 
 
-def _in_group(found: Mapping[str, str]) -> dict[str, str]:
-    return {f"identity_information/{item}": value for item, value in _shown(found).items()}
+def _in_group(found: Mapping[str, str], group: str = "identity_information") -> dict[str, str]:
+    return {f"{group}/{item}": value for item, value in _shown(found).items()}
 
 
 def _written(kind: str, items: Mapping[str, str | None]) -> str:

@@ -8,6 +8,7 @@ connection is back, what has no receipt after ``resend_after_s`` is published ag
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import ssl
 import time
@@ -121,6 +122,8 @@ class _Unanswered:
     message: Outgoing
     number: int
     sent_at: float
+    bodies: set[str] = field(default_factory=set)
+    """SHA-256 of what was published: each time it is encrypted anew."""
     patience_s: float
     """How long to wait for the receipt this time; longer each time, or a slow gateway would only get more to do."""
 
@@ -254,6 +257,8 @@ class AmqpDoor:
             message_id=message.id,
             headers={f"cloudEvents:{name}": value for name, value in message.attributes().items()},
         )
+        if (unanswered := self._unanswered.get(message.id)) is not None:
+            unanswered.bodies.add(hashlib.sha256(body).hexdigest())
         channel.basic_publish(f"intake.{self._system}", "in", body, properties, mandatory=True)
         self._tag += 1
         self._unconfirmed[self._tag] = message
@@ -307,7 +312,7 @@ class AmqpDoor:
         inbox, self._inbox = self._inbox, []
         receipts: list[dict[str, Any]] = []
         for _, _, body in inbox:
-            receipt = _parsed(body)
+            receipt = self._parsed(body)
             if receipt is None:
                 self.counts["strange_receipts"] += 1
             elif receipt["status"] == "refused" and receipt.get("code") in RESEND_CODES:
@@ -326,14 +331,17 @@ class AmqpDoor:
                 channel.basic_ack(tag, multiple=True)
         self._wake.set()
 
-
-def _parsed(body: bytes) -> dict[str, Any] | None:
-    try:
-        receipt = json.loads(body)
-    except ValueError:
-        return None
-    if not isinstance(receipt, dict) or receipt.get("status") not in ("accepted", "refused") or not isinstance(receipt.get("id"), str):
-        return None
-    if receipt["status"] == "accepted" and not isinstance(receipt.get("accepted_at"), str):
-        return None
-    return receipt
+    def _parsed(self, body: bytes) -> dict[str, Any] | None:
+        try:
+            receipt = json.loads(body)
+        except ValueError:
+            return None
+        if not isinstance(receipt, dict) or receipt.get("status") not in ("accepted", "refused"):
+            return None
+        if receipt["status"] == "accepted" and not isinstance(receipt.get("accepted_at"), str):
+            return None
+        if receipt.get("id") is None and receipt["status"] == "refused":
+            # an id that the gateway does not repeat: known by what was published
+            digest = receipt.get("body_sha256")
+            receipt["id"] = next((name for name, each in self._unanswered.items() if digest in each.bodies), None)
+        return receipt if isinstance(receipt.get("id"), str) else None

@@ -29,6 +29,7 @@ admin:
     operator-b: {{roles: [viewer, approver]}}
     operator-c: {{roles: [viewer, operator, approver]}}
     operator-d: {{roles: [viewer]}}
+    leaver: {{roles: [viewer]}}
     administrator: {{roles: [administrator]}}
     auditor: {{roles: [auditor]}}
     elsewhere: {{roles: [viewer, operator, approver], parties: [prefecture-server]}}
@@ -48,7 +49,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> TestAuthority:
     made = ensure(tmp_path_factory.mktemp("admin") / "certs")
     made.issue("operator-c", Profile.CLIENT)
     made.issue("operator-d", Profile.CLIENT)
-    for name in ("administrator", "auditor", "elsewhere", "contractor"):
+    # "leaver": whose certificate a test revokes, for good, since the authority is everybody's
+    for name in ("leaver", "administrator", "auditor", "elsewhere", "contractor"):
         made.issue(name, Profile.CLIENT)
     return made
 

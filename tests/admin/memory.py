@@ -246,11 +246,11 @@ class MemoryService:
             raise NotFound("no-such-request", "there is no request of this id")
         return self.asked[request_id]
 
-    async def content(self, actor: str, request_id: str) -> bytes:
+    async def content(self, actor: str, request_id: str) -> Revealed:
         if request_id not in self.contents:
             raise NotFound("no-content", "this request has no content")
         self.log.append((actor, "read-content", request_id))
-        return self.contents[request_id]
+        return Revealed(content=self.contents[request_id], content_type="application/xml", masked=False)
 
     async def approve(self, actor: str, request_id: str, seen_digest: bytes) -> RequestView:
         asked = await self.request(request_id)

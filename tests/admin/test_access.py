@@ -37,6 +37,7 @@ _ROLES: dict[str, set[str]] = {
     "policy": {*Role}, "policy_versions": {*Role}, "policy_change": {*Role},
     "ask_policy": {"administrator"}, "provisions": {"operator", "auditor"},
     "imports": {"viewer", "operator", "auditor"},
+    "check_import": {"operator", "auditor"},
     "refusals": {"viewer", "operator", "auditor"}, "check_day": {"operator", "auditor"}, "statistics": {"operator", "auditor"},
     "audit_entries": {"viewer", "auditor"}, "audit_checkpoints": {"viewer", "auditor"}, "audit_scope": {"viewer", "auditor"},
     "audit_export": {"viewer", "auditor"}, "retention": {"viewer", "auditor"}, "run_retention": {"operator", "administrator"},

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-import yaml
 
 from certs.authority import TestAuthority
 from certs.peer import Authority
@@ -37,6 +36,7 @@ from gateway.delivery.rows import Hold
 from gateway.errors import LedgerUnavailable
 from tests.admin.conftest import Api
 from tests.admin.memory import MemoryAccounts, MemoryService, delivery, digest
+from tests.support.data import read_yaml
 
 SEEN = {"seen_state": "held", "seen_digest": digest("d-held").hex(), "reason": "the cause is gone"}
 
@@ -167,9 +167,9 @@ async def test_a_revoked_certificate_is_refused_on_the_next_request_of_an_open_c
     api: Api, authority: TestAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Authority, "RECHECK_FILES_S", 0.0)
-    async with api.as_("operator-d") as call:
+    async with api.as_("leaver") as call:
         assert (await call("GET", "/status"))[0] == 200
-        authority.revoke("operator-d")
+        authority.revoke("leaver")
         status, problem = await call("GET", "/status")
     assert (status, problem["code"]) == (403, "revoked")
 
@@ -233,7 +233,7 @@ async def test_pause_and_resume_name_the_person(api: Api) -> None:
 
 
 def test_the_document_names_the_roles_of_every_operation(repository: Path) -> None:
-    paths = yaml.safe_load((repository / "gateway" / "admin" / "openapi.yaml").read_text(encoding="utf-8"))["paths"]
+    paths = read_yaml((repository / "gateway" / "admin" / "openapi.yaml").read_text(encoding="utf-8"))["paths"]
     for each in OPERATIONS:
         said = paths[each.path][each.method.lower()].get("description", "Role: any.")
         roles = "any" if each.roles == EVERYBODY else ", ".join(sorted(each.roles))
@@ -244,7 +244,7 @@ def test_the_document_names_the_roles_of_every_operation(repository: Path) -> No
 def test_the_document_has_every_route_and_every_value(repository: Path) -> None:
     text = (repository / "gateway" / "admin" / "openapi.yaml").read_text(encoding="utf-8")
     assert (repository / "docs" / "admin-api.yaml").read_text(encoding="utf-8") == text
-    document = yaml.safe_load(text)
+    document = read_yaml(text)
     app = create_app(MemoryService(), MemoryService(), Operators({}, None, MemoryAccounts()))  # type: ignore[arg-type]
     routes = {(route.resource.canonical, route.method.lower()) for route in app.router.routes() if route.method != "HEAD"}
     assert routes == {(path, method) for path, methods in document["paths"].items() for method in methods}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,19 @@ from gateway.admin.service import Command, Hold, NotFound, RequestStatus, Reques
 from gateway.admin.words import what_next
 from gateway.approvals.kinds import RULES, Effect, Kind, Role
 from gateway.approvals.rights import Rights
+from gateway.delivery.results import Results
 from gateway.errors import CommandRefused, InputRefused
 from gateway.intake.admit import Intake
-from gateway.ledger import bulk
+from gateway.ledger import bulk, contents
 from gateway.ledger import tables as t
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.unit import MARKS
+from gateway.policy.rights import Rights as PolicyRights
+from gateway.policy.rights import StalePolicy
 from gateway.policy.routes import PolicyTables, build, tables
-from message_formats import catalogue, samples
+from gateway.security.blind import BlindIndex, ContentMac
+from gateway.security.sealing import Sealer
+from message_formats import catalogue, reading, samples
 from tests.admin.test_ledger_service import OK, PARTY, City, ledger_url, postgres_server, postgres_url, seen
 from tests.intake import kit
 from tests.intake.test_content_guard import DISGUISES, NOTICE, disguised, everything, places
@@ -428,6 +435,29 @@ async def test_a_payload_is_shown_once_to_who_asked_masked_unless_asked_otherwis
 
 
 @pytest.mark.control("C-1-3-31")
+@pytest.mark.invariant("I7")
+async def test_a_correction_hides_from_its_approver_where_a_resident_under_support_measures_lives(hall: Hall) -> None:
+    await hall.submit("m1")
+    view = await hall.hold("m1")
+    where = {"address": "架空県架空市秘密町一丁目２番３号", "previous_address": "架空県以前市元町９", "postal_code": "9990001"}
+    content = kit.xml(1, request_control_number="R999999999", **where)
+    asked = await hall.service.correct(A, view.delivery_id, seen(view), "wrong town code", content)
+    shown = await hall.desk.content(B, asked.request_id)
+    assert not shown.masked
+    assert all(value.encode() in shown.content for value in where.values())
+    await hall.mark("m1")  # also when the mark comes after the request
+    shown = await hall.desk.content(B, asked.request_id)
+    assert shown.masked
+    assert not any(value.encode() in shown.content for value in where.values())
+    assert b"R999999999" in shown.content, "what the mark does not protect can be judged"
+    assert ("漢" * 12 + "0漢0漢").encode() in shown.content, "its form too"
+    read = [json.loads(each.detail)["masked"] for each in await hall.entries("content-read")]
+    assert read == [False, True], "the record says what was seen"
+    done = await hall.desk.approve(B, asked.request_id, asked.approval_digest)
+    assert done.status is RequestStatus.DONE, "what is sealed is the whole: the approval is of that"
+
+
+@pytest.mark.control("C-1-3-31")
 async def test_a_payload_about_a_resident_under_support_measures_is_shown_masked_only(hall: Hall) -> None:
     await hall.submit("m1")
     view = await hall.view("m1")
@@ -562,3 +592,38 @@ async def test_sessions_refusals_and_contractors_are_on_record(hall: Hall) -> No
     assert [entry.kind for kind in ("contractor-released", "contractor-ended") for entry in await hall.entries(kind)] == [
         "contractor-released", "contractor-ended",
     ]  # fmt: skip
+
+
+# ---- what the register is told of a decision ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("R13")
+@pytest.mark.flow("F1-1")
+@pytest.mark.flow("F2-1")
+@pytest.mark.parametrize("kind", [Kind.SETTLE, Kind.BY_HAND])
+async def test_the_register_learns_what_two_persons_settle_or_did_by_hand(hall: Hall, kind: Kind) -> None:
+    asked = await ask(hall, kind)
+    hall.desk._results = results = Results(
+        policy=tables(), parties=frozenset({PARTY, kit.REGISTER}), rights=PolicyRights(), sealer=Sealer(hall.keys),
+        blind=BlindIndex.following(hall.keys), mac=ContentMac.following(hall.keys),
+    )  # fmt: skip
+    made, once = results.of, iter([StalePolicy(), None])
+
+    def made_late(told: Any, answer: Any) -> Any:
+        """Made by a policy that counts no longer: the first time the ledger will not have it."""
+        message = made(told, answer)
+        return message if next(once) is None else dataclasses.replace(message, standing="another")
+
+    results.of = made_late  # type: ignore[method-assign]
+    await hall.desk.approve(B, asked.request_id, asked.approval_digest)
+    assert (await hall.view("m1")).state is State.DELIVERED
+    query = select(t.delivery.c.id, t.message.c.source_id, t.message.c.type).join(t.message, t.message.c.id == t.delivery.c.message_id)
+    [told] = await hall.ledger.read(lambda conn: conn.execute(query.where(t.delivery.c.party == kit.REGISTER)).all())
+    assert (told.type, told.source_id) == ("identity-update-result", f"result:{asked.delivery_id}:accepted")
+    content = await hall.ledger.read(lambda conn: contents.delivery_content(conn, told.id))
+    assert content is not None
+    update = await hall.ledger.read(lambda conn: contents.delivery_content(conn, asked.delivery_id or ""))
+    assert update is not None
+    number = reading.read(hall.desk._unsealed(update), expected=kit.TYPE).items["request_control_number"]
+    items = reading.read(hall.desk._unsealed(content), expected="identity-update-result").items
+    assert (items["request_control_number"], items["outcome"], items["error_code"]) == (number, "accepted", None)

@@ -230,7 +230,7 @@ async def test_a_correction_from_request_to_delivery(city: City) -> None:
     assert asked.status is RequestStatus.WAITING
     assert [each.request_id for each in await city.desk.requests(waiting_only=True)] == [asked.request_id]
     assert (await city.service.status()).requests_waiting == 1
-    shown = await city.desk.content("operator-b", asked.request_id)
+    shown = (await city.desk.content("operator-b", asked.request_id)).content
     assert b"R999999999" in shown
     assert asked.approval_digest != view.digest
     with pytest.raises(CommandRefused) as error:

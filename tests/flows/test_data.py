@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.errors import ConfigurationError
 from gateway.flows.model import before, build, carried, flows
 from gateway.policy.routes import tables
 from message_formats import catalogue
+from tests.support.data import read_yaml
 
 SPEC = Path(__file__).resolve().parents[2].parent / "shared" / "spec" / "flows.yaml"
 
 
 def packaged() -> Any:
-    return yaml.safe_load(importlib.resources.files("gateway.flows").joinpath("data", "flows.yaml").read_text(encoding="utf-8"))
+    return read_yaml(importlib.resources.files("gateway.flows").joinpath("data", "flows.yaml").read_text(encoding="utf-8"))
 
 
 def test_every_step_and_edge_case_of_the_specification_is_there() -> None:
@@ -27,7 +27,7 @@ def test_every_step_and_edge_case_of_the_specification_is_there() -> None:
     assert (len(flows().all), sum(len(each.edge_cases) for each in flows().all)) == (46, 116)
     if not SPEC.is_file():
         return
-    for flow, wanted in zip(flows().all, yaml.safe_load(SPEC.read_text(encoding="utf-8"))["flows"], strict=True):
+    for flow, wanted in zip(flows().all, read_yaml(SPEC.read_text(encoding="utf-8"))["flows"], strict=True):
         assert flow.id == wanted["id"]
         assert [(s.no, s.sender, s.receiver, s.type, s.via, s.mode, s.leg) for s in flow.steps] == [
             (str(s["no"]), s["from"], s["to"], s["message"], tuple(s.get("via") or ()), s["mode"], s["leg"]) for s in wanted["steps"]

@@ -107,6 +107,7 @@ def test_a_lossy_conversion_is_refused_unless_asked_for(tmp_path: Path, capsys: 
     assert "見本葛　例子".encode("shift_jis") in target.read_bytes()
 
 
+@pytest.mark.thorough
 def test_docs_and_a_layout_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["format", "docs", str(tmp_path / "out")]) == 0
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [

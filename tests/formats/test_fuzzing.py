@@ -83,6 +83,7 @@ def test_the_harness_breaks_off_what_never_ends(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("reader", [crashing, echoing, dawdling])
+@pytest.mark.thorough
 def test_the_harness_convicts(reader: object) -> None:
     outcome = fuzzing.Outcome()
     fuzzing._one(reader, corpora.GOOD, outcome, None)  # type: ignore[arg-type]

@@ -211,6 +211,7 @@ def test_the_packaged_schemas_are_those_of_the_catalogue() -> None:
     assert found == generated.wanted()
 
 
+@pytest.mark.thorough
 def test_the_pages_in_docs_are_those_of_the_catalogue() -> None:
     found = {file.name: file.read_text(encoding="utf-8") for file in generated.PAGES.glob("*.md")}
     assert found == generated.pages()

@@ -14,6 +14,7 @@ from zeep import Client, Settings
 from message_formats import catalogue, profiles, reading, samples, schemas
 from message_formats.errors import FormatError
 from message_formats.profiles import Operation, Profile
+from tests.support.data import read_yaml
 
 OPERATIONS = [(name, operation.name) for name in profiles.names() for operation in profiles.get(name).operations]
 WSAM = "{http://www.w3.org/2007/05/addressing/metadata}Action"
@@ -163,7 +164,7 @@ def _steps() -> list[dict[str, Any]]:
     for parent in Path(__file__).resolve().parents:
         file = parent / "shared" / "spec" / "flows.yaml"
         if file.is_file():
-            flows = yaml.safe_load(file.read_text(encoding="utf-8"))["flows"]
+            flows = read_yaml(file.read_text(encoding="utf-8"))["flows"]
             return [{**step, "flow": flow["id"]} for flow in flows for step in flow["steps"] if step.get("leg") in CARRIED_LEGS]
     return []
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from message_formats import catalogue
+from tests.support.data import read_yaml
 
 
 def _list(name: str) -> list[dict[str, Any]]:
     for parent in Path(__file__).resolve().parents:
         file = parent / "shared" / "spec" / f"{name}.yaml"
         if file.is_file():
-            found: list[dict[str, Any]] = yaml.safe_load(file.read_text(encoding="utf-8"))[name]
+            found: list[dict[str, Any]] = read_yaml(file.read_text(encoding="utf-8"))[name]
             return found
     return []
 

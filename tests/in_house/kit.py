@@ -25,6 +25,7 @@ from simulators.journal import read_entries
 from simulators.register.amqp_door import Broker
 from simulators.register.inbox import make_key
 from tests.support.broker import until
+from tests.support.data import read_yaml
 
 RETRY = {"first_s": 0.2, "longest_s": 1.0, "budget": 40}
 SENDERS: Mapping[str, list[str]] = {
@@ -199,7 +200,7 @@ def set_up(folder: Path, parties: Mapping[str, Any] | None = None, *, plan: Plan
     town.set_up()
     authority = TestAuthority(town.certificates, IN_HOUSE)
     others = [name for name in samples.message("administrative-column-update", 1).items if "/" in name]
-    config = yaml.safe_load(town.config.read_text())
+    config = read_yaml(town.config.read_text())
     config["intake"]["systems"] = {name: {"peer": name, "types": types} for name, types in SENDERS.items()}
     sources = config["intake"]["systems"]["administrative-column-sources"]
     sources["doors"] = ["https"]

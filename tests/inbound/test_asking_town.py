@@ -105,9 +105,57 @@ async def test_search_and_inquiry(town: Town, ends: Ends) -> None:
     assert reading.read(body).items["matches[1]/resident_record_code"] == resident.resident_record_code
     status, _, body = await ask(town, "identity-inquiry-request", {"resident_record_code": resident.resident_record_code})
     assert status == 200, body
-    assert reading.read(body).items["identity_information/name"] == resident.name
+    assert reading.read(body).items["identity_information[1]/name"] == resident.name
     status, _, body = await ask(town, "identity-inquiry-request", {"resident_record_code": samples.resident_record_code(9_999_998)})
     assert (status, json.loads(body)["code"], json.loads(body)["rule"]) == (502, "party-refused", "no-match")
+
+
+async def namesakes(town: Town, ends: Ends, name: str, *serials: int) -> dict[str, str]:
+    """Residents who have all four basic items in common; these."""
+    first = {**samples.identity_items(serials[0]), "name_kanji": name, "name_gaiji_count": "0", "gaiji_flag": "0"}
+    for serial in serials:
+        own = {"resident_record_code": samples.resident_record_code(serial), "individual_number": samples.individual_number(serial)}
+        since = len(results(ends))
+        items = {**first, **own, "request_control_number": f"N{uuid.uuid4().hex[:12]}"}
+        assert (await post(town, "/v1/messages", "identity-information-update", items))[0] == 202
+        await until(lambda since=since: len(results(ends)) == since + 1, 30.0)
+    return {"name": name, **{item: str(first[item]) for item in ("address", "sex", "birth_date")}}
+
+
+@pytest.mark.flow("F2-5")
+@pytest.mark.edge("F2-5", "several-matches")
+@pytest.mark.invariant("I7")
+async def test_several_who_fit_an_inquiry_are_a_list_to_choose_from_without_numbers_and_not_with_a_protected_one(
+    town: Town, ends: Ends
+) -> None:
+    four = await namesakes(town, ends, "見本　同名", 41, 42, 43)
+    status, _, body = await ask(town, "identity-inquiry-request", four)
+    assert status == 200, body
+    found = reading.read(body, expected="identity-inquiry-result").items
+    codes = {value for path, value in found.items() if path.endswith("/resident_record_code")}
+    assert codes == {samples.resident_record_code(serial) for serial in (41, 42, 43)}
+    assert not any(value for path, value in found.items() if path.endswith("/individual_number")), "nobody's who will not be chosen"
+    # whoever is chosen is asked for by the code, and comes with everything
+    status, _, body = await ask(town, "identity-inquiry-request", {"resident_record_code": samples.resident_record_code(42)})
+    one = reading.read(body, expected="identity-inquiry-result").items
+    assert (status, one["identity_information[1]/individual_number"]) == (200, samples.individual_number(42))
+    assert "identity_information[2]/name" not in one
+    # one of them is under support measures: where that one lives is told to nobody who may have meant another
+    mark = {**samples.items("resident-protection-mark", 43), "resident_record_code": samples.resident_record_code(43)}
+    assert (await post(town, "/v1/messages", "resident-protection-mark", mark))[0] == 202
+    status, _, body = await ask(town, "identity-inquiry-request", four)
+    assert (status, json.loads(body)["code"]) == (403, "protected")
+    assert samples.resident_record_code(43).encode() not in body
+    assert (ends.record("dialogue")[-1]["outcome"], ends.record("dialogue")[-1]["code"]) == ("answer-refused", "protected")
+    status, _, body = await ask(town, "identity-inquiry-request", {"resident_record_code": samples.resident_record_code(43)})
+    assert status == 200, "the city itself may ask for exactly this resident"
+
+
+@pytest.mark.edge("F2-5", "several-matches")
+async def test_more_candidates_than_anybody_could_choose_from_are_not_listed(town: Town, ends: Ends) -> None:
+    four = await namesakes(town, ends, "見本　多数", *range(200, 221))
+    status, _, body = await ask(town, "identity-inquiry-request", four)
+    assert (status, json.loads(body)["code"], json.loads(body)["rule"]) == (502, "party-refused", "too-many-matches")
 
 
 @pytest.mark.flow("F1-8")
@@ -128,13 +176,15 @@ async def test_another_municipality_s_resident_gets_a_copy_here(town: Town, ends
 async def test_the_register_is_told_what_became_of_an_update(town: Town, ends: Ends) -> None:
     """Accepted, and, for somebody who is a resident already, the error of the city CS (F1-1)."""
     items = samples.identity_items(31, request_control_number=f"A{uuid.uuid4().hex[:12]}")
+    since = len(results(ends))
     assert (await post(town, "/v1/messages", "identity-information-update", items))[0] == 202
-    await until(lambda: len(results(ends)) == 1, 30.0)
+    await until(lambda: len(results(ends)) == since + 1, 30.0)
     again = {**items, "request_control_number": f"B{uuid.uuid4().hex[:12]}"}
     assert (await post(town, "/v1/messages", "identity-information-update", again))[0] == 202
-    await until(lambda: len(results(ends)) == 2, 30.0)
-    assert results(ends) == [{"outcome": "accepted"}, {"outcome": "rejected"}]
-    assert [row["outcome"] for row in ends.rows("SELECT outcome FROM provision WHERE type = 'identity-update-result'")] == ["provided"] * 2
+    await until(lambda: len(results(ends)) == since + 2, 30.0)
+    assert results(ends)[since:] == [{"outcome": "accepted"}, {"outcome": "rejected"}]
+    provided = ends.rows("SELECT outcome FROM provision WHERE type = 'identity-update-result'")
+    assert [row["outcome"] for row in provided] == ["provided"] * (since + 2)
 
 
 def fault(town: Town, method: str, what: Mapping[str, Any] | None = None) -> None:

@@ -26,6 +26,7 @@ from gateway.policy.routes import tables
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore
 from gateway.security.sealing import Sealer
+from gateway.security.soap.keys import Signer
 from gateway.security.soap.messages import LARGE_BYTES, open_security
 from gateway.security.soap.replay import RecentAnswers
 from message_formats import profiles
@@ -119,13 +120,15 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
     await asyncio.gather(*(runner.cleanup() for runner in runners))
 
 
-async def listen(home: House, party: str, intake: Intake, *, encryption: tuple[Path, Path] | None = None) -> aiohttp.web.AppRunner:
+async def listen(
+    home: House, party: str, intake: Intake, *, encryption: tuple[Path, Path] | None = None, own: Signer | None = None
+) -> aiohttp.web.AppRunner:
     files, mutual = home.authority.files("gateway"), Authority(home.authority.ca, home.authority.crl)
     ours, profile = home.authority.files("gateway-signing"), profile_of(party)
     assert profile is not None
     security = open_security(
         party,
-        own=(ours.certificate, ours.key),
+        own=own or (ours.certificate, ours.key),
         partner=home.authority.files(f"{party}-signing").certificate,
         authority=mutual,
         replays=RecentAnswers(),
@@ -146,6 +149,7 @@ async def listen(home: House, party: str, intake: Intake, *, encryption: tuple[P
 @pytest.mark.invariant("I5")
 @pytest.mark.control("C-1-2-20")
 @pytest.mark.control("C-1-5-6")
+@pytest.mark.thorough
 async def test_where_the_profile_asks_for_encryption_nothing_comes_or_goes_in_clear(home: House) -> None:
     """Calls and receipts are encrypted within TLS; a call in clear is refused before anything in it is looked at."""
     files = home.authority.files
@@ -166,6 +170,7 @@ async def test_where_the_profile_asks_for_encryption_nothing_comes_or_goes_in_cl
 @pytest.mark.invariant("I4")
 @pytest.mark.invariant("I5")
 @pytest.mark.parametrize("wrong", [None, "altered"])
+@pytest.mark.thorough
 async def test_a_large_encrypted_call_is_opened_verified_and_read_beside_the_loop(
     home: House, monkeypatch: pytest.MonkeyPatch, wrong: str | None
 ) -> None:

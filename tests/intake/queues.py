@@ -36,6 +36,7 @@ class Register:
     keys: JweKeys
     publisher: Publisher
     receipts: list[bytes] = field(default_factory=list)
+    published: list[bytes] = field(default_factory=list)
 
     def token(self, data: bytes) -> bytes:
         """As another implementation makes it (joserfc)."""
@@ -46,6 +47,7 @@ class Register:
     async def send(self, data: bytes | None = None, source_id: str | None = None, **changes: Any) -> str:
         source_id = source_id or str(uuid.uuid4())
         body = changes.pop("body", None) or self.token(xml() if data is None else data)
+        self.published.append(body)
         content_type = changes.pop("content_type", "application/jose")
         await self.publisher.publish(
             f"intake.{self.system}", "in", body, content_type=content_type, headers=properties(source_id, **changes)

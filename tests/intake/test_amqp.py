@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -200,14 +201,26 @@ async def test_bad_messages_are_refused_each_with_its_code(queue: Bench, changes
     assert queue.home.ledger.messages == []
 
 
-async def test_a_message_without_an_id_gets_a_refusal_without_one(queue: Bench) -> None:
+@pytest.mark.invariant("I5")
+async def test_a_message_without_an_id_gets_a_refusal_without_one_but_with_the_digest_of_its_body(queue: Bench) -> None:
     await queue.door()
     await queue.register.send(id=None)
     await queue.register.send(id=samples.individual_number(1))
     answers = await queue.register.answers(2)
     assert [answer["id"] for answer in answers] == [None, None]
+    assert [answer["body_sha256"] for answer in answers] == [hashlib.sha256(body).hexdigest() for body in queue.register.published]
     assert [answer["code"] for answer in answers] == ["missing-attribute", "personal-data-in-attribute"]
     assert samples.individual_number(1).encode() not in b"".join(queue.register.receipts)
+
+
+@pytest.mark.invariant("I5")
+async def test_no_digest_is_told_of_a_body_that_could_be_guessed(queue: Bench) -> None:
+    """A number alone, say: twelve digits are tried out in no time. What is encrypted is random."""
+    await queue.door()
+    await queue.register.send(body=samples.individual_number(1).encode())
+    await queue.register.send(body=b"e30." + samples.individual_number(1).encode() + b".." + b".")
+    answers = await queue.register.answers(2)
+    assert [answer["body_sha256"] for answer in answers] == [None, None]
 
 
 async def test_keys_rotate_and_a_destroyed_one_is_named(queue: Bench, tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.errors import ConfigurationError, InputRefused
 from gateway.policy.connections import Connection
 from gateway.policy.routes import LEGS, build, tables
 from message_formats import catalogue
+from tests.support.data import read_yaml
 
 SPEC = Path(__file__).resolve().parents[2].parent / "shared" / "spec"
 """Beside the repository in the project's own house, absent in a clone elsewhere: the packaged data then stand for it."""
@@ -21,14 +21,14 @@ PARTIES = frozenset({"city-cs"})
 
 
 def packaged(name: str) -> Any:
-    return yaml.safe_load(importlib.resources.files("gateway.policy").joinpath("data", name).read_text(encoding="utf-8"))
+    return read_yaml(importlib.resources.files("gateway.policy").joinpath("data", name).read_text(encoding="utf-8"))
 
 
 def specified() -> set[tuple[str, str, str]]:
     """(type, from, to) of every step that the gateway carries: from the specification where it is, else as packaged."""
     if not SPEC.is_dir():
         return {(c.message_type, c.sender, c.receiver) for c in tables().connections if not c.decided}
-    flows = yaml.safe_load((SPEC / "flows.yaml").read_text(encoding="utf-8"))["flows"]
+    flows = read_yaml((SPEC / "flows.yaml").read_text(encoding="utf-8"))["flows"]
     return {(s["message"], s["from"], s["to"]) for flow in flows for s in flow["steps"] if s.get("message") and s["leg"] == "gateway"}
 
 
@@ -36,7 +36,7 @@ def beyond() -> set[tuple[str, str, str]]:
     """The steps that the specification gives to others, where it is here: else what is packaged."""
     if not SPEC.is_dir():
         return {(c.message_type, c.sender, c.receiver) for c in tables().connections if c.decided}
-    flows = yaml.safe_load((SPEC / "flows.yaml").read_text(encoding="utf-8"))["flows"]
+    flows = read_yaml((SPEC / "flows.yaml").read_text(encoding="utf-8"))["flows"]
     return {(s["message"], s["from"], s["to"]) for flow in flows for s in flow["steps"] if s.get("message") and s["leg"] != "gateway"}
 
 
@@ -55,10 +55,10 @@ def test_what_is_carried_in_the_place_of_the_city_cs_is_a_leg_of_its_own_and_mar
 def test_the_systems_and_the_ephemeral_types_are_those_of_the_specification() -> None:
     systems, ephemeral = tables().systems, {"destination-information"}
     if SPEC.is_dir():
-        found = yaml.safe_load((SPEC / "systems.yaml").read_text(encoding="utf-8"))["systems"]
+        found = read_yaml((SPEC / "systems.yaml").read_text(encoding="utf-8"))["systems"]
         assert systems == {each["id"] for each in found}
         assert tables().in_house == {each["id"] for each in found if each["kind"] == "internal"}
-        messages = yaml.safe_load((SPEC / "messages.yaml").read_text(encoding="utf-8"))["messages"]
+        messages = read_yaml((SPEC / "messages.yaml").read_text(encoding="utf-8"))["messages"]
         ephemeral = {each["name"] for each in messages if each["confidentiality"] == "spi-ephemeral"}
     assert len(systems) == 47
     assert tables().ephemeral == ephemeral

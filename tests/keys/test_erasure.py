@@ -18,6 +18,7 @@ from gateway.errors import CommandRefused, ConfigurationError
 from gateway.ledger import tables as t
 from gateway.ledger.outcomes import Learned
 from gateway.operations.key_custodian import vanishes_at
+from gateway.retention.calendar import BusinessCalendar
 from gateway.security.day_keys import JST, DayKeys
 from gateway.security.erasure import Eraser
 from gateway.security.keys import KeyStore, Kind
@@ -205,6 +206,28 @@ async def test_no_copy_of_the_ledger_opens_what_had_to_vanish(tmp_path: Path, le
             party=copy.party,
         )
     assert any(day in entry.detail for entry in await safe.entries("key-destroyed"))
+    await safe.close()
+
+
+@pytest.mark.control("C-3-7-1")
+@pytest.mark.invariant("I1")
+async def test_what_was_sealed_just_before_midnight_and_is_in_no_row_yet_keeps_its_day_key(tmp_path: Path, ledger_url: str) -> None:
+    """Between sealing and commit there is a queue: the key of a day on which nothing else was sent must not end at its midnight."""
+    safe = await Safe.open(tmp_path, ledger_url, ephemeral=frozenset({TYPE}))
+    midnight = BusinessCalendar.next_midnight(time.time())
+    safe.day_keys._now = lambda: midnight - 0.5
+    sealed = safe.sealer.seal(b"fictitious", message_id="m", message_type=TYPE, party="city-cs")
+    await shift(safe, midnight + 1.0 - time.time())
+    safe.day_keys._now = lambda: midnight + 1.0
+    await safe.custodian.step()
+    opened = safe.sealer.unseal(
+        sealed.sealed, wrapped=sealed.wrapped, kek_id=sealed.kek_id, message_id="m", message_type=TYPE, party="city-cs"
+    )  # fmt: skip
+    assert opened == b"fictitious"
+    await shift(safe, 5 * 86_400.0)
+    safe.day_keys._now = lambda: time.time() + 5 * 86_400.0
+    await safe.custodian.step()
+    assert safe.day_keys.ids() == (), "it ends when everything of its day must vanish, used or not"
     await safe.close()
 
 

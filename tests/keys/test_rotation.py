@@ -222,6 +222,22 @@ async def test_rotated_blind_indexes_move_nobody(safe: Safe) -> None:
     assert len({row.id for row in await safe.rows(t.key_row)}) == 7
 
 
+@pytest.mark.control("C-1-3-3")
+async def test_a_former_individual_number_stays_a_former_one_under_rotated_indexes(safe: Safe) -> None:
+    await safe.submit(1, individual_number=samples.individual_number(1))
+    await safe.submit(2, individual_number=samples.individual_number(2))
+
+    async def numbers() -> list[bool]:
+        return sorted(row.superseded for row in await safe.rows(t.subject_alias, t.subject_alias.c.kind == "individual-number"))
+
+    assert await numbers() == [False, True]
+    await safe.custodian.rotate(Kind.BLIND, "operator-a", "test")
+    await safe.until_done()
+    assert await numbers() == [False, True]
+    await safe.submit(3, individual_number=samples.individual_number(1))
+    assert await numbers() == [False, True], "the register took its change back"
+
+
 @pytest.mark.invariant("I3")
 async def test_a_process_that_has_not_noticed_the_rotation_takes_nobody_for_another(safe: Safe, monkeypatch: pytest.MonkeyPatch) -> None:
     await safe.submit(1)

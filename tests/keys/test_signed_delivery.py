@@ -18,6 +18,7 @@ from gateway.security.token import Token, TokenSettings
 from simulators.harness.town import Plan, Town
 from tests.security.test_token import key_in_token
 from tests.support.broker import until
+from tests.support.data import read_yaml
 from tests.support.token import LABEL, LIBRARY, PIN, soft_token, token_settings
 
 __all__ = ["soft_token", "token_settings"]
@@ -65,7 +66,7 @@ async def made(tmp_path_factory: pytest.TempPathFactory, token_settings: TokenSe
         pin = folder / "pin"
         pin.touch(mode=0o600)
         pin.write_text(PIN)
-        config = yaml.safe_load(town.config.read_text())
+        config = read_yaml(town.config.read_text())
         config["token"] = {"library": str(LIBRARY), "label": LABEL, "pin_file": str(pin)}
         config["parties"]["city-cs"]["signatures"]["token_key"] = label
         config["parties"]["city-cs"]["encryption"] = {"partner": "city-cs-encryption"}

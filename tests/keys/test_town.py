@@ -30,6 +30,7 @@ from certs.tls import client_context
 from simulators.city import City
 from simulators.harness.town import REGISTER, Plan, Town
 from tests.keys.canary import in_bytes, needles, search
+from tests.support.data import read_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 POPULATION, SEED = 60, 7
@@ -72,7 +73,7 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Day]:
     city = City(SEED, POPULATION, kinds=KINDS)
     async with Town(folder, plan) as town:
         town.set_up()
-        config = yaml.safe_load(town.config.read_text())
+        config = read_yaml(town.config.read_text())
         config["admin"]["operators"]["operator-a"]["roles"].append("auditor")
         town.config.write_text(yaml.safe_dump(config))
         await town.start()
@@ -117,7 +118,7 @@ def core_limit(pid: int) -> str:
 
 
 async def renkei(town: Town, *arguments: str, stdin: str = "", fails: bool = False) -> Any:
-    command = [] if {"submit", "check"} & {*arguments} else ["--as", "operator-a"]
+    command = [] if {"submit", "check", "prove"} & {*arguments} else ["--as", "operator-a"]
     done = await asyncio.to_thread(
         subprocess.run,
         [*town.plan.command, *arguments, "--config", str(town.config), *command],

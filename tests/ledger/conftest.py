@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ledger.kit import Book
-from tests.support.postgres import ledger_url, postgres_server, postgres_url
+from tests.support.postgres import empty_ledger_url, ledger_url, postgres_server, postgres_url
 
-__all__ = ["book", "ledger_url", "postgres_server", "postgres_url"]
+__all__ = ["book", "empty_ledger_url", "ledger_url", "postgres_server", "postgres_url"]
 
 
 @pytest.fixture

@@ -164,6 +164,30 @@ def test_only_the_register_and_the_notice_of_the_number_change_the_number_of_a_k
 
 
 @pytest.mark.control("C-1-3-3")
+@pytest.mark.flow("FS5-4")
+def test_a_former_number_that_comes_late_is_refused_and_the_newest_counts(book: Book) -> None:
+    old, new = ("individual-number", "9999-1"), ("individual-number", "9999-2")
+    late = {"system": "internal-link-system", "type": "atena-linkage-update"}
+    book.admit(prepared("m1", who=person(1, old)))
+    [before] = book.admit(prepared("m2", who=person(1, old), **late))
+    assert before.refusal is None
+    changed, in_one_go = book.admit(prepared("m3", who=person(1, new)), prepared("m4", who=person(1, old), **late))
+    assert changed.refusal is None
+    assert in_one_go.refusal is not None
+    [after] = book.admit(prepared("m5", who=person(1, old), **late))
+    assert after.refusal is not None
+    assert (after.refusal.code, after.refusal.rule) == ("number-change-forbidden", "C-1-3-3")
+    [fits] = book.admit(prepared("m6", who=person(1, new), **late))
+    [outside] = book.admit(prepared("m7", who=person(1, old), system="city-cs", type="move-in-notice", door="soap"))
+    assert (fits.refusal, outside.refusal) == (None, None), "a notice may be older than the change"
+    # the register takes its change back: the first one counts again
+    [back] = book.admit(prepared("m8", who=person(1, old)))
+    [again, wrong] = book.admit(prepared("m9", who=person(1, old), **late), prepared("m10", who=person(1, new), **late))
+    assert (back.refusal, again.refusal) == (None, None)
+    assert wrong.refusal is not None
+
+
+@pytest.mark.control("C-1-3-3")
 def test_two_numbers_for_one_new_resident_in_one_batch(book: Book) -> None:
     other = {"system": "tax-system", "type": "certificate-data"}
     one, two = book.admit(

@@ -19,7 +19,7 @@ from sqlalchemy import insert, text
 from gateway.errors import ConfigurationError, LedgerUnavailable
 from gateway.ledger.engine import open_engine, pipelined
 from gateway.ledger.failures import Kind, OperationFailed, classify
-from gateway.ledger.sqlite import SqliteBackend, beside, file_system
+from gateway.ledger.sqlite import Checkpointer, SqliteBackend, beside, file_system
 from simulators.harness.postgres import PostgresServer
 from tests.ledger.notes import Gate, Write, ledger, note, texts
 
@@ -229,6 +229,33 @@ async def test_the_log_stays_short_under_steady_writing(tmp_path: Path, monkeypa
             written += 20
             sizes.append(wal.stat().st_size)
         assert len(await engine.read(texts)) == written
+
+
+@pytest.mark.rule("R21")
+async def test_the_log_is_copied_for_what_came_into_it_and_not_for_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.ledger.sqlite.CHECKPOINT_BYTES", 200_000)
+    monkeypatch.setattr("gateway.ledger.sqlite.Checkpointer.start", lambda self: None)  # ours alone looks
+    path = tmp_path / "ledger.db"
+    async with ledger(f"sqlite:///{path}") as (engine, writer, _):
+        backend = engine.backend
+        assert isinstance(backend, SqliteBackend)
+        checkpointer = Checkpointer(path, backend._writers, 1.0)
+
+        async def write(first: int, count: int) -> None:
+            for i in range(first, first + count):
+                await writer.submit(Write(text=f"{i}" + "x" * 2000))
+
+        await write(0, 5)
+        assert not await asyncio.to_thread(checkpointer.look)
+        await write(5, 40)
+        assert await asyncio.to_thread(checkpointer.look)
+        assert Path(f"{path}-wal").stat().st_size > 200_000
+        assert not await asyncio.to_thread(checkpointer.look)  # as long as before, but all of it is in the database
+        await write(45, 5)
+        assert not await asyncio.to_thread(checkpointer.look)
+        await write(50, 40)
+        assert await asyncio.to_thread(checkpointer.look)
+        assert len(await engine.read(texts)) == 90
 
 
 @pytest.mark.invariant("I9")

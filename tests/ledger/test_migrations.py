@@ -25,6 +25,11 @@ from simulators.harness.postgres import PostgresServer, programs
 pytestmark = pytest.mark.thorough
 
 
+@pytest.fixture
+def ledger_url(empty_ledger_url: str) -> str:
+    return empty_ledger_url
+
+
 def in_session(engine: LedgerEngine, work: Any) -> Any:
     session = engine.session()
     try:

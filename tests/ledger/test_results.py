@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.contract import Delivered, Receipt, Rejected, Unknown
-from gateway.delivery.rows import Hold, State
+from gateway.contract import Delivered, Effect, QueryAnswer, Receipt, Rejected, Unknown
+from gateway.delivery.rows import Hold, PartyTraits, State
+from gateway.errors import CommandRefused
 from gateway.ledger import tables as t
 from gateway.ledger.claims import Claimed
 from gateway.ledger.commands import Command
@@ -20,6 +21,9 @@ from tests.ledger.kit import REGISTER, TRAITS, Book, prepared, to
 pytestmark = [pytest.mark.flow("F1-1"), pytest.mark.flow("F2-1"), pytest.mark.thorough]
 OK = Delivered(receipt=Receipt(code="accepted", body=b""))
 NO = Rejected(code="E101")
+HOLDS = PartyTraits(party="p", settle_s=5.0, call_s=20.0)
+"""Neither drops duplicates nor answers queries."""
+ASKED = PartyTraits(party="p", queries=True, settle_s=5.0, call_s=20.0)
 
 
 def result(claim: Claimed, said: str, **more: Any) -> PreparedMessage:
@@ -124,4 +128,93 @@ def test_what_was_decided_by_a_policy_that_counts_no_longer_is_not_written_and_n
     assert book.delivery("m1").state is State.SENDING
     assert told(book) == []
     book.do(outcome(worker, claim, OK, "accepted"))
+    assert told(book) == ["accepted"]
+
+
+# ---- what two persons decide -----------------------------------------------------------------------------------------------------------
+
+
+def unknown(book: Book) -> Claimed:
+    """m1 is held, its outcome unknown, and everything has settled."""
+    book.admit(prepared("m1"))
+    worker = book.worker()
+    claim = book.claim_one(worker, book.key_of("m1"), traits=HOLDS)
+    book.write(worker, (claim, Unknown(code="timeout")), traits=HOLDS)
+    book.now += 60.0
+    book.renew(worker)
+    book.claim(worker, book.key_of("m1"), traits=HOLDS)
+    assert book.key(book.key_of("m1")).held is Hold.UNKNOWN
+    return claim
+
+
+@pytest.mark.rule("R13")
+@pytest.mark.invariant("I1")
+def test_what_two_persons_settle_is_told_with_their_decision_once(book: Book) -> None:
+    claim = unknown(book)
+    request = book.ask("settle", book.delivery("m1"), state="unknown", took_effect=True, traits=HOLDS)
+    assert told(book) == [], "one person has asked"
+    book.approve(request, traits=HOLDS, told=result(claim, "accepted"))
+    assert book.delivery("m1").state is State.DELIVERED
+    assert told(book) == ["accepted"]
+    assert [bell.party for bell in book.bells if bell.party == REGISTER] == [REGISTER]
+    late = outcome(book.worker(), claim, OK, "accepted")
+    late.traits = HOLDS
+    book.do(late)  # the party's own word comes after all
+    assert told(book) == ["accepted"]
+
+
+@pytest.mark.rule("R13")
+def test_that_it_had_no_effect_is_told_when_the_party_has_it(book: Book) -> None:
+    claim = unknown(book)
+    request = book.ask("settle", book.delivery("m1"), state="unknown", took_effect=False, traits=HOLDS)
+    book.approve(request, traits=HOLDS, told=result(claim, "accepted"))
+    assert book.delivery("m1").state is State.QUEUED
+    assert told(book) == []
+    worker = book.worker()
+    book.do(outcome(worker, book.claim_one(worker, book.key_of("m1")), OK, "accepted"))
+    assert told(book) == ["accepted"]
+
+
+@pytest.mark.rule("R13")
+@pytest.mark.parametrize("how", ["declined", "same-person", "withdrawn"])
+def test_a_decision_that_is_none_tells_nobody_and_leaves_no_trace(book: Book, how: str) -> None:
+    claim = unknown(book)
+    request = book.ask("settle", book.delivery("m1"), state="unknown", took_effect=True, traits=HOLDS)
+    said = result(claim, "accepted")
+    if how == "declined":
+        book.approve(request, approve=False, why="no", traits=HOLDS, told=said)
+    else:
+        if how == "withdrawn":
+            book.approve(request, actor="operator-c", approve=False, why="no", traits=HOLDS)
+        with pytest.raises(CommandRefused):
+            book.approve(request, actor="operator-a" if how == "same-person" else "operator-b", traits=HOLDS, told=said)
+    assert book.delivery("m1").state is State.UNKNOWN
+    assert told(book) == []
+    assert book.rows(t.message, t.message.c.system == "city-cs") == []
+
+
+@pytest.mark.invariant("I7")
+def test_a_decision_whose_result_was_made_by_another_policy_is_not_written(book: Book) -> None:
+    claim = unknown(book)
+    request = book.ask("settle", book.delivery("m1"), state="unknown", took_effect=True, traits=HOLDS)
+    with pytest.raises(StalePolicy):
+        book.approve(request, traits=HOLDS, told=result(claim, "accepted", standing="another"))
+    assert book.delivery("m1").state is State.UNKNOWN
+    assert told(book) == []
+    book.approve(request, traits=HOLDS, told=result(claim, "accepted"))
+    assert (book.delivery("m1").state, told(book)) == (State.DELIVERED, ["accepted"])
+
+
+@pytest.mark.rule("R9")
+def test_what_the_party_answers_to_a_query_is_told_as_well(book: Book) -> None:
+    book.admit(prepared("m1"))
+    worker, key = book.worker(), book.key_of("m1")
+    book.write(worker, (book.claim_one(worker, key, traits=ASKED), Unknown(code="timeout")), traits=ASKED)
+    book.now += 60.0
+    book.renew(worker)
+    claim = book.claim_one(worker, key, traits=ASKED)
+    asked = outcome(worker, claim, QueryAnswer(effect=Effect.TOOK_EFFECT), "accepted")
+    asked.traits = ASKED
+    book.do(asked)
+    assert book.delivery("m1").state is State.DELIVERED
     assert told(book) == ["accepted"]

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from gateway.errors import LedgerUnavailable
 from gateway.ledger.failures import OperationFailed
 from gateway.ledger.pace import Pace
+from gateway.ledger.writer import GATHER_ENOUGH
 from tests.ledger.notes import Gate, Write, ledger, texts
 
 
@@ -35,6 +36,39 @@ async def test_commits_at_once_when_idle_and_gathers_while_busy(ledger_url: str)
         assert results == [f"n{i}" for i in range(20)]
         assert journal.groups == [["alone"], ["gate"], [f"n{i}" for i in range(20)]]
         assert await engine.read(texts) == ["alone", "gate", *(f"n{i}" for i in range(20))]
+
+
+@pytest.mark.rule("R20")
+async def test_callers_side_by_side_share_a_transaction(ledger_url: str) -> None:
+    async with ledger(ledger_url, gather_s=1.0) as (_, writer, journal):
+        await behind_gate(writer, [Write(text="a"), Write(text="b")])
+        early = writer.enqueue(Write(text="c"))
+        await asyncio.sleep(0.02)  # the writer is idle, and would have begun
+        await asyncio.gather(early, writer.submit(Write(text="d")))
+        assert journal.groups == [["gate"], ["a", "b"], ["c", "d"]]
+
+
+@pytest.mark.rule("R20")
+async def test_a_lone_caller_and_a_large_group_wait_for_nobody(ledger_url: str) -> None:
+    async with ledger(ledger_url, gather_s=30.0) as (_, writer, journal):
+        started = time.monotonic()
+        for text_ in "abc":
+            await writer.submit(Write(text=text_))
+        await behind_gate(writer, [Write(text="d"), Write(text="e")])
+        await writer.submit(Write(text="large", size=GATHER_ENOUGH))
+        assert journal.groups == [["a"], ["b"], ["c"], ["gate"], ["d", "e"], ["large"]]
+        assert time.monotonic() - started < 20
+
+
+@pytest.mark.invariant("I4")
+@pytest.mark.parametrize("beside", [{"bulk": True}, {"size": GATHER_ENOUGH}], ids=["bulk", "batches"])
+async def test_something_live_beside_bulk_or_batches_waits_for_nobody(ledger_url: str, beside: Any) -> None:
+    async with ledger(ledger_url, gather_s=30.0) as (_, writer, journal):
+        started = time.monotonic()
+        await behind_gate(writer, [Write(text="a", **beside), Write(text="b", **beside)])
+        await writer.submit(Write(text="live"))
+        assert journal.groups == [["gate"], ["a", "b"], ["live"]]
+        assert time.monotonic() - started < 20
 
 
 @pytest.mark.rule("R20")

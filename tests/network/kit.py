@@ -21,6 +21,7 @@ from simulators.juki_cs.party import JukiCs
 from simulators.juki_cs.service import JukiCsSettings, serving_city_cs
 from simulators.settings import read_settings
 from tests.in_house.kit import RETRY, InHouse, set_up
+from tests.support.data import read_yaml
 
 SERVER, ATENA, LINK = "intermediate-server", "atena-system", "internal-link-system"
 POPULATION = 40
@@ -96,7 +97,7 @@ class Line:
 def configure(house: InHouse, *, encrypted: bool = True, **more: Any) -> tuple[Path, int]:
     """Add the intermediate server to the configuration; returns its settings file and the port of our listener."""
     town, folder = house.town, house.town.certificates
-    config = yaml.safe_load(town.config.read_text())
+    config = read_yaml(town.config.read_text())
     party, listener, control = free_ports(3)
     systems = config["intake"]["systems"]
     systems[ATENA] = {

@@ -26,6 +26,7 @@ from certs.store import CertificateStore, take_partner
 from simulators.harness.town import REGISTER, Plan, Town
 from tests.operations.test_processes import look
 from tests.support.broker import listeners, sockets_of, until
+from tests.support.data import read_yaml
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -39,7 +40,7 @@ TRAFFIC: dict[str, Any] = {"kinds": ["MOVE", "AMEND_OFF"]}
 async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     async with Town(tmp_path_factory.mktemp("town"), PLAN) as town:
         town.set_up()
-        config = yaml.safe_load(town.config.read_text(encoding="utf-8"))
+        config = read_yaml(town.config.read_text(encoding="utf-8"))
         config["audit"] = {**config.get("audit", {}), "checkpoint_s": 2}
         town.config.write_text(yaml.safe_dump(config), encoding="utf-8")
         await town.start()
@@ -75,7 +76,7 @@ def documented(page: str) -> list[str]:
 @pytest.mark.control("C-1-7-2")
 @pytest.mark.parametrize("page", ["operations.md", "operations.ja.md"])
 async def test_what_listens_is_what_the_page_lists(town: Town, page: str) -> None:
-    config: dict[str, Any] = yaml.safe_load(town.config.read_text(encoding="utf-8"))
+    config: dict[str, Any] = read_yaml(town.config.read_text(encoding="utf-8"))
     expected: set[tuple[str, int]] = set()
     chosen_by_the_system = 0
     for key in documented(page):
@@ -100,7 +101,7 @@ async def test_what_listens_is_what_the_page_lists(town: Town, page: str) -> Non
 async def test_every_listener_binds_to_the_address_of_its_own_and_to_no_other(tmp_path: Path) -> None:
     async with Town(tmp_path, Plan(workers=1)) as town:
         town.set_up()
-        config: dict[str, Any] = yaml.safe_load(town.config.read_text(encoding="utf-8"))
+        config: dict[str, Any] = read_yaml(town.config.read_text(encoding="utf-8"))
         places = [config["intake"]["https"], config["admin"], config["metrics"], config["broker"]["embedded"]["listener"]]
         for number, place in enumerate(places, start=2):
             place["host"] = f"127.0.0.{number}"

@@ -170,6 +170,7 @@ def _keys() -> Iterator[tuple[str, str, bool]]:
                         yield place, str(keyword.arg), False
 
 
+@pytest.mark.thorough
 def test_every_key_that_we_log_is_written_and_collides_with_nothing() -> None:
     """A key that is not allowed would be withheld; one of a log record's own would raise where the line is written."""
     found = list(keys_in_the_source())

@@ -20,6 +20,7 @@ from certs.store import CertificateStore, take_partner
 from simulators.harness.town import REGISTER, Plan, Town
 from tests.operations.test_doors import FOLLOWED_S, TRAFFIC, WORKERS, on_disk, outcomes, renkei, shown
 from tests.support.broker import until
+from tests.support.data import read_yaml
 
 pytestmark = pytest.mark.slow
 PAIR = ("gateway-encryption", "city-cs-encryption")
@@ -41,7 +42,7 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     }
     async with Town(folder, Plan(workers=WORKERS, population=2000, simulator=closing)) as town:
         town.set_up()
-        config = yaml.safe_load(town.config.read_text(encoding="utf-8"))
+        config = read_yaml(town.config.read_text(encoding="utf-8"))
         config["parties"]["city-cs"]["encryption"] = {"partner": "city-cs-encryption-known"}
         town.config.write_text(yaml.safe_dump(config), encoding="utf-8")
         await town.start()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import platform
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +24,7 @@ from typing import Annotated, Any
 import typer
 
 from simulators.harness.town import Plan, Town
-from tests.performance import bells, cost, ledger, sealing
+from tests.performance import bells, cost, ledger, locks, sealing
 from tests.performance.workload import POPULATION, SEED
 
 PARTS = (
@@ -157,13 +157,21 @@ async def costs(count: int) -> list[Result]:
             await town.start()
             await _end_to_end(town, count // 4, skip=0)
             pids = town.supervised() | {"city-cs": town["city-cs"].pid}
-            before = cost.spent(pids)
+            pages = {"gateway": town.ports.metrics, "worker": town.ports.metrics + 1}
+            before, held = cost.spent(pids), {name: locks.Transactions.of(port, town.certificates) for name, port in pages.items()}
             _, pushed = await _end_to_end(town, count, skip=count // 4)
             found = cost.per_message(before, cost.spent(pids), count)
+            done = {name: locks.Transactions.of(port, town.certificates).since(held[name]) for name, port in pages.items()}
     results = [told(f"processor time of {name}", spent.user_ms + spent.system_ms, "ms/message") for name, spent in found.items()]
     results.append(told("processor time of the register", pushed["cpu_us"] / 1000, "ms/message"))
     results.append(told("processor time of all", sum(each.value for each in results), "ms/message"))
-    return results + [told(f"thread switches of {name}", spent.switches, "per message") for name, spent in found.items()]
+    results += [told(f"thread switches of {name}", spent.switches, "per message") for name, spent in found.items()]
+    for name, transactions in done.items():
+        results.append(told(f"ledger, {name}: operations in a transaction", transactions.operations / transactions.count, "operations"))
+        results.append(told(f"ledger, {name}: lock held, median", transactions.within(0.5) * 1000, "ms"))
+        results.append(told(f"ledger, {name}: lock held, p99", transactions.within(0.99) * 1000, "ms"))
+        results.append(told(f"ledger, {name}: lock held longer than 10 ms (R21)", transactions.longer_than(0.01) * 100, "%"))
+    return results
 
 
 async def batches(count: int) -> list[Result]:
@@ -197,18 +205,27 @@ async def ledger_ceilings() -> list[Result]:
 
 
 async def memory(count: int) -> list[Result]:
-    """Growth of the two processes over many messages, after the first tenth."""
+    """Growth of the two processes over many messages, after the first tenth; what grows in the second half as in the first is a leak."""
     with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
         async with _town(Path(folder), records=100) as town:
             await town.start()
-            await _end_to_end(town, count // 10, skip=0, timeout_s=3600)
-            before = _resident_bytes(town)
-            await _end_to_end(town, count - count // 10, skip=count // 10, timeout_s=3600)
+            warm = count // 10
+            await _end_to_end(town, warm, skip=0, timeout_s=3600)
+            before, seen = _resident_bytes(town), _journalled(town)
+            sending = asyncio.create_task(_end_to_end(town, count - warm, skip=warm, timeout_s=3600))
+            while not sending.done() and _journalled(town) < seen + (count - warm) // 2:
+                await asyncio.sleep(0.5)
+            middle = _resident_bytes(town)
+            rate, _ = await sending
             after = _resident_bytes(town)
-    grown = {name: after[name] / before[name] - 1 for name in before}
     return [
-        at_most(f"memory growth of {name} over {count} messages, after warm-up", grown[name] * 100, "%", 10) for name in sorted(grown)
-    ] + [told(f"memory of {name}", after[name] / 2**20, "MiB") for name in sorted(after)]
+        at_most(f"memory growth of {name} over {count} messages, after warm-up", (after[name] / before[name] - 1) * 100, "%", 10)
+        for name in sorted(before)
+    ] + [
+        *(told(f"memory growth of {name} in the second half", (after[name] / middle[name] - 1) * 100, "%") for name in sorted(after)),
+        *(told(f"memory of {name}", after[name] / 2**20, "MiB") for name in sorted(after)),
+        told("rate meanwhile", rate, "messages/s"),
+    ]
 
 
 async def formats() -> list[Result]:
@@ -408,8 +425,18 @@ async def _operate(town: Town, command: str) -> None:
         raise RuntimeError(f"renkei {command}: {(out + complaint).decode()[-500:]}")
 
 
+_READ: dict[Path, list[int]] = {}
+"""Of each journal: where the lines begin that were counted, and where it was read up to. What a look costs does not grow with it."""
+
+
 def _journalled(town: Town) -> int:
-    return int(subprocess.run(["wc", "-l", str(town.journal)], capture_output=True, text=True, check=False).stdout.split()[0] or 0)
+    """Lines of the party's journal."""
+    starts = _READ.setdefault(town.journal, [0])
+    if town.journal.exists():
+        with town.journal.open("rb") as journal:
+            journal.seek(starts[-1])
+            starts.extend(itertools.accumulate((len(line) for line in journal if line.endswith(b"\n")), initial=starts.pop()))
+    return len(starts) - 1
 
 
 async def _until_journalled(town: Town, lines: int, timeout_s: float) -> float:
@@ -420,10 +447,8 @@ async def _until_journalled(town: Town, lines: int, timeout_s: float) -> float:
             raise RuntimeError(f"only {_journalled(town)} of {lines} effects within {timeout_s:g} s")
         await asyncio.sleep(0.1)
     with town.journal.open("rb") as journal:
-        for number, line in enumerate(journal, start=1):
-            if number == lines:
-                return datetime.fromisoformat(json.loads(line)["at"]).timestamp()
-    raise RuntimeError("the journal has shrunk")
+        journal.seek(_READ[town.journal][lines - 1])
+        return datetime.fromisoformat(json.loads(journal.readline())["at"]).timestamp()
 
 
 def _cpu_s(town: Town) -> float:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.policy.decision import Permit, Refuse, Request, decide
 from gateway.policy.explain import REASONS, lines
@@ -18,6 +17,7 @@ from gateway.policy.model import Permission, Policy
 from gateway.policy.routes import REGISTER, tables
 from message_formats import catalogue
 from tests.policy.kit import DECIDED
+from tests.support.data import read_yaml
 
 SPEC = Path(__file__).resolve().parents[2].parent / "shared" / "spec"
 CARRIED = {"gateway", "beyond-city-cs", "beyond-application-management"}
@@ -28,7 +28,7 @@ def carried() -> set[tuple[str, str, str]]:
     """(type, from, to) of every carried step: from the specification where it stands beside the repository, else as packaged."""
     if not SPEC.is_dir():
         return set(packaged().triples) - DECIDED
-    flows = yaml.safe_load((SPEC / "flows.yaml").read_text(encoding="utf-8"))["flows"]
+    flows = read_yaml((SPEC / "flows.yaml").read_text(encoding="utf-8"))["flows"]
     return {(s["message"], s["from"], s["to"]) for f in flows for s in f["steps"] if s.get("message") and s["leg"] in CARRIED}
 
 
@@ -43,6 +43,7 @@ def request(permission: Permission, **changes: Any) -> Request:
 @pytest.mark.invariant("I7")
 @pytest.mark.control("C-1-5-12")
 @pytest.mark.control("C-1-5-4")
+@pytest.mark.thorough
 def test_over_all_systems_and_types_the_carried_steps_are_permitted_and_nothing_else() -> None:
     policy = with_sample_approvals()
     systems, types = sorted(policy.systems), catalogue.names()
@@ -136,7 +137,7 @@ def test_the_counts_are_those_of_the_document() -> None:
 
 @pytest.mark.skipif(not SPEC.is_dir(), reason="the specification does not stand beside this clone")
 def test_works_are_those_of_the_specification() -> None:
-    spec = yaml.safe_load((SPEC / "recipients.yaml").read_text(encoding="utf-8"))
+    spec = read_yaml((SPEC / "recipients.yaml").read_text(encoding="utf-8"))
     works = packaged().works
     for prefix, rows, item, law in (
         ("inquirer", spec["inquirers"], "table2_item", "law"),
@@ -153,7 +154,7 @@ def test_works_are_those_of_the_specification() -> None:
         assert (work.ja, work.printed_items) == (row["recipient"], tuple(row["items"]))
         assert work.method == {"paper": "paper", "information-provision-network": "network"}.get(row["method"], "line")
         assert {a.cite for a in work.basis} >= {b for b in row["legal_basis"] if not b.startswith("番号法第19条")}
-    flows = {f["id"]: f for f in yaml.safe_load((SPEC / "flows.yaml").read_text(encoding="utf-8"))["flows"]}
+    flows = {f["id"]: f for f in read_yaml((SPEC / "flows.yaml").read_text(encoding="utf-8"))["flows"]}
     for work in works.values():
         if work.kind == "flow":
             assert [("" if a.tied else "~") + a.cite for a in work.basis] == flows[work.id]["legal_basis"]
@@ -162,7 +163,7 @@ def test_works_are_those_of_the_specification() -> None:
         of_flows = {w for p in permissions for w in p.works if works[w].kind == "flow"}
         steps = {f["id"] for f in flows.values() for s in f["steps"] if (s.get("message"), s["from"], s["to"]) == triple}
         assert triple in DECIDED or not of_flows or of_flows == steps
-    systems = {s["id"]: s for s in yaml.safe_load((SPEC / "systems.yaml").read_text(encoding="utf-8"))["systems"]}
+    systems = {s["id"]: s for s in read_yaml((SPEC / "systems.yaml").read_text(encoding="utf-8"))["systems"]}
     assert {k: (s.ja, s.in_house, s.number_never) for k, s in packaged().systems.items()} == {
         k: (s["name_ja"], s["kind"] == "internal", s["holds_individual_number"] == "never") for k, s in systems.items()
     }
@@ -210,6 +211,10 @@ def test_a_resident_under_support_measures_is_honoured_at_every_way_out() -> Non
             assert isinstance(decision, Permit)
             assert not decision.items & permission.withheld
             assert decision.withheld == permission.items & permission.withheld
+    (inquiry,) = policy.permissions["identity-inquiry-result", "national-server", "resident-record-system"]
+    assert isinstance(decide(policy, request(inquiry, protected=True)), Permit), "asked for by name and number"
+    assert isinstance(decide(policy, request(inquiry, protected=True, listed=True)), Refuse), "one of several of whom one is meant"
+    assert isinstance(decide(policy, request(inquiry, listed=True)), Permit)
     (wide,) = policy.permissions["wide-area-certificate-data", "resident-record-system", "other-municipality-cs"]
     assert isinstance(decide(policy, request(wide, protected=True)), Refuse)
     (update,) = policy.permissions["identity-information-update", "resident-record-system", "city-cs"]

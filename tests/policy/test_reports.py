@@ -18,9 +18,19 @@ from tests.policy.kit import LINK, REGISTER, TRANSFER, WORK, Way, transfer, with
 from tests.policy.kit import way as opened
 
 pytestmark = pytest.mark.slow
-NOW = dt.datetime.now(JAPAN)
-YESTERDAY = NOW.date() - dt.timedelta(days=1)
-MONTH = NOW.strftime("%Y-%m")
+
+
+def today() -> dt.date:
+    """In Japan. Asked anew by each test: a run of all tests may begin on one day and end on the next."""
+    return dt.datetime.now(JAPAN).date()
+
+
+def yesterday() -> dt.date:
+    return today() - dt.timedelta(days=1)
+
+
+def month() -> str:
+    return today().strftime("%Y-%m")
 
 
 class Statement:
@@ -65,23 +75,23 @@ async def noted(where: Way, day: dt.date, hour: float, kind: str, actor: str, **
 async def test_what_was_refused_today_stands_in_the_report_of_today(way: Way) -> None:
     await way.hand_in(transfer(1), transfer(2), work=WORK)  # nothing is approved
     await way.hand_in(transfer(3), work="transfer-3")
-    report = await reports(way).refusals(NOW.date())
+    report = await reports(way).refusals(today())
     assert [(each.kind, each.who, each.code, each.rule, each.what, each.count) for each in report.refusals] == [
         ("refused", LINK, "not-approved", "C-1-3-1", TRANSFER, 3),
     ]
     assert (report.over, report.checks) == (False, ())
-    assert (await reports(way).refusals(YESTERDAY)).refusals == ()
+    assert (await reports(way).refusals(yesterday())).refusals == ()
 
 
 @pytest.mark.control("C-2-3-7")
 async def test_refused_peers_and_persons_are_counted_within_the_day_in_japan(way: Way) -> None:
-    await noted(way, YESTERDAY, -0.01, "peer-refused", "too-early", code="unknown-peer", count=9)
-    await noted(way, YESTERDAY, 0.0, "peer-refused", "somebody", code="unknown-peer", place="intake", count=4)
-    await noted(way, YESTERDAY, 23.99, "access-refused", "operator-d", code="role", operation="policy", count=2)
-    await noted(way, YESTERDAY, 12.0, "access-refused", "operator-d", code="role", operation="policy")
-    await noted(way, YESTERDAY, 24.0, "command-refused", "too-late", code="same-person", command="skip")
-    await noted(way, YESTERDAY, 12.0, "accepted", "not-a-refusal")
-    report = await reports(way).refusals(YESTERDAY)
+    await noted(way, yesterday(), -0.01, "peer-refused", "too-early", code="unknown-peer", count=9)
+    await noted(way, yesterday(), 0.0, "peer-refused", "somebody", code="unknown-peer", place="intake", count=4)
+    await noted(way, yesterday(), 23.99, "access-refused", "operator-d", code="role", operation="policy", count=2)
+    await noted(way, yesterday(), 12.0, "access-refused", "operator-d", code="role", operation="policy")
+    await noted(way, yesterday(), 24.0, "command-refused", "too-late", code="same-person", command="skip")
+    await noted(way, yesterday(), 12.0, "accepted", "not-a-refusal")
+    report = await reports(way).refusals(yesterday())
     assert [(each.kind, each.who, each.what, each.count) for each in report.refusals] == [
         ("access-refused", "operator-d", "policy", 3),
         ("peer-refused", "somebody", "intake", 4),
@@ -91,26 +101,51 @@ async def test_refused_peers_and_persons_are_counted_within_the_day_in_japan(way
 @pytest.mark.control("C-2-3-7")
 async def test_who_has_looked_at_a_day_is_on_record_and_who_has_not_is_told(way: Way) -> None:
     for days in (3, 2, 1):
-        await noted(way, NOW.date() - dt.timedelta(days=days), 9.0, "access-refused", "operator-d", code="role")
+        await noted(way, today() - dt.timedelta(days=days), 9.0, "access-refused", "operator-d", code="role")
     reporting = reports(way)
-    seen = await reporting.refusals(YESTERDAY)
-    assert seen.unchecked == (NOW.date() - dt.timedelta(days=3), NOW.date() - dt.timedelta(days=2))
+    seen = await reporting.refusals(yesterday())
+    assert seen.unchecked == (today() - dt.timedelta(days=3), today() - dt.timedelta(days=2))
     with pytest.raises(CommandRefused) as refused:
-        await reporting.check("operator-a", YESTERDAY, "0" * 64, "nothing to do")
+        await reporting.check("operator-a", yesterday(), "0" * 64, "nothing to do")
     assert refused.value.code == "changed-meanwhile"
-    today = await reporting.refusals(NOW.date())
+    of_today = await reporting.refusals(today())
     with pytest.raises(CommandRefused) as refused:
-        await reporting.check("operator-a", NOW.date(), today.digest, "nothing to do")
+        await reporting.check("operator-a", today(), of_today.digest, "nothing to do")
     assert refused.value.code == "day-not-over"
-    checked = await reporting.check("operator-a", YESTERDAY, seen.digest, "operator-d was told to ask for the role")
+    checked = await reporting.check("operator-a", yesterday(), seen.digest, "operator-d was told to ask for the role")
     assert [(each.checked_by, each.result, each.same) for each in checked.checks] == [
         ("operator-a", "operator-d was told to ask for the role", True)
     ]
-    assert YESTERDAY not in (await reporting.refusals(NOW.date())).unchecked
+    assert yesterday() not in (await reporting.refusals(today())).unchecked
     (entry,) = await way.rows(t.audit_entry, t.audit_entry.c.kind == "daily-checked")
-    assert (entry.actor, json.loads(entry.detail)["day"]) == ("operator-a", YESTERDAY.isoformat())
-    await noted(way, YESTERDAY, 22.0, "access-refused", "operator-e", code="role")
-    assert [each.same for each in (await reporting.refusals(YESTERDAY)).checks] == [False]
+    assert (entry.actor, json.loads(entry.detail)["day"]) == ("operator-a", yesterday().isoformat())
+    await noted(way, yesterday(), 22.0, "access-refused", "operator-e", code="role")
+    assert [each.same for each in (await reporting.refusals(yesterday())).checks] == [False]
+
+
+@pytest.mark.control("C-1-2-6")
+@pytest.mark.control("C-3-2-3")
+@pytest.mark.edge("FS1-8b", "recorded")
+async def test_an_import_report_is_checked_by_two_persons_who_saw_the_same(way: Way) -> None:
+    await way.hand_in(transfer(1), transfer(2), work=WORK)  # nothing is approved
+    day = today()
+    reporting = LedgerReports(way.ledger, without=[], systems={LINK: []})
+    seen = await reporting.imports(LINK, day)
+    assert (seen.checks, seen.checked) == ((), False)
+    with pytest.raises(CommandRefused, match="changed-meanwhile"):
+        await reporting.check_import("operator-a", LINK, day, "0" * 64, "as on paper")
+    first = await reporting.check_import("operator-a", LINK, day, seen.digest, "as on paper")
+    assert ([each.checked_by for each in first.checks], first.checked) == (["operator-a"], False)
+    with pytest.raises(CommandRefused, match="same-person"):
+        await reporting.check_import("operator-a", LINK, day, seen.digest, "once more")
+    second = await reporting.check_import("operator-b", LINK, day, seen.digest, "the same")
+    assert second.checked
+    entries = await way.rows(t.audit_entry, t.audit_entry.c.kind == "import-checked")
+    assert [(each.actor, json.loads(each.detail)["system"]) for each in entries] == [("operator-a", LINK), ("operator-b", LINK)]
+    assert (await reporting.refusals(day)).checks == (), "that is another sheet"
+    await way.hand_in(transfer(3), work=WORK)
+    changed = await reporting.imports(LINK, day)
+    assert (changed.checked, [each.same for each in changed.checks]) == (False, [False, False])
 
 
 # ---- statistics ----------------------------------------------------------------------------------------------------------------------
@@ -127,7 +162,7 @@ async def test_numbers_that_stand_for_few_residents_are_left_out_however_large_t
     for _ in range(MINIMUM + 2):  # many provisions, one resident
         await way.hand_in(transfer(1), work="transfer-15")
     reporting = reports(way, days=40)
-    found = await reporting.statistics("auditor-a", MONTH, "the yearly report")
+    found = await reporting.statistics("auditor-a", month(), "the yearly report")
     assert [(each.party, each.message_type, each.outcome, each.provisions) for each in found.lines] == [
         ("business-systems", TRANSFER, "provided", MINIMUM),
         ("business-systems", TRANSFER, "refused", None),
@@ -148,15 +183,15 @@ async def test_no_statistics_are_made_of_destination_information(ledger_url: str
             number = next(name for name in sample.items if name.endswith("control_number"))
             (answer,) = await where.hand_in(writing.write(destination, {**sample.items, number: f"{serial:023d}"}), system=REGISTER)
             assert answer.refusal is None
-        found = await reports(where, days=40).statistics("auditor-a", MONTH, "the yearly report")
+        found = await reports(where, days=40).statistics("auditor-a", month(), "the yearly report")
         assert found.lines == ()
 
 
 @pytest.mark.control("C-1-3-30")
 async def test_only_whole_months_that_are_over_are_counted(way: Way) -> None:
     with pytest.raises(CommandRefused) as refused:
-        await reports(way).statistics("auditor-a", MONTH, "too early")
+        await reports(way).statistics("auditor-a", month(), "too early")
     assert refused.value.code == "month-not-over"
-    for month in ("2026-13", "2026", "2026-10-01", ""):
+    for wrong in ("2026-13", "2026", "2026-10-01", ""):
         with pytest.raises(InputRefused):
-            await reports(way).statistics("auditor-a", month, "no month")
+            await reports(way).statistics("auditor-a", wrong, "no month")

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from simulators.harness.town import Plan, Town
+from tests.support.data import read_yaml
 from tests.world.kit import PARTIES, TYPES, Whole
 
 
@@ -19,9 +20,11 @@ async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole
     )  # fmt: skip
     async with Town(tmp_path_factory.mktemp("reconciliation"), plan) as town:
         town.set_up()
-        settings = yaml.safe_load(town.config.read_text(encoding="utf-8"))
+        settings = read_yaml(town.config.read_text(encoding="utf-8"))
         (town.folder / "medium").mkdir()
-        settings["media"] = {"dvd": {"directory": str(town.folder / "medium"), "types": ["destination-information"]}}
+        settings["media"] = {
+            "dvd": {"directory": str(town.folder / "medium"), "types": ["destination-information", "reconciliation-identity-data"]}
+        }
         town.config.write_text(yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), encoding="utf-8")
         await town.start()
         found = Whole(town)

@@ -18,6 +18,7 @@ from simulators.replay.ways import CARDS, CITY_CS, NOTICE, PAIR, PREFECTURE, RES
 OPTIONS = Options(days=2, population=2000, seed=4, events_a_day=40, patience_s=150.0)
 
 
+@pytest.mark.thorough
 def test_a_month_is_the_same_at_every_run_and_bears_every_type_that_somebody_takes() -> None:
     types = carried(SETS["all"].everybody)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.errors import ConfigurationError
 from gateway.policy.routes import tables
 from gateway.retention import policy as retention_policy
 from gateway.retention.calendar import JST, BusinessCalendar
+from tests.support.data import read_yaml
 
 pytestmark = pytest.mark.invariant("I9")
 
@@ -51,7 +51,7 @@ def test_the_city_may_know_better(tmp_path: Path) -> None:
 
 
 def packaged() -> Any:
-    return yaml.safe_load(Path(retention_policy.__file__).with_name("data").joinpath("retention.yaml").read_text(encoding="utf-8"))
+    return read_yaml(Path(retention_policy.__file__).with_name("data").joinpath("retention.yaml").read_text(encoding="utf-8"))
 
 
 def test_the_packaged_table_holds() -> None:

@@ -110,7 +110,7 @@ async def vanish(town: Town, when: tuple[dt.datetime, dt.date], count: int) -> N
     town.safe.day_keys._now = lambda: 4e9
     await shift(town.safe.ledger, DAYS)  # the key is that of the day on which the test runs
     await town.safe.custodian.step()
-    for row in kept[:50]:
+    for row in kept:
         if "/" in row.kek_id:
             with pytest.raises(SealBroken, match="day-key-destroyed"):
                 town.safe.sealer.unseal(

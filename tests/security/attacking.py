@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-import yaml
 
 from certs.peer import Authority
 from certs.tls import client_context, server_context
@@ -22,8 +21,9 @@ from gateway.intake.peers import PeerDirectory
 from gateway.intake.submission import Sender
 from gateway.security.refusals import Refusal, Refusals
 from tests.security.forgery import CLIENT, SERVER, Forger
+from tests.support.data import read_yaml
 
-TABLE: dict[str, list[dict[str, Any]]] = yaml.safe_load((Path(__file__).parent / "attacks.yaml").read_text(encoding="utf-8"))
+TABLE: dict[str, list[dict[str, Any]]] = read_yaml((Path(__file__).parent / "attacks.yaml").read_text(encoding="utf-8"))
 LIMIT = 64 * 1024
 
 

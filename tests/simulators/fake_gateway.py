@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import ssl
 from collections import Counter
@@ -41,6 +42,8 @@ class FakeGateway:
         self.overlaps = 0
         self.delay_s = 0.0
         self.silent_for: set[str] = set()
+        self.not_repeated: set[str] = set()
+        """Ids that a refusal does not repeat."""
         self.key = ECKey.generate_key("P-256", {"kid": "k1", "use": "enc"})
         self.keys_asked = 0
         self.ephemeral_keys: set[str] = set()
@@ -153,6 +156,9 @@ class FakeGateway:
             receipt: bytes | None
             if content is None:
                 receipt = json.dumps({"receipt": 1, "id": name, "status": "refused", "code": "jwe-key-unknown"}).encode()
+            elif name in self.not_repeated:
+                told = {"receipt": 1, "id": None, "status": "refused", "code": "personal-data-in-attribute"}
+                receipt = json.dumps({**told, "body_sha256": hashlib.sha256(body).hexdigest()}).encode()
             elif name in self.silent_for:
                 self.silent_for.discard(name)
                 receipt = None

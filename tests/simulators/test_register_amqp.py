@@ -135,6 +135,18 @@ async def test_what_has_no_receipt_is_sent_again_with_the_same_id(
         assert register.progress()["amqp"]["resent"] >= 1
 
 
+async def test_a_refusal_that_may_not_repeat_the_id_is_known_by_the_digest_of_what_was_published(
+    node: EmbeddedNode, authority: TestAuthority, tmp_path: Path, system: str
+) -> None:
+    async with set_up(node, authority, tmp_path, system, events_a_day=10) as (gateway, register):
+        gateway.not_repeated = {next(register._source.messages()).id}
+        async with gateway.consume(node.endpoint().parameters(0, name="stand-in"), system):
+            await register.run()
+        [refused] = [each for each in register.record.entries() if each["kind"] == "receipt" and each["status"] == "refused"]
+        assert {refused["id"]} == gateway.not_repeated
+        assert register.progress()["amqp"]["strange_receipts"] == 0
+
+
 async def test_a_key_that_the_gateway_no_longer_knows_is_replaced(
     node: EmbeddedNode, authority: TestAuthority, tmp_path: Path, system: str
 ) -> None:

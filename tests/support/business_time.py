@@ -6,13 +6,12 @@ import datetime as dt
 import time
 from typing import Final
 
-import yaml
-
 from gateway.ledger.clock import set_business_offset
 from gateway.ledger.engine import open_engine
 from gateway.ledger.migrate import migrate
 from gateway.retention.calendar import JST, BusinessCalendar
 from simulators.harness.town import Town
+from tests.support.data import read_yaml
 
 WORKING_HOURS: Final = dt.time(10, 10)
 """Far from midnight, and from the moments at which parties are fetched from (*:05 and the early morning) with their grace."""
@@ -30,7 +29,7 @@ def next_working_day(now: float, at: dt.time = WORKING_HOURS) -> float:
 def begin_on_a_working_day(town: Town) -> None:
     """Make the ledger of a town of the test profile, before it is started, so that its business time begins then. Blocks."""
     town.set_up()
-    engine = open_engine(yaml.safe_load(town.config.read_text(encoding="utf-8"))["ledger"]["url"])
+    engine = open_engine(read_yaml(town.config.read_text(encoding="utf-8"))["ledger"]["url"])
     try:
         migrate(engine, profile="test")
         session = engine.session()

@@ -35,6 +35,9 @@ subject_alias = Table(
     Column("kind", String(32), primary_key=True, comment="resident-record-code | individual-number | atena-number | ..."),
     Column("hmac_key_id", String(64), nullable=False, comment="generation of the blind indexes"),
     Column("subject", String(36), nullable=False),
+    Column(
+        "superseded", Boolean, nullable=False, server_default=text("false"), comment="an Individual Number of somebody who has another now"
+    ),
     Index("subject_alias_generation", "hmac_key_id"),
     Index(
         "subject_alias_number",

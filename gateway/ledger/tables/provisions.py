@@ -56,9 +56,10 @@ daily_check = Table(
     metadata,
     Column("id", String(36), primary_key=True),
     Column("day", String(10), nullable=False, index=True, comment="in Japan"),
-    Column("digest", String(64), nullable=False, comment="of the refusals that were looked at"),
+    Column("system", String(64), nullable=True, comment="whose import report it was (確認用帳票, C-1-2-6); null: what was refused"),
+    Column("digest", String(64), nullable=False, comment="of what was looked at"),
     Column("result", String, nullable=False),
     Column("checked_by", String(128), nullable=False),
     Column("checked_at", Double, nullable=False),
-    comment="that somebody has looked at what was refused on a day (日次確認チェックシート, C-2-3-7)",
+    comment="that somebody has looked at what was refused (日次確認チェックシート, C-2-3-7), or imported, on a day",
 )

@@ -11,6 +11,7 @@ and costs no commit on the way of every message.
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from datetime import datetime
 from typing import Protocol
 
@@ -45,7 +46,7 @@ class RecentAnswers:
 
     def __init__(self, size: int = 10_000) -> None:
         self._size = size
-        self._known: dict[tuple[str, bytes], None] = {}
+        self._known: OrderedDict[tuple[str, bytes], None] = OrderedDict()  # its first is found at once, that of a dict is searched for
 
     async def first(self, party: str, key: bytes, until: datetime) -> bool:
         """See :class:`Replays`."""
@@ -54,5 +55,5 @@ class RecentAnswers:
             return False
         self._known[entry] = None
         if len(self._known) > self._size:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)
         return True

@@ -79,6 +79,7 @@ def test_attacks_that_are_mangled_besides_do_no_better(directions: Mapping[str, 
             assert way.judge(mangled(chance, attack.make(way))) is not None, attack.id
 
 
+@pytest.mark.thorough
 def test_a_message_that_grows_in_its_canonical_form_is_refused_with_a_code(
     directions: Mapping[str, Direction], soap_authority: TestAuthority
 ) -> None:

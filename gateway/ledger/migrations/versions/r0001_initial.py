@@ -163,12 +163,18 @@ def upgrade() -> None:
         "daily_check",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("day", sa.String(length=10), nullable=False, comment="in Japan"),
-        sa.Column("digest", sa.String(length=64), nullable=False, comment="of the refusals that were looked at"),
+        sa.Column(
+            "system",
+            sa.String(length=64),
+            nullable=True,
+            comment="whose import report it was (確認用帳票, C-1-2-6); null: what was refused",
+        ),
+        sa.Column("digest", sa.String(length=64), nullable=False, comment="of what was looked at"),
         sa.Column("result", sa.String(), nullable=False),
         sa.Column("checked_by", sa.String(length=128), nullable=False),
         sa.Column("checked_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        comment="that somebody has looked at what was refused on a day (日次確認チェックシート, C-2-3-7)",
+        comment="that somebody has looked at what was refused (日次確認チェックシート, C-2-3-7), or imported, on a day",
     )
     op.create_index(op.f("ix_daily_check_day"), "daily_check", ["day"], unique=False)
     op.create_table(
@@ -648,6 +654,13 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=32), nullable=False, comment="resident-record-code | individual-number | atena-number | ..."),
         sa.Column("hmac_key_id", sa.String(length=64), nullable=False, comment="generation of the blind indexes"),
         sa.Column("subject", sa.String(length=36), nullable=False),
+        sa.Column(
+            "superseded",
+            sa.Boolean(),
+            server_default=sa.text("false"),
+            nullable=False,
+            comment="an Individual Number of somebody who has another now",
+        ),
         sa.PrimaryKeyConstraint("blind", "kind"),
         sqlite_with_rowid=False,
     )
