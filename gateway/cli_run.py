@@ -23,6 +23,7 @@ class RunRole(enum.StrEnum):
     ALL = "all"
     GATEWAY = "gateway"
     WORKER = "worker"
+    BULK = "bulk"
 
 
 def up(
@@ -33,7 +34,7 @@ def up(
     settings = load_config(config)
     # Loaded only now: it pulls in everything that the gateway is made of.
     bootstrap = importlib.import_module("gateway.bootstrap.processes")
-    start = {RunRole.ALL: "run_supervisor", RunRole.GATEWAY: "run_gateway", RunRole.WORKER: "run_worker"}[role]
+    start = {RunRole.ALL: "run_supervisor", RunRole.GATEWAY: "run_gateway", RunRole.WORKER: "run_worker", RunRole.BULK: "run_bulk"}[role]
     result: Any = getattr(bootstrap, start)(settings)
     if inspect.iscoroutine(result):
         result = asyncio.run(result)

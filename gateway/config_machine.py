@@ -239,6 +239,10 @@ class Bulk(Section):
     records: int = Field(
         default=25, ge=1, le=200, description="The most records of one commit and one call: what live work may find before it."
     )
+    process: bool = Field(
+        default=False, description="Admit and deliver bulk work in a process of its own, which has the processors after all others."
+    )
+    nice: int = Field(default=5, ge=0, le=19, description="Of that process: how far it stands back for the processors.")
 
 
 class Operator(Section):

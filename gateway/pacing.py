@@ -40,10 +40,13 @@ class BulkPace:
         self,
         per_s: float,
         *,
+        live_elsewhere: bool = False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """:param per_s: the most records a second that begin beside live work."""
+        """:param per_s: the most records a second that begin beside live work.
+        :param live_elsewhere: live work is done by other processes, and taken to be there at any time."""
+        self._live_elsewhere = live_elsewhere
         self._per_s = per_s
         self._clock = clock
         self._sleep = sleep
@@ -68,7 +71,7 @@ class BulkPace:
         """Wait until ``records`` more may begin."""
         now = self._clock()
         self._look(now)
-        begin = max(now, self._next_at) if now - self._live_at <= QUIET_S else now
+        begin = max(now, self._next_at) if self._live_elsewhere or now - self._live_at <= QUIET_S else now
         self._next_at = begin + records / self.rate  # before waiting: several may ask at once
         if begin > now:
             await self._sleep(begin - now)

@@ -8,7 +8,10 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+BULK_SOCKET: Final = "bulk.sock"
+"""In the run directory: where the gateway process reaches the bulk process."""
 
 
 def run_directory(data_dir: Path) -> Path:

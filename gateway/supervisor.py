@@ -78,6 +78,8 @@ class Supervisor:
         self._liveness = Liveness(ledger, "supervisor")
         self._processes = [_Process("gateway", "gateway", 0, config)]
         self._processes += [_Process(f"worker-{n}", "worker", n, config) for n in range(1, config.workers.processes + 1)]
+        if config.bulk.process:
+            self._processes.append(_Process("bulk", "bulk", config.workers.processes + 1, config))
         self._node = embedded_node(config) if config.broker.mode == "embedded" else None
         self._state: dict[str, Any] = {}
 

@@ -267,7 +267,7 @@ def certificate_centre(
 def pairing(
     *,
     requests: Annotated[int, typer.Option(min=100, help="Certificate requests.")] = 20_000,
-    at_once: Annotated[int, typer.Option(min=10, help="Requests that begin in the same moment.")] = 300,
+    at_once: Annotated[int, typer.Option(min=10, help="Requests that begin in the same moment.")] = 160,
     people: Annotated[int, typer.Option(min=20, help="Holders of cards; five names and three birth dates among them.")] = 300,
     kills: Annotated[int, typer.Option(min=0, help="Processes that are killed meanwhile.")] = 12,
     seed: Annotated[int, typer.Option(help="What happens to whom is drawn from it.")] = 1,

@@ -27,6 +27,7 @@ from gateway.errors import Unavailable
 from gateway.intake.admit import Intake
 from gateway.intake.amqp import AmqpDoor
 from gateway.intake.bulk import BulkAdmission
+from gateway.intake.bulk_line import BulkLine, Take, admit_chunk
 from gateway.intake.https import HttpsDoor, open_door
 from gateway.intake.peers import PeerDirectory
 from gateway.intake.prepare import Preparer
@@ -38,10 +39,11 @@ from gateway.ledger.queries import backlog, own_expired, own_message
 from gateway.operations.key_custodian import KeyCustodian
 from gateway.pacing import BulkPace
 from gateway.policy.routes import tables
-from gateway.ready import mark_ready
+from gateway.ready import BULK_SOCKET, mark_ready, run_directory
 from gateway.retention.keeper import Keeper
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.jwe import JweKeys
+from gateway.security.sealing import Sealer
 from gateway.trust import listener_context
 
 _Known = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
@@ -63,6 +65,21 @@ def senders_of(config: Config) -> dict[str, Sender]:
         )
         for name, system in config.intake.systems.items()
     }
+
+
+def preparer_of(config: Config, common: Base, seals: Sealer) -> tuple[Preparer, dict[str, Any]]:
+    """The checks of the door, and what they are made of."""
+    made_of: dict[str, Any] = {
+        "sealer": seals,
+        "rights": common.rights,
+        "blind": BlindIndex.following(common.keys),
+        "mac": ContentMac.following(common.keys),
+        "refresh_keys": common.keys.refresh,
+        "message_bytes": config.intake.limits.message_bytes,
+        "destinations": destinations_of(config),
+        "matching": Matching(linkage=config.intake.network.matching == "linkage", limit_s=config.intake.network.overdue_hours * 3600),
+    }
+    return Preparer(senders=senders_of(config), parties=config.carried_parties, policy=tables(), **made_of), made_of
 
 
 async def gateway(config: Config, stop: asyncio.Event) -> None:
@@ -99,17 +116,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             )
             await backups.start()
             stack.push_async_callback(backups.stop)
-        made_of: dict[str, Any] = {
-            "sealer": seals,
-            "rights": common.rights,
-            "blind": BlindIndex.following(common.keys),
-            "mac": ContentMac.following(common.keys),
-            "refresh_keys": common.keys.refresh,
-            "message_bytes": limits.message_bytes,
-            "destinations": destinations_of(config),
-            "matching": Matching(linkage=config.intake.network.matching == "linkage", limit_s=config.intake.network.overdue_hours * 3600),
-        }
-        preparer = Preparer(senders=senders, parties=config.carried_parties, policy=tables(), **made_of)
+        preparer, made_of = preparer_of(config, common, seals)
         intake = Intake(preparer=preparer, ledger=ledger)
         disks = [Path(config.data_dir)]
         pressure = Pressure(
@@ -129,10 +136,17 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
 
         pace = BulkPace(config.bulk.per_s)
         monitoring.watch_bulk(pace)
-        bulk = BulkAdmission(intake, pace, chunk=config.bulk.records)
+        take: Take = functools.partial(admit_chunk, intake)
+        takes = [take]
+        if config.bulk.process:
+            lines = [BulkLine(run_directory(config.data_dir) / BULK_SOCKET, take) for _ in range(2)]
+            for line in lines:
+                stack.push_async_callback(line.close)
+            takes = [line.take for line in lines]
+        bulk = BulkAdmission(takes, pace, chunk=config.bulk.records)
         bulk.start()
         stack.push_async_callback(bulk.stop)
-        inbound = Inbound(config, common, pressure, made_of)
+        inbound = Inbound(config, common, pressure, made_of, pace)
         asking = await inbound.asking(stack, preparer)
         door = HttpsDoor(
             intake=intake,

@@ -35,8 +35,10 @@ from gateway.ledger import fetching
 from gateway.ledger.anomalies import Reconciled
 from gateway.ledger.offers import RecordHandedOver
 from gateway.ledger.replays import LedgerReplays
+from gateway.pacing import BulkPace
 from gateway.policy.routes import tables
 from gateway.retention.calendar import BusinessCalendar
+from gateway.security.blind import ContentMac
 from gateway.security.jwe import JweKeys
 from gateway.security.jwe_out import ConsumerKey, Own
 from gateway.trust import authority_of, listener_context, party_http
@@ -136,9 +138,10 @@ def queue_line(party: BoundParty, common: Base) -> QueueLine:
 class Inbound:
     """Everything inbound of the gateway process."""
 
-    def __init__(self, config: Config, common: Base, pressure: Pressure, preparer: dict[str, Any]) -> None:
-        """``preparer``: what the preparer of every door is made of (:class:`gateway.intake.prepare.Preparer`)."""
-        self._config, self._common, self._pressure = config, common, pressure
+    def __init__(self, config: Config, common: Base, pressure: Pressure, preparer: dict[str, Any], pace: BulkPace) -> None:
+        """``preparer``: what the preparer of every door is made of (:class:`gateway.intake.prepare.Preparer`); ``pace``: of the bulk work
+        of this process, which is told of every call."""
+        self._config, self._common, self._pressure, self._pace = config, common, pressure, pace
         self._applications: dict[str, Applications] = {}
         self._blind, self._sealer = preparer["blind"], preparer["sealer"]
         self._answers = Answers(
@@ -237,6 +240,7 @@ class Inbound:
             respond=self._responder.respond,
             meter=self._common.monitoring.metrics,
             witness=witness,
+            pace=self._pace,
         )
         tls = listener_context(self._config, wanted.certificate or settings.certificate, settings.trust)
         return await _open(door, wanted.host, wanted.port, tls, authority, witness)
@@ -335,7 +339,8 @@ async def serve_pull(config: Config, common: Base, seals: Sealer, stack: context
     settings = config.pull
     tokens = Tokens(
         clients,
-        audiences=frozenset({settings.issuer, f"{settings.issuer}/oauth/token"}),
+        issuer=settings.issuer,
+        mac=ContentMac.following(common.keys),
         remember=common.ledger.remember_message,
         token_s=settings.token_s,
     )

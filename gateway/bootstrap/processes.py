@@ -32,6 +32,13 @@ def run_worker(config: Config) -> int:
     return _run(worker, config, "worker")
 
 
+def run_bulk(config: Config) -> int:
+    """``renkei up --role bulk``."""
+    from gateway.bootstrap.bulk import bulk
+
+    return _run(bulk, config, "bulk")
+
+
 def run_supervisor(config: Config) -> int:
     """``renkei up``: the embedded broker and all processes."""
     from gateway.supervisor import supervise

@@ -92,8 +92,10 @@ class Worker:
         runners: Sequence[PartyRunner],
         *,
         recreate: Callable[[str], Awaitable[None]],
+        lanes: Sequence[topology.Lane] = topology.LANES,
     ) -> None:
-        """``recreate`` deletes and declares a work queue that has stayed unusable (R15a)."""
+        """``recreate`` deletes and declares a work queue that has stayed unusable (R15a); ``lanes``: whose work this process does."""
+        self._lanes = tuple(lanes)
         self._ledger = ledger
         self._liveness = liveness
         self._consumer = consumer
@@ -106,7 +108,7 @@ class Worker:
     async def start(self) -> None:
         """Consume and look."""
         for party in self._parties:
-            for lane in topology.LANES:
+            for lane in self._lanes:
                 party.subscriptions.append(await self._subscribe(party.runner, lane))
             self._tasks.append(asyncio.create_task(self._keep_looking(party), name=f"look-up {party.runner.party}"))
 
@@ -181,7 +183,7 @@ class Worker:
             runner.ring(key.id, bulk=key.lane == "bulk")
         away = not self._publisher.connected
         rest: list[str] = []
-        for lane in topology.LANES:
+        for lane in self._lanes:
             bulk = lane == "bulk"
             # where keys wait already, the work queue is not short: ring once for what has become due since, so that it takes its turn
             room = 0 if runner.busy(bulk=bulk) else runner.free(bulk=bulk)

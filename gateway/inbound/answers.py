@@ -37,8 +37,9 @@ SAME = {
     "certificate_type": "answer-of-another-kind",
 }
 """Items that must be the same where both have them, also where they are left out; and what is said where they are not."""
-MARGIN_S = 1.0
-"""So long before the caller's own deadline (``wsu:Expires``) a question is over: an answer must be signed and travel, too."""
+MARGIN_S = 2.0
+"""So long before the caller's own deadline (``wsu:Expires``) a question is over: an answer must be signed and travel, too; half
+of it is left to that."""
 PERSON = ("resident_record_code", "individual_number")
 """Items that say about whom question and answer are: wherever the answer has one that was asked by, it must be that one."""
 _AGAIN = 8
@@ -151,11 +152,14 @@ class Answers:
         """
         marks, stale = NONE, StalePolicy()
         found_in_it = self.indexes(_persons(answer))
-        for _ in range(_AGAIN):
-            standing = await self.rights.refresh()
+        for attempt in range(_AGAIN):
+            # as far as this process knows; the transaction tells whether that counts, and then the ledger is asked
+            standing = await self.rights.refresh() if attempt else self.rights.standing
             try:
                 filtered, terms = self._filtered(standing, case, answer, marks)
             except PolicyRefused as error:
+                if not attempt:
+                    continue
                 raise AnswerRefused(error.code, error.safe_detail, rule=error.rule) from error
             more = {"standing": standing.token, "marks": marks, "terms": terms, "current": case.current, "until": case.ends}
             recorded = _operation(case, ANSWERED, also=found_in_it, **more)

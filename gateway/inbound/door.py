@@ -35,6 +35,7 @@ from gateway.intake.cloudevents import of_party
 from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
 from gateway.intake.submission import Submission
 from gateway.ledger.operating import RUNNING
+from gateway.pacing import BulkPace
 from gateway.security.door import TlsSite
 from gateway.security.refusals import Witness, note_request
 from gateway.security.soap.errors import MessageRefused
@@ -80,8 +81,10 @@ class InboundDoor:
         respond: Responder | None = None,
         meter: IntakeMeter = UNCOUNTED,
         witness: Witness | None = None,
+        pace: BulkPace | None = None,
     ) -> None:
-        """``respond``: by whom dialogues are answered; None: there are none here."""
+        """``respond``: by whom dialogues are answered; None: there are none here. ``pace``: of bulk work in this process, which leaves
+        room for whoever calls here."""
         self.party = party
         self.place = f"inbound {party}"
         self.path = f"/soap/{profile.profile}"
@@ -91,7 +94,7 @@ class InboundDoor:
         self._writer = Writer(profile, security.answer)
         self._limits = reading.Limits(size_bytes=body_bytes)
         self._respond = respond
-        self._meter, self._witness = meter, witness
+        self._meter, self._witness, self._pace = meter, witness, pace
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One request."""
@@ -133,7 +136,10 @@ class InboundDoor:
         relates_to = ""
         try:
             body = await self._security.open(await self._read(request), limits=self._limits)
+            began = time.monotonic()
             message = await self._security.verify(body, limits=self._limits)
+            if self._pace is not None:
+                self._pace.live(time.monotonic() - began)  # with a commit of the ledger in it, as an admission
             relates_to = message.message_id
             call = await self._parsed(message, request.headers.get("SOAPAction", ""), len(body))
             if call.operation.answer is not None:

@@ -35,17 +35,24 @@ class Gate:
         self._calendar, self._clock = calendar, clock
         self._open: set[str] = set()
 
+    def require_room(self) -> None:
+        """Costs nothing, so that what is too much is answered before anything is done for it.
+
+        :raises NotTaken: ``too-many-questions``.
+        """
+        if len(self._open) >= self._most:
+            raise NotTaken("too-many-questions", "as many questions as are allowed at once are open: come again")
+
     @contextlib.contextmanager
     def enter(self, question: Message, offset_s: float) -> Iterator[None]:
         """A question is under way while the block runs. ``offset_s``: of the business clock.
 
         :raises NotTaken: not now; :raises InputRefused: ``request-id-guessable``, ``request-id-in-use``.
         """
+        self.require_room()
         request_id = question.items.get(ID) or ""
         if not self._serving(question.items.get(KIND), dt.datetime.fromtimestamp(self._clock() + offset_s, JST)):
             raise NotTaken("outside-service-hours", "questions of this kind are not answered at this hour")
-        if len(self._open) >= self._most:
-            raise NotTaken("too-many-questions", "as many questions as are allowed at once are open: come again")
         if ID in question.items and len(request_id) < SHORTEST_ID:
             raise InputRefused("request-id-guessable", f"a request id has {SHORTEST_ID} characters or more", place=f"/*/{ID}", rule="F5-1")
         if request_id in self._open:

@@ -44,6 +44,8 @@ WITHIN: Mapping[str, tuple[str, Mapping[str, str]]] = {
 class Gate(Protocol):
     """What is needed of :class:`gateway.inbound.gate.Gate`."""
 
+    def require_room(self) -> None: ...
+
     def enter(self, question: Message, offset_s: float) -> AbstractContextManager[None]: ...
 
 
@@ -88,8 +90,10 @@ class Responder:
             case.identifiers = answers.indexes(iter(question.identifiers))
             if case.left_s is not None and case.left_s <= 0:
                 raise NotTaken("request-expired", "whoever asks does not wait for an answer any more")
-            standing = await answers.rights.refresh()
             gate = self._gates.get(case.asked_by)
+            if gate is not None:
+                gate.require_room()
+            standing = await answers.rights.refresh()
             with gate.enter(question, standing.offset_s) if gate is not None else nullcontext():
                 return await self._asked(case, arrival, question, standing)
         except NotReleased:

@@ -1,9 +1,10 @@
 """Bulk admission: what comes one by one through the HTTPS door for the bulk lane is gathered, checked and committed in chunks (I4).
 
-Theory of operation. A request for the bulk lane waits here, in order of arrival, until its chunk's turn comes (:mod:`gateway.pacing`). One
-task checks message after message, letting the loop run in between, and commits the chunk as one bulk operation of the ledger, which goes
-behind everything live. A chunk takes the ledger's lock for a few milliseconds. Nobody waits for a bulk receipt but the sender's own loop,
-so that its requests under way, 64 of `renkei submit` say, become an orderly queue instead of 64 requests in the way of a live one.
+Theory of operation. A request for the bulk lane waits here, in order of arrival, until its chunk's turn comes (:mod:`gateway.pacing`). Then
+the bulk process, or where there is none this one, checks message after message and commits the chunk as one bulk operation of the ledger,
+which goes behind everything live (:mod:`gateway.intake.bulk_line`). A chunk takes the ledger's lock for a few milliseconds. Nobody waits
+for a bulk receipt but the sender's own loop, so that its requests under way, 64 of `renkei submit` say, become an orderly queue instead of
+64 requests in the way of a live one.
 
 What is said to the sender is what :meth:`gateway.intake.admit.Intake.admit_one` would say.
 """
@@ -17,8 +18,9 @@ from collections.abc import Sequence
 
 import structlog
 
-from gateway.errors import GatewayError, InputRefused, Unavailable
-from gateway.intake.admit import Answer, Intake
+from gateway.errors import GatewayError, Unavailable
+from gateway.intake.admit import Answer
+from gateway.intake.bulk_line import Take
 from gateway.intake.submission import Submission
 from gateway.pacing import BulkPace
 
@@ -28,25 +30,27 @@ log = structlog.get_logger("gateway.intake")
 class BulkAdmission:
     """For one event loop. Start it before, and stop it after, the door that uses it."""
 
-    def __init__(self, intake: Intake, pace: BulkPace, *, chunk: int) -> None:
-        """:param chunk: the most messages of one commit."""
-        self._intake = intake
+    def __init__(self, takes: Sequence[Take], pace: BulkPace, *, chunk: int) -> None:
+        """:param takes: each admits a chunk at a time: with two, one is checked while the other waits for its commit.
+        :param chunk: the most messages of one commit."""
+        self._takes = tuple(takes)
         self._pace = pace
         self._chunk = chunk
         self._waiting: deque[tuple[Submission, asyncio.Future[Answer]]] = deque()
         self._came = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to admit."""
-        self._task = asyncio.create_task(self._keep(), name="bulk admission")
+        self._tasks = [asyncio.create_task(self._keep(take), name="bulk admission") for take in self._takes]
 
     async def stop(self) -> None:
         """End; whoever still waits is told to come again."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+                await task
         while self._waiting:
             _fail(self._waiting.popleft()[1], Unavailable("shutting-down", "the gateway is stopping"))
 
@@ -60,35 +64,31 @@ class BulkAdmission:
         self._came.set()
         return await future
 
-    async def _keep(self) -> None:
+    async def _keep(self, take: Take) -> None:
         while True:
             while not self._waiting:
                 self._came.clear()
                 await self._came.wait()
             await self._pace.turn(min(self._chunk, len(self._waiting)))
-            await self._take([self._waiting.popleft() for _ in range(min(self._chunk, len(self._waiting)))])
+            await self._take(take, [self._waiting.popleft() for _ in range(min(self._chunk, len(self._waiting)))])
 
-    async def _take(self, chunk: Sequence[tuple[Submission, asyncio.Future[Answer]]]) -> None:
+    async def _take(self, take: Take, chunk: Sequence[tuple[Submission, asyncio.Future[Answer]]]) -> None:
         chunk = [each for each in chunk if not each[1].done()]  # its sender has gone away: it hands the message in again
         try:
-            items = []
-            for submission, _ in chunk:
-                items.append(await self._intake.check(submission))
-                await asyncio.sleep(0)
-            answers = await self._intake.commit(items)
+            answers = await take([submission for submission, _ in chunk])
         except asyncio.CancelledError:
             for _, future in chunk:
                 _fail(future, Unavailable("shutting-down", "the gateway is stopping; it is not known whether the message was accepted"))
             raise
         except Exception as error:
-            await self._apart(chunk, error)
+            await self._apart(take, chunk, error)
             return
         for (_, future), answer in zip(chunk, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
             await asyncio.sleep(0)  # what the sender does next comes apart too
 
-    async def _apart(self, chunk: Sequence[tuple[Submission, asyncio.Future[Answer]]], error: Exception) -> None:
+    async def _apart(self, take: Take, chunk: Sequence[tuple[Submission, asyncio.Future[Answer]]], error: Exception) -> None:
         """What failed together is tried singly, so that one bad message fails alone; but not where the ledger is not to be had."""
         if len(chunk) == 1 or isinstance(error, Unavailable):
             for _, future in chunk:
@@ -97,12 +97,9 @@ class BulkAdmission:
         if not isinstance(error, GatewayError):
             log.error("intake-failed", door="https", system="bulk", error=type(error).__name__)
         for each in chunk:
-            await self._take([each])
+            await self._take(take, [each])
 
 
 def _fail(future: asyncio.Future[Answer], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-
-
-__all__ = ["BulkAdmission", "InputRefused"]

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete
-from sqlalchemy.dialects import postgresql, sqlite
-
-from gateway.ledger import tables as t
+from gateway.ledger import statements as sql
 from gateway.ledger.unit import Unit
 
 if TYPE_CHECKING:
     from gateway.ledger.ledger import Ledger
 
+_FORGET = "DELETE FROM seen_message WHERE until <= {mark}"
+_REMEMBER = 'INSERT INTO seen_message ("party", "key", "until") VALUES ({mark}, {mark}, {mark}) ON CONFLICT DO NOTHING RETURNING "party"'
 MARGIN_S = 300.0
 """Kept so much longer than the message could be accepted: the clocks of ledger and process may differ."""
 
@@ -34,11 +33,8 @@ class RememberMessage:
         self.first = False
 
     def apply(self, unit: Unit) -> None:
-        unit.conn.execute(delete(t.seen_message).where(t.seen_message.c.until <= unit.now))
-        make = postgresql.insert if unit.postgresql else sqlite.insert
-        values = {"party": self.party, "key": self.key, "until": self.until + MARGIN_S}
-        statement = make(t.seen_message).values(values).on_conflict_do_nothing().returning(t.seen_message.c.party)
-        self.first = unit.conn.execute(statement).first() is not None
+        sql.write_many(unit.conn, _FORGET.format(mark=sql.mark_of(unit.conn)), [(unit.now,)])
+        self.first = bool(sql.rows(unit.conn, _REMEMBER, self.party, self.key, self.until + MARGIN_S))
 
     def finish(self, unit: Unit) -> bool:
         return self.first

@@ -1,12 +1,16 @@
-"""The authorisation server for systems that fetch: ``client_secret_jwt`` in (RFC 7523), short-lived opaque tokens out (RFC 7662).
+"""The authorisation server for systems that fetch: ``client_secret_jwt`` in (RFC 7523), short-lived tokens out (RFC 9068, RFC 7662).
 
 Who a client is, is proven three times: by its certificate, by an assertion made with its secret for this very request (used once), and by
-the token that it had for both. Tokens live in this process: none outlives it, and a client that is told so asks for a new one. There are
-no refresh tokens.
+the token that it had for both. There are no refresh tokens.
+
+A token is a JWT under a key that every gateway process derives from the key store, the account and its secret. So it is good at every
+process and after a restart of all of them, and nothing is kept of it; a new secret ends the tokens of the former one, and what the
+configuration has taken from an account is taken from its tokens, too. Nothing of it is secret from its holder: no personal data.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import secrets
@@ -20,14 +24,15 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
 from gateway.errors import ConfigurationError
+from gateway.security.blind import ContentMac
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ALGORITHM = "HS256"
 SECRET_CHARACTERS = 32
 LONGEST_ASSERTION_S = 600.0
 SKEW_S = 60.0
-MOST_TOKENS = 16
-"""Of one account at once; the oldest goes."""
+ACCESS = "at+jwt"
+_PURPOSE = "oauth access token"
 OPERATIONS = ("read", "acknowledge")
 
 Remember = Callable[[str, bytes, float], Awaitable[bool]]
@@ -87,21 +92,22 @@ class Tokens:
         self,
         clients: Iterable[Client],
         *,
-        audiences: frozenset[str],
+        issuer: str,
+        mac: Callable[[], ContentMac],
         remember: Remember,
         token_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``audiences``: what assertions may be for: our issuer, our token endpoint."""
+        """``issuer``: our name; assertions are for it or for its token endpoint. ``mac``: what keys of tokens are derived with."""
         self._clients = {client.client_id: client for client in clients}
-        self._audiences = audiences
+        self._issuer, self._audiences = issuer, frozenset({issuer, f"{issuer}/oauth/token"})
+        self._mac = mac
         self._remember = remember
         self._token_s = token_s
         self._clock = clock
-        self._tokens: dict[bytes, Token] = {}
 
     def named(self, assertion: str) -> Client | None:
-        """The client that an assertion names, which is not proven yet: whose certificate must be shown."""
+        """The client that an assertion or a token names, which is not proven yet: whose certificate must be shown."""
         try:
             claims = json.loads(jws.extract_compact(assertion.encode()).payload)
         except (JoseError, ValueError):
@@ -153,21 +159,39 @@ class Tokens:
         scopes = frozenset(wanted.split()) or frozenset(client.scopes)
         if not scopes <= set(client.scopes):
             raise ClientRefused("invalid_scope", "scope-not-granted")
-        now = self._clock()
-        self._tokens = {digest: token for digest, token in self._tokens.items() if token.until > now}
-        own = [digest for digest, token in self._tokens.items() if token.client.account == client.account]
-        for digest in own[: max(0, len(own) - MOST_TOKENS + 1)]:
-            del self._tokens[digest]
-        text = secrets.token_urlsafe(32)
+        now = int(self._clock())
         token = Token(client=client, scopes=scopes, issued_at=now, until=now + self._token_s)
-        self._tokens[_digest(text)] = token
-        return text, token
+        claims = {
+            "iss": self._issuer, "aud": self._issuer, "sub": client.client_id, "client_id": client.client_id,
+            "iat": now, "exp": token.until, "jti": secrets.token_urlsafe(16), "scope": " ".join(sorted(scopes)),
+        }  # fmt: skip
+        [current, *_] = self._keys(client)
+        return jwt.encode({"alg": ALGORITHM, "typ": ACCESS}, claims, current, algorithms=[ALGORITHM]), token
 
     def introspect(self, text: str) -> Token | None:
         """What the token stands for; None: it is none of ours, or its time is over."""
-        token = self._tokens.get(_digest(text))
-        return token if token is not None and token.until > self._clock() else None
+        client = self.named(text)
+        if client is None:
+            return None
+        for key in self._keys(client):
+            try:
+                found = jwt.decode(text, key, algorithms=[ALGORITHM])
+            except (JoseError, ValueError):
+                continue
+            claims = found.claims
+            if found.header.get("typ") != ACCESS or (claims["iss"], claims["aud"]) != (self._issuer, self._issuer):
+                return None
+            scopes = frozenset(claims["scope"].split()) & set(client.scopes)
+            token = Token(client=client, scopes=scopes, issued_at=claims["iat"], until=claims["exp"])
+            return token if token.until > self._clock() else None
+        return None
+
+    def _keys(self, client: Client) -> list[OctKey]:
+        """For this client's tokens: the one to sign with, then those before it."""
+        mac, what = self._mac(), (_PURPOSE, client.client_id, client.secret)
+        return [_key(secret) for secret in (mac.of(*what), *mac.earlier(*what))]
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+@functools.lru_cache(maxsize=256)
+def _key(secret: bytes) -> OctKey:
+    return OctKey.import_key(secret)

@@ -29,6 +29,11 @@ GRACE_S = 0.5
 """So long after a kiosk's deadline the centre still listens: what comes then is written down as late."""
 
 
+OUT = ("no-responder", "broker-not-connected")
+"""Nobody can be asked now: kiosks show that the service is out, and people come back later."""
+PAUSES = 3
+
+
 class Calls(Protocol):
     """What is needed of :class:`simulators.convenience.soap.Caller`."""
 
@@ -128,6 +133,9 @@ class Centre:
         kind = "timed-out" if said.problem == "time-out" else "no-answer"
         return End(kind=kind, code=None if kind == "timed-out" else said.problem, request=request)
 
+    def _out(self) -> int:
+        return sum(self.counts[f"refused {code}"] for code in OUT)
+
     async def run(
         self,
         holders: Sequence[Holder],
@@ -135,27 +143,40 @@ class Centre:
         *,
         at_once: int = 100,
         every_s: float = 0.0,
+        open_below: int = 1,
+        surge: int = 0,
         kiosks: int = 1000,
         kinds: Sequence[str] = KINDS,
     ) -> None:
-        """So many requests in waves of ``at_once`` that begin in one moment; the next when the last has ended and ``every_s`` are over.
+        """So many requests in waves of ``at_once`` that begin in one moment.
 
-        A third of them are people with one name and birth date, ten after another at one kiosk; the others are spread over all kiosks.
+        The next wave begins when fewer than ``open_below`` requests are open and ``every_s`` are over since the last began. Every tenth is
+        longer by ``surge``, to be more than the gateway takes at once. A third of them are people with one name and birth date, ten after
+        another at one kiosk; the others are spread over all kiosks. While most hear that the service is out, a wave comes less often.
         """
         twins = [each for each in holders if (each.name, each.birth) == (holders[0].name, holders[0].birth)]
-        done = 0
-        while done < count:
-            wave = min(at_once, count - done)
-            began = time.monotonic()
-            asking = []
-            for number in range(wave):
-                crowd = (number // 10) % 3 == 0
-                holder = self._random.choice(twins if crowd else holders)
-                kiosk = number // 10 if crowd else self._random.randrange(kiosks)
-                asking.append(self.ask(kiosk, holder, self._random.choice(kinds)))
-            await asyncio.gather(*asking)
-            done += wave
-            await asyncio.sleep(max(every_s - (time.monotonic() - began), 0))
+        done = waves = 0
+        ended = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            while done < count:
+                waves += 1
+                wave = min(at_once + (surge if waves % 10 == 0 else 0), count - done)
+                began = time.monotonic()
+                for number in range(wave):
+                    crowd = (number // 10) % 3 == 0
+                    holder = self._random.choice(twins if crowd else holders)
+                    kiosk = number // 10 if crowd else self._random.randrange(kiosks)
+                    group.create_task(self.ask(kiosk, holder, self._random.choice(kinds))).add_done_callback(lambda _: ended.set())
+                    if number % 10 == 9:
+                        await asyncio.sleep(0)  # hundreds of signatures in a row would keep answers waiting in here
+                done += wave
+                out = self._out()
+                await asyncio.sleep(max(every_s - (time.monotonic() - began), 0))
+                while len(self._open) >= open_below:
+                    ended.clear()
+                    await ended.wait()
+                if self._out() - out > wave / 2:
+                    await asyncio.sleep(PAUSES * every_s)
 
 
 __all__ = ["KINDS", "Caller", "Centre", "End"]

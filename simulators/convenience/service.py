@@ -103,6 +103,10 @@ class CentreSettings(_Settings):
     at_once: int = Field(default=100, ge=1)
     every_s: float = Field(default=0.0, ge=0)
     """From the beginning of one wave of requests to the next one's, at least."""
+    open_below: int = Field(default=1, ge=1)
+    """The next wave begins when fewer requests than this are open."""
+    surge: int = Field(default=0, ge=0)
+    """Every tenth wave is longer by so many."""
     deadline_s: float = Field(default=30.0, gt=0)
 
 
@@ -179,7 +183,14 @@ async def run_centre(settings: CentreSettings) -> dict[str, int]:
     try:
         with _ready(settings.ready_file):
             count = settings.requests - centre.asked
-            await centre.run(tuple(holders(settings.people)), count, at_once=settings.at_once, every_s=settings.every_s)
+            await centre.run(
+                tuple(holders(settings.people)),
+                count,
+                at_once=settings.at_once,
+                every_s=settings.every_s,
+                open_below=settings.open_below,
+                surge=settings.surge,
+            )
     finally:
         await caller.close()
         centre.close()

@@ -58,7 +58,7 @@ class _Gently(aiohttp.TCPConnector):
 class Caller:
     """Calls one gateway. Belongs to the event loop."""
 
-    def __init__(self, *, url: str, server_name: str, context: ssl.SSLContext, signatures: Signatures, connections: int = 200) -> None:
+    def __init__(self, *, url: str, server_name: str, context: ssl.SSLContext, signatures: Signatures, connections: int = 700) -> None:
         """``url``: of the listener, ``https://host:port``."""
         self._url, self._server_name, self._context, self._connections = f"{url}/soap/convenience_store", server_name, context, connections
         self._signatures = signatures
@@ -105,7 +105,7 @@ class Caller:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            connector = _Gently(ssl=self._context, limit=self._connections, keepalive_timeout=30)
+            connector = _Gently(ssl=self._context, limit=self._connections, keepalive_timeout=60)
             self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
         return self._session
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from gateway import check_parties
@@ -206,6 +210,29 @@ async def test_the_simulated_system_fetches_writes_down_and_acknowledges(permitt
 
 
 @pytest.mark.rule("R18")
+@pytest.mark.invariant("I1")
+async def test_a_restart_of_the_gateway_costs_a_client_that_fetches_neither_its_token_nor_data(permitted: InHouse) -> None:
+    source, item = await offered(permitted, 15)
+    client = permitted.puller()
+    await client.authorise()
+    former = permitted.town.supervised()["gateway"]
+    os.kill(former, signal.SIGKILL)
+
+    async def serves() -> bool:
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            return (await client.fetch(TRANSFER))[0] in (200, 401)
+        return False
+
+    await until(lambda: permitted.town.supervised().get("gateway") not in (None, former))
+    await until(serves, 30)
+    status, found = await client.fetch(TRANSFER)
+    assert (status, [each for each in found["items"] if each["delivery"] == item["delivery"]]) == (200, [item])
+    said = [{"delivery": item["delivery"], "correlation": item["correlation"], "status": "accepted"}]
+    assert await client.acknowledge(TRANSFER, said) == (200, {"recorded": 1})
+    await permitted.until_state(source, PULL, "delivered")
+
+
+@pytest.mark.rule("R18")
 async def test_a_refusal_by_rest_holds_the_delivery_and_not_yet_offers_it_anew(permitted: InHouse) -> None:
     source, item = await offered(permitted, 12)
     client = permitted.puller()
@@ -292,8 +319,7 @@ async def test_no_token_for_another_secret_another_certificate_a_second_use_or_a
     wrong = permitted.puller()
     wrong.secret = "x" * 48
     assert await wrong.authorise() == (401, {"error": "invalid_client"})
-    seen = permitted.rows("SELECT detail FROM audit_entry WHERE kind LIKE '%peer%' OR kind LIKE '%refus%'")
-    assert seen
+    await until(lambda: bool(permitted.rows("SELECT detail FROM audit_entry WHERE kind LIKE '%peer%' OR kind LIKE '%refus%'")))
 
 
 @pytest.mark.invariant("I6")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from certs.authority import TestAuthority
 from gateway.errors import LedgerUnavailable, Unavailable
 from gateway.intake.bulk import BulkAdmission
+from gateway.intake.bulk_line import BulkLine, BulkServer, admit_chunk
 from gateway.pacing import BulkPace
 from tests.intake.kit import House, headers, house, submission, xml
 from tests.intake.web import serve
@@ -22,7 +24,7 @@ def home(tmp_path: Path) -> House:
 
 
 def admission(home: House, chunk: int = 5) -> BulkAdmission:
-    return BulkAdmission(home.intake, BulkPace(1e6), chunk=chunk)
+    return BulkAdmission([functools.partial(admit_chunk, home.intake)], BulkPace(1e6), chunk=chunk)
 
 
 @pytest.mark.invariant("I4")
@@ -105,3 +107,40 @@ async def test_through_the_door_bulk_waits_its_turn_and_live_does_not(home: Hous
         assert (await held).status == 202
     await bulk.stop()
     assert home.ledger.order == ["live-1", "bulk-1", "live-4", "live-5", "live-6", "bulk-2"]
+
+
+@pytest.mark.invariant("I4")
+@pytest.mark.invariant("I5")
+async def test_the_bulk_process_answers_as_the_door_would_and_is_not_missed_when_it_goes(home: House, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = house(tmp_path / "other")
+    socket = tmp_path / "bulk.sock"
+    line = BulkLine(socket, functools.partial(admit_chunk, home.intake))
+    chunk = [submission(xml(1), id="m1", lane="bulk"), submission(b"<none/>", id="m2"), submission(xml(3), id="m3", operator="clerk-1")]
+    [ours, refused, _] = await line.take(chunk)
+    assert home.ledger.order == ["m1", "m3"], "there is no bulk process yet"
+    server = BulkServer(socket, other.intake)
+    await server.start()
+    assert socket.stat().st_mode & 0o777 == 0o600
+    [theirs, refused_there, third] = await line.take(chunk)
+    assert other.ledger.order == ["m1", "m3"]
+    assert other.ledger.messages[1].operator == "clerk-1"
+    assert third.receipt
+    assert theirs.receipt not in (b"", ours.receipt)
+    assert refused.refusal is not None
+    assert refused_there.refusal is not None
+    assert str(refused_there.refusal) == str(refused.refusal)
+    assert (refused_there.refusal.rule, refused_there.refusal.place) == (refused.refusal.rule, refused.refusal.place)
+    assert (await line.take(chunk[:1]))[0].duplicate
+
+    def away() -> Any:
+        raise LedgerUnavailable("ledger-io", "the disk")
+
+    other.ledger.before = away
+    with pytest.raises(LedgerUnavailable) as told:
+        await line.take([submission(xml(4), id="m4", lane="bulk")])
+    assert told.value.code == "ledger-io"
+    await server.stop()
+    await line.take([submission(xml(5), id="m5", lane="bulk")])
+    assert home.ledger.order == ["m1", "m3", "m5"], "the gateway does it itself"
+    await line.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import ssl
 import uuid
 from collections import Counter
@@ -20,9 +22,13 @@ ANSWER, PAIR = "processing-number-response", "code-acquisition-number-pair"
 class Hands:
     """Both systems. Reactions are carried out by a few tasks on connections that are kept."""
 
-    def __init__(self, line: Line, individual: Mapping[str, str], *, lanes: int = 8) -> None:
-        """``individual``: Individual Number by integrated atena number, which the atena system alone knows."""
+    def __init__(self, line: Line, individual: Mapping[str, str], *, lanes: int = 8, crossed: float = 0.0) -> None:
+        """``individual``: Individual Number by integrated atena number, which the atena system alone knows; ``crossed``: the share of
+        processing numbers to which it first joins the number of somebody else, who has an answer at the same time."""
         self._line, self._individual = line, individual
+        self._crossed, self._chance = crossed, random.Random(17)
+        numbers = list(individual)
+        self._other = dict(itertools.pairwise([*numbers, numbers[0]]))
         self._work: asyncio.Queue[tuple[str, str, bytes]] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._sessions: dict[str, aiohttp.ClientSession] = {}
@@ -55,6 +61,9 @@ class Hands:
 
     def _atena(self, kind: str, items: Mapping[str, Any]) -> None:
         if kind == ANSWER:
+            if self._chance.random() < self._crossed:
+                wrong = pair(items["processing_number"], self._individual[self._other[items["integrated_atena_number"]]])
+                self._work.put_nowait((ATENA, PAIR, wrong))
             found = pair(items["processing_number"], self._individual[items["integrated_atena_number"]])
             self._work.put_nowait((ATENA, PAIR, found))
 

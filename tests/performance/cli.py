@@ -42,6 +42,7 @@ PARTS = (
     "reconcile",
     "isolation",
     "outage",
+    "kiosks",
 )
 
 
@@ -75,6 +76,9 @@ def bench(
     records: Annotated[int, typer.Option(help="Residents that are reconciled.")] = 400_000,
     live: Annotated[int, typer.Option(help="Live messages of a run of isolation, on either side.")] = 5000,
     runs: Annotated[int, typer.Option(help="Runs of isolation and outage; their median counts.")] = 3,
+    certificates: Annotated[int, typer.Option(help="Requests at kiosks, alone and as many beside a reload of the replica.")] = 2000,
+    residents: Annotated[int, typer.Option(help="Residents of that reload.")] = 80_000,
+    whole: Annotated[bool, typer.Option(help="Until all of them are there, however long it takes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Measure against the bars; needs a quiet machine. Everything runs in a temporary folder and on loopback."""
@@ -96,13 +100,15 @@ def bench(
         "reconcile": lambda: reconciled(records),
         "isolation": lambda: isolated(live, runs),
         "outage": lambda: outages(runs),
+        "kiosks": lambda: kiosk_answers(certificates, residents, whole=whole),
     }
     results: list[Result] = []
     for part in PARTS:
         if part in chosen:
-            results += asyncio.run(_run(steps[part]))
+            found = asyncio.run(_run(steps[part]))
+            results += found
             if not as_json:
-                for result in results[-20:]:
+                for result in found:
                     print(
                         f"{'✓' if result.ok else '✗'} {result.name}: {result.value:g} {result.unit}"
                         + (f" ({result.bar})" if result.bar else "")
@@ -312,7 +318,10 @@ async def isolated(live: int, runs: int) -> list[Result]:
     from tests.performance import isolation
 
     with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
-        async with _town(Path(folder), records=100) as town:
+        plan = Plan(
+            workers=1, records_per_call=100, population=POPULATION, city_seed=SEED, call_s=30.0, further={"bulk": {"process": True}}
+        )  # fmt: skip
+        async with Town(Path(folder), plan) as town:
             await town.start()
             found = await isolation.measure(town, live, runs=runs)
     last = found[-1]
@@ -359,6 +368,36 @@ async def outages(runs: int) -> list[Result]:
         at_most("messages missing in the journal", drained.missing, "messages", 0),
         at_most("messages twice in the journal", drained.twice, "messages", 0),
         at_most("messages out of order in the journal", drained.out_of_order, "messages", 0),
+    ]
+
+
+async def kiosk_answers(certificates: int, residents: int, *, whole: bool) -> list[Result]:
+    """Certificates at kiosks beside a full reload of the replica (``tests/performance/kiosks.py``)."""
+    from tests.performance import kiosks
+
+    with tempfile.TemporaryDirectory(prefix="renkei-bench-") as folder:
+        found = await kiosks.measure(
+            Path(folder), certificates, residents, whole=whole, say=lambda text: print(text, file=sys.stderr, flush=True)
+        )
+    (idle, beside), (idle_99, beside_99) = found.p50, found.p99
+    return [
+        at_least("certificates measured beside the reload", len(found.beside), "certificates", 0.9 * certificates),
+        told("kiosk answer p50 alone", idle * 1000, "ms"),
+        told("kiosk answer p50 beside the reload", beside * 1000, "ms"),
+        at_most("kiosk answer p50 beside the reload / alone", beside / idle, "ratio", 1.2),
+        told("kiosk answer p99 alone", idle_99 * 1000, "ms"),
+        at_most("kiosk answer p99 beside the reload", beside_99 * 1000, "ms", max(1.5 * idle_99, idle_99 + 0.1) * 1000),
+        at_least("requests that ended with a certificate, alone", found.idle_printed, "ratio", 0.9),
+        at_least("requests that ended with a certificate, beside the reload", found.beside_printed, "ratio", 0.9),
+        at_least("reload beside kiosks", found.records_per_s, "records/s", 500),
+        told("records of the reload in all", found.records, "records"),
+        told("kills of the reload that it went on after", found.stops, "kills"),
+        at_least("every record took effect once", float(found.exact), "yes", 1),
+        *[
+            told(f"{name}, {window}", busy, "processors")
+            for window, all_of_them in found.cpu.items()
+            for name, busy in sorted(all_of_them.items())
+        ],
     ]
 
 
