@@ -80,16 +80,17 @@ class Terminals:
         asked = {"name": person.name, "address": person.address.text}
         await self._outside.control(CITY_CS, "POST", "emit", {"do": "terminal", "dialogue": "search", **asked})
 
-    def day(self) -> None:
-        """The questions of a day."""
+    def day(self, *, over_s: float = 0.0) -> None:
+        """The questions of a day, spread over so much time."""
         share = self._city.population / 100_000
         for kind, (_, count) in QUESTIONS.items():
             for _ in range(max(1, round(share * count))):
-                self._house.go(self._ask(kind))
+                self._house.go(self._ask(kind, self._random.uniform(0, over_s)))
         for _ in range(max(1, round(share * ELSEWHERE_PER_100000))):
-            self._house.go(self._asked_elsewhere())
+            self._house.go(self._asked_elsewhere(self._random.uniform(0, over_s)))
 
-    async def _ask(self, kind: str) -> None:
+    async def _ask(self, kind: str, after_s: float) -> None:
+        await asyncio.sleep(after_s)
         person = self._city.resident(self._random.randrange(self._city.population))
         code, more = person.resident_record_code, {}
         match kind:
@@ -135,8 +136,9 @@ class Terminals:
         except (aiohttp.ClientError, TimeoutError):
             return 0, b""
 
-    async def _asked_elsewhere(self) -> None:
+    async def _asked_elsewhere(self, after_s: float) -> None:
         """Our resident asks for a copy at another municipality; our register answers."""
+        await asyncio.sleep(after_s)
         person = self._city.resident(self._random.randrange(self._city.population))
         what = {"do": "wide-area", "municipality": DOMICILE, "code": person.resident_record_code}
         async with self._room:

@@ -101,10 +101,11 @@ class Work:
     async def day(self, plan: DayPlan, *, per_s: float | None = None) -> None:
         """The day itself; returns when the doors have all of the register's."""
         await self._hall.begin(plan.happenings)
+        over_s = len(plan.messages) / per_s if per_s is not None else 0.0
         if self.kiosks is not None:
-            self.kiosks.day(plan.number, over_s=len(plan.messages) / per_s if per_s is not None else 0.0)
+            self.kiosks.day(plan.number, over_s=over_s)
         if self.terminals is not None:
-            self.terminals.day()
+            self.terminals.day(over_s=over_s)
         await self.counter.hand_in(plan, per_s=per_s)
 
     async def evening(self, number: int) -> None:
