@@ -22,15 +22,16 @@ class _Packaged(etree.Resolver):
     def resolve(self, system_url: str, public_id: str, context: Any) -> Any:  # type: ignore[override]
         name = system_url.rpartition("/")[2]
         folder = "xsd" if (_packaged.path("xsd", name)).is_file() else "wsdl"
-        return self.resolve_string(_packaged.read_bytes(folder, name), context, base_url=name)
+        return self.resolve_string(_packaged.read_bytes(folder, name), context, base_url=str(_packaged.path(folder, name)))
 
 
-def _compile(text: bytes, file: str) -> etree.XMLSchema:
+def _compile(text: bytes, folder: str, file: str) -> etree.XMLSchema:
     parser = etree.XMLParser(no_network=True, load_dtd=False, resolve_entities=False)
     parser.resolvers.add(_Packaged())
-    # lxml puts its resolver in place of libxml2's one for the whole process while it compiles: two threads would take away each other's
+    # lxml puts its resolver in place of libxml2's one for the whole process while it compiles or parses: two threads can take away each
+    # other's. Hence one compilation at a time, and the true place of the file: what libxml2 finds from there by itself is the same.
     with _compiling:
-        return etree.XMLSchema(etree.fromstring(text, parser, base_url=file))
+        return etree.XMLSchema(etree.fromstring(text, parser, base_url=str(_packaged.path(folder, file))))
 
 
 def compiled(name: str) -> etree.XMLSchema:
@@ -39,16 +40,16 @@ def compiled(name: str) -> etree.XMLSchema:
     :raises FormatError: ``unknown-type``.
     """
     file = f"{catalogue.get(name).name}.xsd"
-    return _cached(file, file, lambda: _packaged.read_bytes("xsd", file))
+    return _cached(file, "xsd", file, lambda: _packaged.read_bytes("xsd", file))
 
 
-def _cached(key: str | Profile, file: str, read: Callable[[], bytes]) -> etree.XMLSchema:
+def _cached(key: str | Profile, folder: str, file: str, read: Callable[[], bytes]) -> etree.XMLSchema:
     try:
         cache: dict[str | Profile, etree.XMLSchema] = _local.schemas
     except AttributeError:
         cache = _local.schemas = {}
     if key not in cache:
-        cache[key] = _compile(read(), file)
+        cache[key] = _compile(read(), folder, file)
     return cache[key]
 
 
@@ -81,7 +82,7 @@ def profile_validator(profile: str | Profile) -> Callable[[etree._Element], None
     key = file if profiles.packaged(known) else known
 
     def check(element: etree._Element) -> None:
-        schema = _cached(key, file, read)
+        schema = _cached(key, "wsdl", file, read)
         if not schema.validate(element):
             raise violation(schema.error_log, element)
 

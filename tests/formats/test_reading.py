@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from lxml import etree
 
 from message_formats import catalogue, reading, samples, schemas, writing
 from message_formats.errors import CODES, FormatError
@@ -242,3 +243,12 @@ def test_catalogue_entries_of_the_backbone() -> None:
     with pytest.raises(FormatError) as caught:
         catalogue.get("identity-information-updat")
     assert "did you mean identity-information-update?" in str(caught.value)
+
+
+def test_what_a_schema_imports_is_found_when_another_thread_has_taken_away_its_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """lxml's resolver stands in a place of the whole process while it works; without it libxml2 looks where the file lies."""
+    monkeypatch.setattr(schemas, "_local", threading.local())
+    monkeypatch.setattr(schemas._Packaged, "resolve", lambda *_: None)
+    assert schemas.compiled(NAME)
+    with pytest.raises(FormatError):
+        schemas.profile_validator("juki_cs")(etree.Element("nothing"))
