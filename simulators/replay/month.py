@@ -131,6 +131,7 @@ class Month:
             **samples.items(DESTINATION, 1 + self._numbered % 9_000),
             "destination_control_number": f"{self._city.seed % 1000:03d}{self._numbered:020d}",
             "person[1]/resident_record_code": code,
+            "person[1]/individual_number": self._city.people.resident(event.resident).individual_number,
         }
         for kind, items in wanted.items():
             if kind in self._types:
