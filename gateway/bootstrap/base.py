@@ -23,6 +23,7 @@ from gateway.errors import ConfigurationError
 from gateway.keyring import key_store, require_keys
 from gateway.ledger import policies
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.writer import GATHER_S
 from gateway.monitoring import Monitoring
 from gateway.operations.metrics import FactsReader, Metrics
 from gateway.plugins import BoundParty, bind_parties
@@ -111,7 +112,9 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
     keys = key_store(config).ensure()
     facts = FactsReader(lambda fn: ledger.read(fn))  # noqa: PLW0108 the ledger is opened below, with a place to count its groups
     metrics = Metrics(facts=facts)
-    ledger = await asyncio.to_thread(Ledger.open, config.ledger_url(), profile=config.profile, on_group=metrics.group)
+    # a sender waits for the gateway's commits; for a worker's nobody does
+    gather_s = GATHER_S if role == "worker" else 0.0
+    ledger = await asyncio.to_thread(Ledger.open, config.ledger_url(), profile=config.profile, on_group=metrics.group, gather_s=gather_s)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(ledger.close)
         await ledger.read(functools.partial(require_keys, keys=keys))

@@ -46,10 +46,12 @@ class Ledger:
         *,
         ring: Callable[[Iterable[Bell]], None] | None = None,
         on_group: Callable[[GroupRecord], None] | None = None,
+        gather_s: float = 0.0,
     ) -> None:
+        """:param gather_s: between two groups of the writer, while callers come side by side; seconds."""
         self.engine = engine
         self.ring = ring
-        self.writer = Writer(engine, run_group, on_group=on_group)
+        self.writer = Writer(engine, run_group, on_group=on_group, gather_s=gather_s)
 
     @classmethod
     def open(cls, url: str, *, profile: Profile = "production", **kwargs: Any) -> Ledger:

@@ -7,9 +7,10 @@ once when it is idle, and while a commit runs, what comes in gathers and becomes
   a group of live ones, so that it never starves. Within live and within bulk the order of submission is kept.
 - The size of a group is bounded (``max_group`` units) and, on SQLite, such that the work in it takes at most ``target_lock_s`` (a bulk
   group: ``bulk_lock_s``): other processes wait for the same lock. What one unit takes is learned from the last groups.
-- A group costs as much as some ten operations: its lock, its commit, changes between threads. So while callers come side by side (the last
-  group held several live operations, and few), the next one begins ``GATHER_S`` after the last one ended, with what has come by then. A
-  lone caller, whoever comes after a pause, and something live among bulk or whole batches, waits for nothing.
+- A group costs as much as some ten operations: its lock, its commit, changes between threads. So where it is asked for
+  (``gather_s``: by worker processes; at the doors a sender waits) and callers come side by side (the last group held several live
+  operations, and few), the next one begins so long after the last one ended, with what has come by then. A lone caller, whoever comes
+  after a pause, and something live among bulk or whole batches, waits for nothing.
 - Results are told to callers only after COMMIT has returned, all of a group in one call into their event loop.
 - After an exception the group is rolled back and redone one by one, each in its own transaction, so that a bad operation fails alone. A
   deadlock, or a connection lost before COMMIT was sent, repeats the group as it is. After a COMMIT whose outcome is not known nobody is
@@ -45,7 +46,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 BULK_PATIENCE_S: Final = 0.1
 GATHER_S: Final = 0.006
-"""Between two groups, while callers come side by side: seconds. At full load it makes three groups of one (``bin/bench cost``)."""
+"""Between two groups of a worker, while callers come side by side: seconds. At full load it makes three groups of one."""
 GATHER_ENOUGH: Final = 24
 """So many units are a group worth its cost: nobody waits for more, nor after as many."""
 BULK_AT_LEAST: Final = 16
@@ -151,7 +152,7 @@ class Writer:
         target_lock_s: float = 0.008,
         bulk_lock_s: float = 0.004,
         bulk_pause_s: float = 0.004,
-        gather_s: float = GATHER_S,
+        gather_s: float = 0.0,
         on_group: Callable[[GroupRecord], None] | None = None,
     ) -> None:
         """Start the thread. ``on_group`` is called in it after each transaction: it must be quick and must not raise."""
