@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TextIO
 from urllib.parse import quote
 
+from gateway.cli_batches import Batches
 from gateway.contract import CallNotSent, CallUnanswered, HttpAnswer, HttpCaller
 from gateway.errors import InputRefused, Unavailable
 from message_formats.errors import FormatError
@@ -210,9 +211,12 @@ class Submission:
         progress: Callable[[int], None] = lambda size_bytes: None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        batches: bool = False,
     ) -> None:
-        """``patience_s``: for how long the gateway may be away, in a row, before the run ends."""
+        """``patience_s``: for how long the gateway may be away, in a row, before the run ends. ``batches``: everything has the lane
+        ``bulk`` and goes together in few requests."""
         self.tally = Tally()
+        self._batches = Batches(http) if batches else None
         self._http, self._patience_s = http, patience_s
         self._window = window
         self._progress, self._pause, self._clock = progress, pause, clock
@@ -291,13 +295,11 @@ class Submission:
         return accepted
 
     async def _hand_in(self, item: Item, receipts: Receipts) -> bool:
-        headers = {f"ce-{name}": quote(value, safe=_PLAIN) for name, value in item.attributes.items()}
-        headers["Content-Type"] = "application/xml"
         failures = 0
         while True:
             await self._until_open()
             try:
-                answer = await self._http.post("/v1/messages", item.data, headers)
+                answer = await self._post(item)
             except (CallNotSent, CallUnanswered) as error:
                 # Also after a request that may have arrived: the same id again gives the same receipt.
                 failures += 1
@@ -311,6 +313,13 @@ class Submission:
                 return self._accepted(item, answer, receipts)
             self.tally.refused.append(_refusal(item, answer))
             return False
+
+    async def _post(self, item: Item) -> HttpAnswer:
+        if self._batches is not None and (answer := await self._batches.post(item.attributes, item.data)) is not None:
+            return answer
+        headers = {f"ce-{name}": quote(value, safe=_PLAIN) for name, value in item.attributes.items()}
+        headers["Content-Type"] = "application/xml"
+        return await self._http.post("/v1/messages", item.data, headers)
 
     def _accepted(self, item: Item, answer: HttpAnswer, receipts: Receipts) -> bool:
         try:

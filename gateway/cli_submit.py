@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,7 @@ def submit(
 ) -> int:
     """Hand in FILES in their order: XML (one message each), or JSON Lines (.jsonl) of CloudEvents JSON with the XML in data."""
     settings = load_config(config)
-    name = _system(settings, system)
+    name = _system(settings, system or os.environ.get("RENKEI_SYSTEM"))
     given = {"type": message_type, "municipality": municipality, "lane": "bulk" if bulk else None}
     tally, stopped = asyncio.run(_run(settings, name, certificate or name, files, given, in_flight, patience))
     if as_json:
@@ -69,7 +70,7 @@ async def _run(
     http = PartyHttp.from_files(endpoint, certificate=chain, key=key, ca=config.ca_file, crl=config.crl_file, outgoing=own_door)
     try:
         with _progress(sum(file.stat().st_size for file in files)) as advance:
-            run = Submission(http, window=in_flight, patience_s=patience_s, progress=advance)
+            run = Submission(http, window=in_flight, patience_s=patience_s, progress=advance, batches=given["lane"] == "bulk")
             stopped: Unavailable | None = None
             for file in files:
                 items = items_of(file, system=system, given=given)

@@ -6,7 +6,10 @@ TEXT: dict[str, tuple[str, str]] = {
     # -- submit
     "submit.progress": ("submitting", "提出中"),
     "submit.files": ("XML files, or JSON Lines (.jsonl) of CloudEvents.", "XML ファイル、または CloudEvents の JSON Lines（.jsonl）。"),
-    "submit.system": ("Sending system (default: the only one configured).", "送信システム（既定：設定に一つだけある場合はそれ）。"),
+    "submit.system": (
+        "Sending system (default: RENKEI_SYSTEM, or the only one configured).",
+        "送信システム（既定：RENKEI_SYSTEM、または設定に一つだけある場合はそれ）。",
+    ),
     "submit.certificate": ("Name of its certificate (default: the system's name).", "証明書の名前（既定：システム名）。"),
     "submit.bulk": (
         "By the bulk lane: behind everything that somebody waits for; each resident's order is kept. Of types that permit it.",
@@ -22,7 +25,10 @@ TEXT: dict[str, tuple[str, str]] = {
     ),
     "submit.in_flight": ("Messages under way at once.", "同時に送る電文の数。"),
     "submit.patience": ("How long the gateway may be away before this ends.", "ゲートウェイの不在を待つ時間。"),
-    "submit.which": ("say which system sends, with --system: {names}", "--system で送信システムを指定してください：{names}"),
+    "submit.which": (
+        "say which system sends, with --system or RENKEI_SYSTEM: {names}",
+        "--system または RENKEI_SYSTEM で送信システムを指定してください：{names}",
+    ),
     "submit.summary": (
         "{submitted} accepted, {earlier} had a receipt already, {refused} refused, {left} left",
         "受付 {submitted} 件、受領済み {earlier} 件、拒否 {refused} 件、残り {left} 件",

@@ -1,4 +1,4 @@
-"""Bulk admission: what comes one by one through the HTTPS door for the bulk lane is gathered, checked and committed in chunks (I4).
+"""Bulk admission: what comes through the HTTPS door for the bulk lane, singly or in batches, is checked and committed in chunks (I4).
 
 Theory of operation. A request for the bulk lane waits here, in order of arrival, until its chunk's turn comes (:mod:`gateway.pacing`). Then
 the bulk process, or where there is none this one, checks message after message and commits the chunk as one bulk operation of the ledger,
@@ -26,6 +26,9 @@ from gateway.pacing import BulkPace
 
 log = structlog.get_logger("gateway.intake")
 
+_Lot = list[tuple[Submission, asyncio.Future[Answer]]]
+"""What stays together and in its order, to be admitted in one chunk."""
+
 
 class BulkAdmission:
     """For one event loop. Start it before, and stop it after, the door that uses it."""
@@ -36,7 +39,7 @@ class BulkAdmission:
         self._takes = tuple(takes)
         self._pace = pace
         self._chunk = chunk
-        self._waiting: deque[tuple[Submission, asyncio.Future[Answer]]] = deque()
+        self._waiting: deque[_Lot] = deque()
         self._came = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -52,25 +55,50 @@ class BulkAdmission:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         while self._waiting:
-            _fail(self._waiting.popleft()[1], Unavailable("shutting-down", "the gateway is stopping"))
+            for _, future in self._waiting.popleft():
+                _fail(future, Unavailable("shutting-down", "the gateway is stopping"))
 
     async def admit(self, submission: Submission) -> Answer:
         """As :meth:`Intake.admit_one`, in its turn.
 
         :raises Unavailable: nothing was accepted, or it is not known; handing in the same message again is safe.
         """
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((submission, future))
+        (said,) = await self._lot([submission])
+        if isinstance(said, BaseException):
+            raise said
+        return said
+
+    async def admit_in_order(self, batch: Sequence[Submission]) -> list[Answer | Exception]:
+        """What came together, in its order and in as many chunks as it takes, one after the other: each message's answer, or why there is
+        none. What comes after one whose answer is not known is not tried: it may be about the same resident (I3)."""
+        found: list[Answer | Exception] = []
+        for begin in range(0, len(batch), self._chunk):
+            found += await self._lot(batch[begin : begin + self._chunk])
+            stopped = next((said for said in found if isinstance(said, Unavailable)), None)
+            if stopped is not None:
+                return found + [stopped] * (len(batch) - len(found))
+        return found
+
+    async def _lot(self, lot: Sequence[Submission]) -> list[Answer | Exception]:
+        """Not more than a chunk: it is not divided."""
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[Answer]] = [loop.create_future() for _ in lot]
+        self._waiting.append(list(zip(lot, futures, strict=True)))
         self._came.set()
-        return await future
+        found = await asyncio.gather(*futures, return_exceptions=True)
+        return [said if isinstance(said, Answer | Exception) else Unavailable("shutting-down", "the gateway is stopping") for said in found]
 
     async def _keep(self, take: Take) -> None:
         while True:
             while not self._waiting:
                 self._came.clear()
                 await self._came.wait()
-            await self._pace.turn(min(self._chunk, len(self._waiting)))
-            await self._take(take, [self._waiting.popleft() for _ in range(min(self._chunk, len(self._waiting)))])
+            await self._pace.turn(min(self._chunk, sum(len(lot) for lot in self._waiting)))
+            chunk: _Lot = []
+            while self._waiting and len(chunk) + len(self._waiting[0]) <= self._chunk:
+                chunk += self._waiting.popleft()
+            if chunk:  # else the other one has taken it
+                await self._take(take, chunk)
 
     async def _take(self, take: Take, chunk: Sequence[tuple[Submission, asyncio.Future[Answer]]]) -> None:
         chunk = [each for each in chunk if not each[1].done()]  # its sender has gone away: it hands the message in again

@@ -40,6 +40,9 @@ MAX_ATTRIBUTE = 256
 """Characters; no attribute may be longer, whatever its own rule says."""
 
 STRUCTURED_CONTENT_TYPE = "application/cloudevents+json"
+BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
+MOST_EVENTS = 100
+"""Events of one batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,12 +166,39 @@ def from_json(body: bytes) -> tuple[EventAttributes, bytes]:
     :returns: the attributes and the bytes of the XML.
     :raises InputRefused: ``malformed-json``, or see the module.
     """
+    return _from_event(_json(body))
+
+
+def batch_from_json(body: bytes) -> list[tuple[EventAttributes | InputRefused, bytes]]:
+    """The batched mode (HTTP binding 1.0, section 3.3): a JSON array of such objects.
+
+    :returns: of each, in its place, what :func:`from_json` returns; or what is wrong with it, and its JSON.
+    :raises InputRefused: ``malformed-json``, or ``batch-size``.
+    """
+    events = _json(body)
+    if not isinstance(events, list):
+        raise InputRefused("malformed-json", "the body is not a JSON array", place="body", rule="CloudEvents JSON batch format")
+    if not 1 <= len(events) <= MOST_EVENTS:
+        raise InputRefused("batch-size", "the batch holds no events, or too many", place="body", rule=f"1 to {MOST_EVENTS} events")
+    found: list[tuple[EventAttributes | InputRefused, bytes]] = []
+    for event in events:
+        try:
+            found.append(_from_event(dict(event) if isinstance(event, dict) else event))
+        except InputRefused as e:
+            found.append((e, json.dumps(event).encode()))
+    return found
+
+
+def _json(body: bytes) -> Any:
     try:
-        event = json.loads(body, object_pairs_hook=_each_once)
+        return json.loads(body, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as e:
         raise InputRefused("malformed-json", "the body is not JSON", place="body", rule="CloudEvents JSON format") from e
+
+
+def _from_event(event: Any) -> tuple[EventAttributes, bytes]:
     if not isinstance(event, dict):
-        raise InputRefused("malformed-json", "the body is not a JSON object", place="body", rule="CloudEvents JSON format")
+        raise InputRefused("malformed-json", "the event is not a JSON object", place="body", rule="CloudEvents JSON format")
     content_type = event.pop("datacontenttype", "application/xml")
     if content_type not in ("application/xml", "text/xml"):
         raise InputRefused("wrong-content-type", "data is not XML", place=_place("datacontenttype"), rule="application/xml")

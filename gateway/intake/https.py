@@ -26,8 +26,9 @@ from aiohttp import web
 from certs.peer import Authority
 from gateway.errors import GatewayError, InputRefused, PeerRefused
 from gateway.intake.admit import Answer, Intake, Refused
+from gateway.intake.batches import admit_batch
 from gateway.intake.bulk import BulkAdmission
-from gateway.intake.cloudevents import STRUCTURED_CONTENT_TYPE, EventAttributes, from_http, from_json
+from gateway.intake.cloudevents import BATCH_CONTENT_TYPE, STRUCTURED_CONTENT_TYPE, EventAttributes, from_http, from_json
 from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
 from gateway.intake.peers import PeerDirectory
 from gateway.intake.pressure import Pressure
@@ -41,10 +42,9 @@ from gateway.security.refusals import Witness, note_request
 log = structlog.get_logger("gateway.intake")
 
 BODY_TIMEOUT_S = 30.0
+"""A body that has not arrived by then is given up: a slow sender must not hold a place for ever."""
 MOST_EXPIRED = 1000
 """Entries of one answer of ``GET /v1/expired``."""
-"""A body that has not arrived by then is given up: a slow sender must not hold a place for ever."""
-
 DIALOGUES = "dialogues"
 """Name of what comes by ``POST /v1/dialogues`` in the metrics."""
 PLACE = "intake"
@@ -129,24 +129,29 @@ class HttpsDoor:
         system = "unknown"
         try:
             system, supplier = self._sender(request)
-            answer, result = await self._take(request, system, supplier)
+            answer, *results = await self._take(request, system, supplier)
         except GatewayError as e:
-            answer, result = self._problem(request, self._noted(request, system, e)), e.code
+            answer, results = self._problem(request, self._noted(request, system, e)), [e.code]
         except Exception as e:  # the edge: nobody above may turn this into a page or a log line with content in it
-            answer, result = self._failure(request, system, e), "internal"
-        self._meter.intake(system, "https", result, time.perf_counter() - began)
+            answer, results = self._failure(request, system, e), ["internal"]
+        for result in results:
+            self._meter.intake(system, "https", result, time.perf_counter() - began)
         return answer
 
-    async def _take(self, request: web.Request, system: str, supplier: str | None) -> tuple[web.StreamResponse, str]:
-        """The answer to a message of ``system``, and in a word what became of it."""
+    async def _take(self, request: web.Request, system: str, supplier: str | None) -> tuple[web.StreamResponse, *tuple[str, ...]]:
+        """The answer to what ``system`` hands in, and of each message of it in a word what became of it."""
         if (closed := self._pressure.closed) is not None:
             return self._problem(request, closed), closed.code
-        structured = self._content_kind(request)
+        kind = self._content_kind(request)
+        structured = kind is not None
         length = request.content_length
         if length is not None and length > self._body_limit(structured):
             raise too_large(self._limit)
         attributes = None if structured else _attributes(request)
         data = await self._read(request, self._body_limit(structured))
+        if kind == BATCH_CONTENT_TYPE and self._bulk is not None:
+            said, words = await admit_batch(self._intake, self._bulk, data, system=system, supplier=supplier)
+            return web.Response(body=said, headers=_RECEIPT_HEADERS), *words
         if attributes is None:
             attributes, data = _structured(data)
         if isinstance(attributes, InputRefused):
@@ -185,7 +190,7 @@ class HttpsDoor:
     async def _asked(self, request: web.Request, system: str) -> web.StreamResponse:
         if self._ask is None:
             raise InputRefused("unknown-path", "there is nothing at this path", rule="GET /v1/openapi.yaml")
-        if self._content_kind(request):
+        if self._content_kind(request) is not None:
             raise InputRefused("wrong-content-type", "a question is sent in the binary mode", place="Content-Type", rule="application/xml")
         attributes = from_http(request.raw_headers)
         answer = await self._ask(system, "https", attributes, await self._read(request, self._limit))
@@ -281,8 +286,8 @@ class HttpsDoor:
             note_request(self._witness, PLACE, request.transport, error.code, system)
         return error
 
-    def _content_kind(self, request: web.Request) -> bool:
-        """True for the structured mode, False for XML.
+    def _content_kind(self, request: web.Request) -> str | None:
+        """The content type of a form in JSON; None: XML.
 
         :raises InputRefused: ``wrong-content-type`` or ``content-encoding``.
         """
@@ -294,9 +299,9 @@ class HttpsDoor:
         if parameters and parameters != "charset=utf-8":
             raise InputRefused("wrong-content-type", "the text must be UTF-8", place="Content-Type", rule="charset=utf-8, or none")
         if media in _XML_TYPES:
-            return False
-        if media == STRUCTURED_CONTENT_TYPE:
-            return True
+            return None
+        if media == STRUCTURED_CONTENT_TYPE or (media == BATCH_CONTENT_TYPE and self._bulk is not None):
+            return media
         raise InputRefused("wrong-content-type", "the data must be XML", place="Content-Type", rule="application/xml")
 
     def _body_limit(self, structured: bool) -> int:

@@ -20,6 +20,7 @@ STATUS: Mapping[str, int] = {
     "malformed-xml": 400,
     "malformed-json": 400,
     "missing-data": 400,
+    "batch-size": 400,
     "body-incomplete": 400,
     "query-malformed": 400,
     "door-closed": 403,

@@ -50,6 +50,9 @@ TURN_S: Final = 0.015
 """How long to wait at the turnstile: a lock is held for 10 ms (R21), so longer means that who stands in it is frozen."""
 BULK_TURN_S: Final = 0.1
 """How long a bulk group stands back for live ones of other processes, so that it does not starve."""
+WRITER_CACHE_BYTES: Final = 16 * 1024 * 1024
+READER_CACHE_BYTES: Final = 2 * 1024 * 1024
+"""Of pages, for each connection. Readers are several, they look at little at a time, and the kernel has the pages as well."""
 CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
 """So much of the log that is not in the database yet is copied into it."""
 TRUNCATE_BYTES: Final = 32 * 1024 * 1024
@@ -70,7 +73,7 @@ def _set_up(driver: sqlite3.Connection, *, read_only: bool) -> None:
     cursor.execute("PRAGMA secure_delete = ON")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA wal_autocheckpoint = 0")
-    cursor.execute("PRAGMA cache_size = -16384")
+    cursor.execute(f"PRAGMA cache_size = -{(READER_CACHE_BYTES if read_only else WRITER_CACHE_BYTES) // 1024}")
     cursor.execute("PRAGMA trusted_schema = OFF")
     if read_only:
         cursor.execute("PRAGMA query_only = ON")

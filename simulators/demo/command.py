@@ -24,6 +24,7 @@ from simulators.demo.screen import Screen
 from simulators.demo.story import SMALLEST
 from simulators.demo.text import t
 from simulators.errors import BadSettings, SimulatorError
+from simulators.harness.town import REGISTER
 from simulators.replay.command import told
 
 DISAGREES, USAGE, INTERRUPTED = 1, 2, 130
@@ -160,7 +161,7 @@ def _end(director: Director, screen: Screen, found: Outcome, kept: bool, more: s
     renkei, config = _script("renkei"), shlex.quote(_shown(town.config))
     stop = f"{_script('demo')} --stop" if folder == HOME / FOLDER else f"{renkei} demo --stop --folder {shlex.quote(_shown(folder))}"
     rows = [
-        (f"export RENKEI_CONFIG={config} RENKEI_OPERATOR=operator-a", ""),
+        (f"export RENKEI_CONFIG={config} RENKEI_OPERATOR=operator-a RENKEI_SYSTEM={REGISTER}", ""),
         (f"{renkei} status", t("kept.look")),
         (f"{renkei} queues; {renkei} held", t("kept.queues")),
         (f"{renkei} check", t("kept.check")),

@@ -38,7 +38,7 @@ def points(repository: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Entry
     found = declared(repository / "pyproject.toml")
     monkeypatch.setattr(cli, "points", lambda: found)
     monkeypatch.setenv("LANG", "C.UTF-8")
-    for name in ("LC_ALL", "LC_MESSAGES", "RENKEI_OPERATOR", "RENKEI_CONFIG"):
+    for name in ("LC_ALL", "LC_MESSAGES", "RENKEI_OPERATOR", "RENKEI_CONFIG", "RENKEI_SYSTEM"):
         monkeypatch.delenv(name, raising=False)
     return found
 

@@ -36,13 +36,13 @@ class Runs:
         }
         self._output = folder.with_suffix(".out")
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "gateway", *arguments]
         with self._output.open("w") as errors:
-            return subprocess.Popen(command, env=self._environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+            return subprocess.Popen(command, env=self._environment | environment, stdout=subprocess.PIPE, stderr=errors, text=True)
 
-    def run(self, *arguments: str) -> tuple[int, str]:
-        process = self.start(*arguments)
+    def run(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        process = self.start(*arguments, **environment)
         out, _ = process.communicate(timeout=240)
         return process.returncode, out
 
@@ -154,7 +154,8 @@ def test_a_kept_demo_can_be_looked_at_and_is_stopped(runs: Runs) -> None:
         assert "renkei_intake_messages_total" in answer.read().decode()
     with urllib.request.urlopen(result["urls"]["city-cs"], timeout=10) as answer:
         assert "fictitious" in answer.read().decode()
-    code, out = runs.run("submit", str(runs.folder / "day-2.jsonl"), "--config", result["files"]["config"], "--json")
+    day = str(runs.folder / "day-2.jsonl")
+    code, out = runs.run("submit", day, "--config", result["files"]["config"], "--json", RENKEI_SYSTEM="resident-record-system")
     assert (code, json.loads(out)["accepted"]) == (0, 60)
 
     process = runs.start("demo", "--folder", str(runs.folder), "--stop")

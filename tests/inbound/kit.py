@@ -61,7 +61,11 @@ class Ends:
         """The register runs."""
         inbox = self.inbox = self.town.inbox(self.decide, self._at)
         inbox.start()
-        await until(lambda: inbox.consuming)
+        try:
+            await until(lambda: inbox.consuming, 30.0)  # a broker that was killed by the test before takes some seconds to come back
+        except BaseException:
+            await self.close_register()  # the next test opens one of its own
+            raise
 
     def _at(self, name: str) -> None:
         self.moment(name)

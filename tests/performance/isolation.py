@@ -2,8 +2,8 @@
 
 Definition. A *live* message is an identity update of one resident, handed in at the HTTPS door at random moments (open loop). Its time runs
 from the moment at which the register was due to send it to the moment at which the city CS put its effect into its journal. *Bulk* is a
-change of addresses: identity updates of other residents with ``ce-lane: bulk``, to the same party, handed in through the same door with
-64 requests under way, as ``renkei submit --bulk`` does it. Its rate is counted at the party's journal.
+change of addresses: identity updates of other residents with ``lane: bulk``, to the same party, handed in through the same door in batches
+with 64 messages under way, as ``renkei submit --bulk`` does it. Its rate is counted at the party's journal.
 
 Windows with and without bulk work take turns, so that both see the same neighbours on the machine; the live register goes on through all
 of them. What was handed in within :data:`SETTLE_S` after a change counts for neither side. The machine carries the simulated party and
