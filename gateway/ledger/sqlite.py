@@ -50,9 +50,10 @@ TURN_S: Final = 0.015
 """How long to wait at the turnstile: a lock is held for 10 ms (R21), so longer means that who stands in it is frozen."""
 BULK_TURN_S: Final = 0.1
 """How long a bulk group stands back for live ones of other processes, so that it does not starve."""
-WRITER_CACHE_BYTES: Final = 16 * 1024 * 1024
-READER_CACHE_BYTES: Final = 2 * 1024 * 1024
-"""Of pages, for each connection. Readers are several, they look at little at a time, and the kernel has the pages as well."""
+WRITER_CACHE_BYTES: Final = 4 * 1024 * 1024
+READER_CACHE_BYTES: Final = 512 * 1024
+"""Of pages, for each connection: what one transaction works on. Longer they are of no use, since whatever another process commits makes
+them void, and the kernel has them as well."""
 CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
 """So much of the log that is not in the database yet is copied into it."""
 TRUNCATE_BYTES: Final = 32 * 1024 * 1024
@@ -245,7 +246,7 @@ class SqliteBackend:
         self._path = path
         self._lock_wait_s = lock_wait_s
         _prepare_files(path)
-        arguments: dict[str, Any] = {"check_same_thread": False, "cached_statements": 512}
+        arguments: dict[str, Any] = {"check_same_thread": False, "cached_statements": 128}
         url = f"sqlite+pysqlite:///{path}"
         self._writers = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=arguments)
         self.readers = create_engine(
