@@ -54,6 +54,10 @@ WRITER_CACHE_BYTES: Final = 4 * 1024 * 1024
 READER_CACHE_BYTES: Final = 512 * 1024
 """Of pages, for each connection: what one transaction works on. Longer they are of no use, since whatever another process commits makes
 them void, and the kernel has them as well."""
+WRITER_STATEMENTS: Final = 128
+READER_STATEMENTS: Final = 16
+"""Prepared statements that a connection keeps, each with the values that were last bound to it: what looks for many ids at once, in ever
+other numbers, takes some 50 KB each."""
 CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
 """So much of the log that is not in the database yet is copied into it."""
 TRUNCATE_BYTES: Final = 32 * 1024 * 1024
@@ -246,7 +250,7 @@ class SqliteBackend:
         self._path = path
         self._lock_wait_s = lock_wait_s
         _prepare_files(path)
-        arguments: dict[str, Any] = {"check_same_thread": False, "cached_statements": 128}
+        arguments: dict[str, Any] = {"check_same_thread": False, "cached_statements": WRITER_STATEMENTS}
         url = f"sqlite+pysqlite:///{path}"
         self._writers = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=arguments)
         self.readers = create_engine(
@@ -256,7 +260,7 @@ class SqliteBackend:
             max_overflow=0,
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
-            connect_args=arguments,
+            connect_args=arguments | {"cached_statements": READER_STATEMENTS},
         )
         event.listen(self._writers, "connect", lambda driver, _: _set_up(driver, read_only=False))
         event.listen(self.readers, "connect", lambda driver, _: _set_up(driver, read_only=True))
