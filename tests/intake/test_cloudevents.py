@@ -136,6 +136,12 @@ def test_digits_that_are_no_number_and_random_ids_pass(door: Any) -> None:
     assert door({**GOOD, "id": "9" + my}).id  # 13 digits in a row are another thing
     uuid_like = f"5f0c7a52-9d0e-4c0a-8f5e-{my}"
     assert door({**GOOD, "id": uuid_like}).id == uuid_like  # a random UUID ends in such digits now and then
+    for composed in (f"{uuid_like}-identity-update", f"batch-7:{uuid_like}"):
+        assert door({**GOOD, "id": composed}).id == composed
+    for hidden in (f"{uuid_like}-{my}", f"{uuid_like}:{my[:4]}-{my[4:8]}-{my[8:]}", f"a{uuid_like}", uuid_like[9:]):
+        with pytest.raises(InputRefused) as e:
+            door({**GOOD, "id": hidden})
+        assert e.value.code == "personal-data-in-attribute"
 
 
 def test_http_values_are_percent_decoded_and_unquoted() -> None:
