@@ -48,7 +48,7 @@ class Journal:
     effects: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Type → resident (reference) → effects."""
     refused: Counter[str] = field(default_factory=Counter)
-    """Refusals by type, of which some came again as something else."""
+    """Deliveries that were refused and had no effect, by type: one that is sent again and refused again has one answer."""
     twice: Counter[str] = field(default_factory=Counter)
     """Effects of a delivery that had one already."""
     sent: Counter[str] = field(default_factory=Counter)
@@ -123,6 +123,7 @@ def soap_journal(party: str, entries: Iterable[Entry]) -> Journal:
     profile = profiles.get(PROFILES[party])
     found, known = Journal(), set()
     waiting: dict[str, str] = {}
+    refusals: dict[str, set[str]] = defaultdict(set)
 
     def effect(kind: str, entry: Entry) -> None:
         found.effects[kind][entry.get("resident") or ""] += 1
@@ -134,16 +135,17 @@ def soap_journal(party: str, entries: Iterable[Entry]) -> Journal:
             case "effect":
                 effect(UPDATE, entry)
             case "refused":
-                found.refused[UPDATE] += 1
+                refusals[UPDATE].add(entry["delivery"])
             case "taken" if entry.get("by") == "gateway":
                 effect(profile.operation(entry["operation"]).type, entry)
             case "turned-down":
-                found.refused[profile.operation(entry["operation"]).type] += 1
+                refusals[profile.operation(entry["operation"]).type].add(entry["delivery"])
             case "outgoing" if entry["to"] == "gateway":
                 waiting[entry["delivery"]] = profile.operation(entry["operation"]).type
             case "arrived" if entry["delivery"] in waiting and entry["outcome"] == "accepted":
                 found.sent[waiting.pop(entry["delivery"])] += 1
     found.unsent = Counter(waiting.values())
+    found.refused = Counter({kind: len(deliveries - known) for kind, deliveries in refusals.items()})
     return found
 
 

@@ -25,7 +25,7 @@ from simulators.in_house.mailbox import Mailbox
 from simulators.references import References
 from simulators.register.amqp_door import Broker
 from simulators.register.https_door import HttpsDoor
-from simulators.register.messages import Outgoing, of_type
+from simulators.register.messages import Outgoing, of_type, random_looking_id
 from simulators.register.record import RegisterRecord
 from simulators.register.service import doors
 from simulators.replay.month import stamp
@@ -122,23 +122,25 @@ class House:
         """Whether the system hands messages of that type in, in this town."""
         return kind in self._types.get(system, ())
 
-    def register(self, kind: str, items: Mapping[str, str | None], id: str) -> None:
-        """The register hands in a message of a type that is no update."""
+    def register(self, kind: str, items: Mapping[str, str | None], name: str) -> None:
+        """The register hands in a message of a type that is no update. What has one name is one message."""
         if self.carries(REGISTER, kind):
-            self.by_register(self._made(REGISTER, kind, items, id))
+            self.by_register(self._made(REGISTER, kind, items, name))
 
-    async def hand_in(self, system: str, kind: str, items: Mapping[str, str | None], id: str, *, work: str | None = None) -> bool:
-        """A system hands a message in; whether it was accepted. What is refused is counted, and nothing follows from it."""
+    async def hand_in(self, system: str, kind: str, items: Mapping[str, str | None], name: str, *, work: str | None = None) -> bool:
+        """A system hands a message in; whether it was accepted. What has one name is one message. What is refused is counted, and
+        nothing follows from it."""
         if not self.carries(system, kind):
             return False
         door, _ = self._doors[system]
         async with self._room[system]:
-            accepted = await door.hand_in(replace(self._made(system, kind, items, id), work=work))
+            accepted = await door.hand_in(replace(self._made(system, kind, items, name), work=work))
         if not accepted:
             self.refused[f"{system} {kind}"] += 1
         return accepted
 
-    def _made(self, system: str, kind: str, items: Mapping[str, str | None], id: str) -> Outgoing:
+    def _made(self, system: str, kind: str, items: Mapping[str, str | None], name: str) -> Outgoing:
+        id = random_looking_id(system, kind, name)  # a name may hold the number of a resident
         xml = writing.write(kind, items).to_bytes()
         return of_type(kind, xml, id=id, time=stamp(datetime.now(UTC)), references=self.references, source=system)
 

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from simulators.register.messages import random_looking_id
 from simulators.replay.concerned import Concerned
 from simulators.replay.house import House
 from simulators.replay.ways import ATENA, CODE_REQUEST, LINK, LINKAGE, PAIR, PROCESSING, REGISTRATION, REPLICA
@@ -68,9 +67,9 @@ class Network:
         self._house.go(self._pair({"processing_number": processing, "individual_number": individual}))
 
     async def _pair(self, items: Mapping[str, str]) -> None:
-        await self._house.hand_in(ATENA, PAIR, items, random_looking_id("pair", *items.values()))
+        await self._house.hand_in(ATENA, PAIR, items, "-".join(items.values()))
 
     def passed_on(self, items: Mapping[str, str]) -> None:
         """The pair has come to the register, which passes it on to the city CS."""
         pair = {name: items[name] for name in ("processing_number", "individual_number")}
-        self._house.register(PAIR, pair, random_looking_id("pair-on", *pair.values()))
+        self._house.register(PAIR, pair, "-".join(pair.values()))

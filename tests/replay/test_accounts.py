@@ -116,6 +116,14 @@ def test_books_that_agree() -> None:
     assert lines[CS, "identity-update-result"].way == "in"
 
 
+@pytest.mark.invariant("I2")
+def test_a_delivery_that_is_refused_twice_has_one_answer() -> None:
+    """The party carried out two attempts, of which the first answered too late."""
+    late = town()
+    late[CS].insert(1, late[CS][0])
+    assert books(late).ok, books(late)
+
+
 def _count(of: dict[str, Any], place: int, by: int) -> None:
     of["tally"]["deliveries"][place]["count"] += by
 
