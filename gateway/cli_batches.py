@@ -16,8 +16,9 @@ from typing import Any, Final
 from gateway.contract import HttpAnswer, HttpCaller
 
 CONTENT_TYPE: Final = "application/cloudevents-batch+json"
-MOST: Final = 32
-"""Messages of one request: half of the default window, so that one batch is on its way while another is committed."""
+MOST: Final = 25
+"""Messages of one request: what the gateway commits at once by default (``bulk.records``), and less than half of the default window, so
+that one batch is on its way while another is committed."""
 MOST_BYTES: Final = 512 * 1024
 """Of XML in one request; a larger message goes alone. Well below the door's limit."""
 REQUESTS: Final = 2

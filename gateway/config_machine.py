@@ -234,7 +234,7 @@ class Bulk(Section):
     """What bulk work (first numbering, a change of addresses, a replica anew) may take while live work is there (I4)."""
 
     per_s: float = Field(
-        default=650.0, gt=0, le=100_000, description="Records a second that begin beside live work, in each process. Alone: no limit."
+        default=530.0, gt=0, le=100_000, description="Records a second that begin beside live work, in each process. Alone: no limit."
     )
     records: int = Field(
         default=25, ge=1, le=200, description="The most records of one commit and one call: what live work may find before it."

@@ -16,14 +16,19 @@ Pure but for :meth:`BulkPace.turn`, which sleeps. For one event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
+
+from gateway.presence import LivePresence
 
 QUIET_S: Final = 2.0
 """So long after the last live operation nobody live is there; so long after the last bulk chunk it is quiet. Seconds."""
 LOOK_S: Final = 0.25
+BELL_S: Final = 0.005
+"""So long after an acceptance its bell is on the way to a worker."""
 FLOOR: Final = 0.1
 """Of ``per_s``: bulk work never stops (a deadline may depend on it)."""
 MUCH_LONGER: Final = 3.0
@@ -41,11 +46,14 @@ class BulkPace:
         per_s: float,
         *,
         live_elsewhere: bool = False,
+        presence: LivePresence | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """:param per_s: the most records a second that begin beside live work.
-        :param live_elsewhere: live work is done by other processes, and taken to be there at any time."""
+        :param live_elsewhere: live work is done by other processes, and taken to be there at any time.
+        :param presence: what all processes of this gateway tell of live work under way; None: nothing is known of them."""
+        self._presence = presence
         self._live_elsewhere = live_elsewhere
         self._per_s = per_s
         self._clock = clock
@@ -59,6 +67,18 @@ class BulkPace:
         self._usual: deque[float] = deque(maxlen=_KEEP)
         self._beside: list[float] = []
 
+    def under_way(self, then_s: float = 0.0) -> contextlib.AbstractContextManager[None]:
+        """Something live is done inside; ``then_s``: :meth:`LivePresence.live`."""
+        return self._presence.live(then_s) if self._presence is not None else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def live_work(self, then_s: float = 0.0) -> Iterator[None]:
+        """A live operation is done inside; ``then_s``: :meth:`LivePresence.live`. One that fails says nothing about how long they take."""
+        began = self._clock()
+        with self.under_way(then_s):
+            yield
+        self.live(self._clock() - began)
+
     def live(self, seconds: float) -> None:
         """A live operation has just ended; it took so long."""
         now = self._live_at = self._clock()
@@ -68,14 +88,20 @@ class BulkPace:
             self._beside.append(seconds)
 
     async def turn(self, records: int) -> None:
-        """Wait until ``records`` more may begin."""
+        """Wait until ``records`` more may begin; what is live right now goes first."""
         now = self._clock()
         self._look(now)
         begin = max(now, self._next_at) if self._live_elsewhere or now - self._live_at <= QUIET_S else now
         self._next_at = begin + records / self.rate  # before waiting: several may ask at once
         if begin > now:
             await self._sleep(begin - now)
+        await self.let_pass()
         self._bulk_at = self._clock()
+
+    async def let_pass(self) -> None:
+        """Between two steps of a chunk: see :mod:`gateway.presence`."""
+        if self._presence is not None:
+            await self._presence.let_pass()
 
     def _look(self, now: float) -> None:
         if now - self._looked_at < LOOK_S:

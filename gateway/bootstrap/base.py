@@ -30,6 +30,8 @@ from gateway.plugins import BoundParty, bind_parties
 from gateway.policy.destinations import Destinations
 from gateway.policy.rights import Rights
 from gateway.policy.routes import tables
+from gateway.presence import LivePresence
+from gateway.ready import run_directory
 from gateway.retention.erasures import ErasureList
 from gateway.security.blind import BlindIndex, ContentMac
 from gateway.security.keys import KeyStore
@@ -56,6 +58,7 @@ class Base:
     authority: Authority
     """Of our own systems and operators."""
     rights: Rights
+    presence: LivePresence
 
 
 def broker_endpoint(config: Config) -> BrokerEndpoint:
@@ -114,8 +117,11 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
     metrics = Metrics(facts=facts)
     # a sender waits for the gateway's commits; for a worker's nobody does
     gather_s = GATHER_S if role == "worker" else 0.0
-    ledger = await asyncio.to_thread(Ledger.open, config.ledger_url(), profile=config.profile, on_group=metrics.group, gather_s=gather_s)
+    presence = LivePresence(run_directory(config.data_dir) / "live")
+    opened = functools.partial(Ledger.open, config.ledger_url(), profile=config.profile)
+    ledger = await asyncio.to_thread(opened, on_group=metrics.group, gather_s=gather_s, live=presence.busy)
     async with contextlib.AsyncExitStack() as stack:
+        stack.callback(presence.close)
         stack.push_async_callback(ledger.close)
         await ledger.read(functools.partial(require_keys, keys=keys))
         endpoint = broker_endpoint(config)
@@ -158,6 +164,7 @@ async def base(config: Config, role: str) -> AsyncIterator[Base]:
             refusals=refusals,
             authority=authority,
             rights=rights,
+            presence=presence,
         )
 
 

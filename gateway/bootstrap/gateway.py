@@ -26,8 +26,9 @@ from gateway.config import Config
 from gateway.errors import Unavailable
 from gateway.intake.admit import Intake
 from gateway.intake.amqp import AmqpDoor
+from gateway.intake.batches import admit_batch
 from gateway.intake.bulk import BulkAdmission
-from gateway.intake.bulk_line import BulkLine, Take, admit_chunk
+from gateway.intake.bulk_line import BatchLines, BulkLine, Take, TakeBatch, admit_chunk
 from gateway.intake.https import HttpsDoor, open_door
 from gateway.intake.peers import PeerDirectory
 from gateway.intake.prepare import Preparer
@@ -134,18 +135,22 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
         async def expired(system: str, after: str | None, limit: int) -> Any:
             return await ledger.read(lambda conn: own_expired(conn, system, after, limit))
 
-        pace = BulkPace(config.bulk.per_s)
+        pace = BulkPace(config.bulk.per_s, presence=common.presence)
         monitoring.watch_bulk(pace)
-        take: Take = functools.partial(admit_chunk, intake)
-        takes = [take]
+        take: Take = functools.partial(admit_chunk, intake, pace)
+        own = BulkAdmission([take], pace, chunk=config.bulk.records)
+        own.start()
+        stack.push_async_callback(own.stop)
+        bulk = own
+        batches: TakeBatch = functools.partial(admit_batch, intake, own)
         if config.bulk.process:
-            lines = [BulkLine(run_directory(config.data_dir) / BULK_SOCKET, take) for _ in range(2)]
+            lines = [BulkLine(run_directory(config.data_dir) / BULK_SOCKET, take, batches) for _ in range(4)]
             for line in lines:
                 stack.push_async_callback(line.close)
-            takes = [line.take for line in lines]
-        bulk = BulkAdmission(takes, pace, chunk=config.bulk.records)
-        bulk.start()
-        stack.push_async_callback(bulk.stop)
+            bulk = BulkAdmission([line.take for line in lines[:2]], pace, chunk=config.bulk.records)
+            bulk.start()
+            stack.push_async_callback(bulk.stop)
+            batches = BatchLines(lines[2:]).take
         inbound = Inbound(config, common, pressure, made_of, pace)
         asking = await inbound.asking(stack, preparer)
         door = HttpsDoor(
@@ -159,6 +164,7 @@ async def gateway(config: Config, stop: asyncio.Event) -> None:
             meter=monitoring.metrics,
             witness=common.refusals,
             bulk=bulk,
+            batches=batches,
             pace=pace,
         )
         https = config.intake.https

@@ -38,7 +38,7 @@ async def open_deliveries(
 ) -> None:
     """Deliver what these lanes bring, until ``stack`` is closed."""
     results = results_of(common, seals)
-    pace = BulkPace(config.bulk.per_s, live_elsewhere="live" not in lanes)
+    pace = BulkPace(config.bulk.per_s, live_elsewhere="live" not in lanes, presence=common.presence)
     if "bulk" in lanes:
         common.monitoring.watch_bulk(pace)
     runners: list[PartyRunner] = []

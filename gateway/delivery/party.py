@@ -8,6 +8,7 @@ keys are claimed, until none follows, one backs off or is held, or the share is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections import deque
@@ -252,7 +253,8 @@ class PartyRunner:
 
     async def _work(self, rings: Sequence[_Ring]) -> None:
         try:
-            await self._carry(rings)
+            with self._bulk_pace.under_way() if self._bulk_pace is not None and not rings[0].bulk else contextlib.nullcontext():
+                await self._carry(rings)
         except LedgerUnavailable as error:
             # the claim was not made, or nobody knows: then the registration is given up and everything under it is void (R20)
             _log.warning("claim-failed", extra={"code": error.code, "party": self.party})
@@ -271,8 +273,9 @@ class PartyRunner:
         if not self._liveness.alive(registration):
             return
         probe, bulk = any(ring.probe for ring in rings), rings[0].bulk
-        if bulk and self._bulk_pace is not None:
-            await self._bulk_pace.turn(len(rings))
+        pace = self._bulk_pace
+        if bulk and pace is not None:
+            await pace.turn(len(rings))
             if not self._liveness.alive(registration):
                 return
         clock = asyncio.get_running_loop().time
@@ -284,13 +287,15 @@ class PartyRunner:
                 self._liveness.give_up(registration)
             raise
         claims: tuple[Claimed, ...] = result.claimed
-        if claims and not bulk and self._bulk_pace is not None:
-            self._bulk_pace.live(clock() - asked)
+        if claims and not bulk and pace is not None:
+            pace.live(clock() - asked)
         for turn in range(self.shape.share):
             if not claims:
                 return
             last = turn + 1 == self.shape.share or self._stopping
             groups = self._groups(claims)
+            if bulk and pace is not None:
+                await pace.let_pass()
             claimed = clock()
             called = [await self._call(registration, groups[0])] if len(groups) == 1 else await self._call_all(registration, groups)
             answered = clock()

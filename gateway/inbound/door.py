@@ -16,6 +16,7 @@ delivery ids.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -35,7 +36,7 @@ from gateway.intake.cloudevents import of_party
 from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
 from gateway.intake.submission import Submission
 from gateway.ledger.operating import RUNNING
-from gateway.pacing import BulkPace
+from gateway.pacing import BELL_S, BulkPace
 from gateway.security.door import TlsSite
 from gateway.security.refusals import Witness, note_request
 from gateway.security.soap.errors import MessageRefused
@@ -132,10 +133,17 @@ class InboundDoor:
             return web.Response(status=405, text="method-not-allowed", headers={"Allow": "POST"}), "method-not-allowed"
         if (closed := self._pressure.closed) is not None:
             return await self._fault("Server", "busy"), closed.code
-        body = b""
+        try:
+            body = await self._read(request)
+        except CallRefused as error:
+            return await self._refuse(error, "", b""), error.code
+        with self._pace.under_way(BELL_S) if self._pace is not None else contextlib.nullcontext():
+            return await self._called(request, body)
+
+    async def _called(self, request: web.Request, body: bytes) -> tuple[web.Response, str]:
         relates_to = ""
         try:
-            body = await self._security.open(await self._read(request), limits=self._limits)
+            body = await self._security.open(body, limits=self._limits)
             began = time.monotonic()
             message = await self._security.verify(body, limits=self._limits)
             if self._pace is not None:
@@ -147,7 +155,7 @@ class InboundDoor:
             answers = await self._admit(call)
         except MessageRefused as error:
             # not proven to be the party's: counted and put on record with who was connected, but nothing of it is kept
-            note_request(self._witness, self.place, transport, error.code, self.party)
+            note_request(self._witness, self.place, request.transport, error.code, self.party)
             return await self._fault("Client", error.code), error.code
         except CallRefused as error:
             return await self._refuse(error, relates_to, body), error.code

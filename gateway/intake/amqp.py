@@ -46,7 +46,7 @@ from gateway.intake.refusals import ephemeral_by_queue, too_large
 from gateway.intake.submission import Submission
 from gateway.ledger.prepared import IntakeEpochLost
 from gateway.ledger.receipts import body_digest, refused
-from gateway.pacing import BulkPace
+from gateway.pacing import BELL_S, BulkPace
 
 log = structlog.get_logger("gateway.intake")
 
@@ -336,10 +336,8 @@ class AmqpDoor:
         await self._wait_for_room(batch[0].delivery)
         if self._pace is not None and batch[0].bulk:
             await self._pace.turn(len(batch))
-        began = time.monotonic()
-        answers = await self._in_place(batch[0].delivery, lambda: self._commit(batch))
-        if self._pace is not None and not batch[0].bulk:
-            self._pace.live(time.monotonic() - began)
+        with self._pace.live_work(BELL_S) if self._pace is not None and not batch[0].bulk else contextlib.nullcontext():
+            answers = await self._in_place(batch[0].delivery, lambda: self._commit(batch))
         pending = list(zip(batch, answers, strict=True))
         while pending:
             outcomes = await asyncio.gather(*(self._tell(item, answer) for item, answer in pending), return_exceptions=True)

@@ -12,6 +12,7 @@ gateway: one handler without middleware, one pass over the headers, three awaits
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.resources
 import json
 import ssl
@@ -26,8 +27,8 @@ from aiohttp import web
 from certs.peer import Authority
 from gateway.errors import GatewayError, InputRefused, PeerRefused
 from gateway.intake.admit import Answer, Intake, Refused
-from gateway.intake.batches import admit_batch
 from gateway.intake.bulk import BulkAdmission
+from gateway.intake.bulk_line import TakeBatch
 from gateway.intake.cloudevents import BATCH_CONTENT_TYPE, STRUCTURED_CONTENT_TYPE, EventAttributes, from_http, from_json
 from gateway.intake.measures import UNCOUNTED, IntakeMeter, result_of
 from gateway.intake.peers import PeerDirectory
@@ -35,7 +36,7 @@ from gateway.intake.pressure import Pressure
 from gateway.intake.problems import body_of, headers_of, status_of
 from gateway.intake.refusals import too_large
 from gateway.intake.submission import Submission
-from gateway.pacing import BulkPace
+from gateway.pacing import BELL_S, BulkPace
 from gateway.security.door import TlsSite
 from gateway.security.refusals import Witness, note_request
 
@@ -105,11 +106,12 @@ class HttpsDoor:
         body_timeout_s: float = BODY_TIMEOUT_S,
         witness: Witness | None = None,
         bulk: BulkAdmission | None = None,
+        batches: TakeBatch | None = None,
         pace: BulkPace | None = None,
     ) -> None:
         """:param bulk: takes what comes for the bulk lane, and :param pace: is told how long live admissions take (I4)."""
         self._intake = intake
-        self._bulk = bulk
+        self._bulk, self._batches = bulk, batches
         self._pace = pace
         self._peers = peers
         self._pressure = pressure
@@ -149,8 +151,8 @@ class HttpsDoor:
             raise too_large(self._limit)
         attributes = None if structured else _attributes(request)
         data = await self._read(request, self._body_limit(structured))
-        if kind == BATCH_CONTENT_TYPE and self._bulk is not None:
-            said, words = await admit_batch(self._intake, self._bulk, data, system=system, supplier=supplier)
+        if kind == BATCH_CONTENT_TYPE and self._batches is not None:
+            said, words = await self._batches(data, system=system, supplier=supplier)
             return web.Response(body=said, headers=_RECEIPT_HEADERS), *words
         if attributes is None:
             attributes, data = _structured(data)
@@ -167,11 +169,8 @@ class HttpsDoor:
     async def _admitted(self, submission: Submission) -> Answer:
         if self._bulk is not None and self._intake.is_bulk(submission):
             return await self._bulk.admit(submission)
-        began = time.monotonic()
-        answer = await self._intake.admit_one(submission)
-        if self._pace is not None:
-            self._pace.live(time.monotonic() - began)
-        return answer
+        with self._pace.live_work(BELL_S) if self._pace is not None else contextlib.nullcontext():
+            return await self._intake.admit_one(submission)
 
     async def post_dialogue(self, request: web.Request) -> web.StreamResponse:
         """``POST /v1/dialogues``: a question, while somebody waits; its answer comes back on the same request, and neither is kept."""
@@ -179,7 +178,8 @@ class HttpsDoor:
         system = "unknown"
         try:
             system = self._system(request)
-            answer, result = await self._asked(request, system), "answered"
+            with self._pace.under_way() if self._pace is not None else contextlib.nullcontext():
+                answer, result = await self._asked(request, system), "answered"
         except GatewayError as e:
             answer, result = self._problem(request, self._noted(request, system, e)), e.code
         except Exception as e:  # see post_message
@@ -300,7 +300,7 @@ class HttpsDoor:
             raise InputRefused("wrong-content-type", "the text must be UTF-8", place="Content-Type", rule="charset=utf-8, or none")
         if media in _XML_TYPES:
             return None
-        if media == STRUCTURED_CONTENT_TYPE or (media == BATCH_CONTENT_TYPE and self._bulk is not None):
+        if media == STRUCTURED_CONTENT_TYPE or (media == BATCH_CONTENT_TYPE and self._batches is not None):
             return media
         raise InputRefused("wrong-content-type", "the data must be XML", place="Content-Type", rule="application/xml")
 

@@ -58,6 +58,8 @@ class AdmissionWork:
         self._of_message: dict[str, list[str]] = {}
         self._key_at: dict[str, str] = {}
         self._acquisitions: AcquisitionWork | None = None
+        self._marked: set[tuple[str, str]] = set()
+        """Subject and mark, set by this group."""
 
     # ---- loading, in the order of locks --------------------------------------------------------------------------------------------
 
@@ -257,13 +259,16 @@ class AdmissionWork:
         if subject is None or not message.sets:
             return
         if MARKS not in unit.key_guard:
-            if not any(change.on for change in message.sets):
+            if not any(change.on or (subject, change.mark) in self._marked for change in message.sets):
                 return  # nothing to take away
             unit.insert_ignore(t.meta, [{"name": MARKS, "value": "1"}])
         for change in message.sets:
             where = (t.person_mark.c.subject == subject, t.person_mark.c.mark == change.mark)
-            was = unit.conn.execute(t.person_mark.delete().where(*where)).rowcount
+            known = change.mark in unit.marks((subject,)).get(subject, ()) or (subject, change.mark) in self._marked
+            # on PostgreSQL somebody else may have set it since it was read
+            was = (known or unit.postgresql) and unit.conn.execute(t.person_mark.delete().where(*where)).rowcount
             if change.on:
+                self._marked.add((subject, change.mark))
                 row = {
                     "subject": subject, "mark": change.mark, "since": change.since, "until": change.until,
                     "message_id": message.message_id, "at": unit.now,

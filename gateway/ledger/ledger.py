@@ -47,11 +47,13 @@ class Ledger:
         ring: Callable[[Iterable[Bell]], None] | None = None,
         on_group: Callable[[GroupRecord], None] | None = None,
         gather_s: float = 0.0,
+        live: Callable[[], bool] | None = None,
     ) -> None:
-        """:param gather_s: between two groups of the writer, while callers come side by side; seconds."""
+        """:param gather_s: between two groups of the writer, while callers come side by side; seconds.
+        :param live: whether something live is under way, here or in another process; asked in the writer's thread."""
         self.engine = engine
         self.ring = ring
-        self.writer = Writer(engine, run_group, on_group=on_group, gather_s=gather_s)
+        self.writer = Writer(engine, run_group, on_group=on_group, gather_s=gather_s, live=live)
 
     @classmethod
     def open(cls, url: str, *, profile: Profile = "production", **kwargs: Any) -> Ledger:

@@ -45,6 +45,8 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 BULK_PATIENCE_S: Final = 0.1
+LOOK_S: Final = 0.002
+"""Between two looks whether something live is still under way elsewhere, seconds."""
 GATHER_S: Final = 0.006
 """Between two groups of a worker, while callers come side by side: seconds. At full load it makes three groups of one."""
 GATHER_ENOUGH: Final = 24
@@ -151,8 +153,9 @@ class Writer:
         max_group: int = 200,
         target_lock_s: float = 0.008,
         bulk_lock_s: float = 0.004,
-        bulk_pause_s: float = 0.004,
+        bulk_pause_s: float = 0.001,
         gather_s: float = 0.0,
+        live: Callable[[], bool] | None = None,
         on_group: Callable[[GroupRecord], None] | None = None,
     ) -> None:
         """Start the thread. ``on_group`` is called in it after each transaction: it must be quick and must not raise."""
@@ -169,6 +172,7 @@ class Writer:
         self._bulk: deque[_Entry] = deque()
         self._session: Session | None = None
         self._gather_s = gather_s
+        self._live_somewhere = live
         self._gather_until = 0.0
         self._pause_until = 0.0
         self._pace = Pace()
@@ -252,7 +256,10 @@ class Writer:
 
     def _pause_is_over(self) -> bool:
         """After a bulk group other processes get the lock first (R21); something live ends our pause, not theirs."""
-        remaining = self._pause_until - time.monotonic()
+        now = time.monotonic()
+        remaining = self._pause_until - now
+        if remaining <= 0 and self._live_somewhere is not None and now - self._bulk[0].since < BULK_PATIENCE_S and self._live_somewhere():
+            remaining = LOOK_S
         if remaining <= 0 or self._closing:
             return True
         with contextlib.suppress(queue.Empty):

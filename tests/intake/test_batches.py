@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from certs.authority import TestAuthority
 from gateway.cli_batches import Batches
 from gateway.contract import CallUnanswered, HttpAnswer
 from gateway.errors import LedgerUnavailable
+from gateway.intake.admit import Answer as Answered
+from gateway.intake.batches import admit_batch
 from gateway.intake.bulk import BulkAdmission
-from gateway.intake.bulk_line import admit_chunk
+from gateway.intake.bulk_line import BatchLines, BulkLine, BulkServer, TakeBatch, admit_chunk
 from gateway.intake.cloudevents import MOST_EVENTS
+from gateway.intake.submission import Submission
 from gateway.pacing import BulkPace
 from tests.intake.kit import REGISTER, TYPE, House, headers, house, xml
 from tests.intake.test_documents import OPENAPI, check
@@ -39,15 +43,61 @@ def home(tmp_path: Path) -> House:
     return house(tmp_path)
 
 
-@pytest.fixture
-async def web(home: House, people: TestAuthority) -> AsyncIterator[Web]:
-    """With two chunks under way at a time, as in the gateway."""
-    take = functools.partial(admit_chunk, home.intake)
+@contextlib.asynccontextmanager
+async def admission(home: House) -> AsyncIterator[TakeBatch]:
+    """With two chunks under way at a time, as in the bulk process."""
+    take = functools.partial(admit_chunk, home.intake, BulkPace(1e6))
     bulk = BulkAdmission([take, take], BulkPace(1e6), chunk=CHUNK)
     bulk.start()
-    async with serve(home, people, bulk=bulk) as found:
-        yield found
-    await bulk.stop()
+    try:
+        yield functools.partial(admit_batch, home.intake, bulk)
+    finally:
+        await bulk.stop()
+
+
+@pytest.fixture(params=["in the gateway", "in the bulk process"])
+async def web(home: House, people: TestAuthority, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Web]:
+    async with admission(home) as batches:
+        if request.param == "in the gateway":
+            async with serve(home, people, batches=batches) as found:
+                yield found
+            return
+        path = tmp_path / "bulk.sock"
+        server = BulkServer(path, no_chunk, batches)
+        await server.start()
+        lines = [BulkLine(path, no_chunk, no_batch) for _ in range(2)]
+        async with serve(home, people, batches=BatchLines(lines).take) as found:
+            yield found
+        for line in lines:
+            await line.close()
+        await server.stop()
+
+
+async def no_chunk(chunk: Sequence[Submission]) -> list[Answered]:
+    raise AssertionError
+
+
+async def no_batch(body: bytes, *, system: str, supplier: str | None) -> tuple[bytes, list[str]]:
+    raise AssertionError
+
+
+async def test_the_gateway_admits_a_batch_where_there_is_no_bulk_process(home: House, tmp_path: Path, people: TestAuthority) -> None:
+    (tmp_path / "other").mkdir()
+    other = house(tmp_path / "other")
+    path = tmp_path / "bulk.sock"
+    async with admission(home) as own, admission(other) as theirs:
+        line = BulkLine(path, no_chunk, own)
+        async with serve(home, people, batches=BatchLines([line]).take) as web:
+            assert (await hand_in(web, event("m1", xml(1)))).json[0]["status"] == 202
+            server = BulkServer(path, no_chunk, theirs)
+            await server.start()
+            assert (await hand_in(web, event("m2", xml(2)))).json[0]["status"] == 202
+            assert (await web.post(b"[]", BATCH)).status == 400
+            await server.stop()
+            assert (await hand_in(web, event("m3", xml(3)))).json[0]["status"] == 202
+        await line.close()
+    assert (home.ledger.order, other.ledger.order) == (["m1", "m3"], ["m2"])
+    assert [kept.code for kept in other.ledger.kept] == ["batch-size"]
 
 
 async def hand_in(web: Web, *events: Any) -> Answer:
@@ -167,7 +217,7 @@ async def test_the_command_sends_what_is_ready_together_and_tells_each_its_own_a
     answers = await asyncio.gather(*(batches.post({"id": f"m{n}", "lane": "bulk"}, xml(n)) for n in range(70)))
     assert [json.loads(each.body)["id"] for each in answers if each is not None] == [f"m{n}" for n in range(70)]
     assert [each.status for each in answers if each is not None].count(503) == 1
-    assert [len(each) for each in door.batches] == [32, 32, 6]
+    assert [len(each) for each in door.batches] == [25, 25, 20]
     assert door.batches[0][3]["data"].encode() == xml(3)
     assert await batches.post({"id": "large"}, b"x" * 600_000) is None
 

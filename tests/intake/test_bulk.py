@@ -23,8 +23,12 @@ def home(tmp_path: Path) -> House:
     return house(tmp_path)
 
 
+async def no_batch(body: bytes, *, system: str, supplier: str | None) -> tuple[bytes, list[str]]:
+    raise AssertionError
+
+
 def admission(home: House, chunk: int = 5) -> BulkAdmission:
-    return BulkAdmission([functools.partial(admit_chunk, home.intake)], BulkPace(1e6), chunk=chunk)
+    return BulkAdmission([functools.partial(admit_chunk, home.intake, BulkPace(1e6))], BulkPace(1e6), chunk=chunk)
 
 
 @pytest.mark.invariant("I4")
@@ -115,11 +119,11 @@ async def test_the_bulk_process_answers_as_the_door_would_and_is_not_missed_when
     (tmp_path / "other").mkdir()
     other = house(tmp_path / "other")
     socket = tmp_path / "bulk.sock"
-    line = BulkLine(socket, functools.partial(admit_chunk, home.intake))
+    line = BulkLine(socket, functools.partial(admit_chunk, home.intake, BulkPace(1e6)), no_batch)
     chunk = [submission(xml(1), id="m1", lane="bulk"), submission(b"<none/>", id="m2"), submission(xml(3), id="m3", operator="clerk-1")]
     [ours, refused, _] = await line.take(chunk)
     assert home.ledger.order == ["m1", "m3"], "there is no bulk process yet"
-    server = BulkServer(socket, other.intake)
+    server = BulkServer(socket, functools.partial(admit_chunk, other.intake, BulkPace(1e6)), no_batch)
     await server.start()
     assert socket.stat().st_mode & 0o777 == 0o600
     [theirs, refused_there, third] = await line.take(chunk)

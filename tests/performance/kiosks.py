@@ -242,6 +242,7 @@ async def measure(
     retry = {"first_s": 0.2, "longest_s": 1.0, "budget": 1000}
     plan = Plan(
         workers=1, parties=(INTERMEDIATE,), inbound=True, records_per_call=100, call_s=30.0, answer_s=ANSWER_S, retry=retry,
+        further={"bulk": {"process": True}},
     )  # fmt: skip
     async with _Town(folder, plan) as town:
         reload = _Reload(town, _files(folder, residents))

@@ -31,7 +31,7 @@ from tests.performance.workload import Work, busy, stream
 
 MOST = 400_000
 BATCH_TYPE = "application/cloudevents-batch+json"
-BATCH = 32
+BATCH = 25
 """As ``renkei submit --bulk`` does it."""
 
 

@@ -38,7 +38,7 @@ subject_alias = Table(
     Column(
         "superseded", Boolean, nullable=False, server_default=text("false"), comment="an Individual Number of somebody who has another now"
     ),
-    Index("subject_alias_generation", "hmac_key_id"),
+    Index("subject_alias_generation", "hmac_key_id", "subject"),  # new residents lie together in it: a commit writes few of its pages
     Index(
         "subject_alias_number",
         "subject",

@@ -672,7 +672,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("kind = 'processing-number'"),
         postgresql_where=sa.text("kind = 'processing-number'"),
     )
-    op.create_index("subject_alias_generation", "subject_alias", ["hmac_key_id"], unique=False)
+    op.create_index("subject_alias_generation", "subject_alias", ["hmac_key_id", "subject"], unique=False)
     op.create_index(
         "subject_alias_number",
         "subject_alias",
