@@ -345,6 +345,24 @@ async def test_a_mark_is_kept_without_who_it_is(way: Way) -> None:
     assert samples.items(TRANSFER, 7)["atena_number"] not in str(tuple(row))
 
 
+@pytest.mark.invariant("I7")
+async def test_marks_that_messages_of_one_group_set_and_take_back_are_as_the_last_says(way: Way) -> None:
+    """Also of the first mark of all."""
+    changes = []
+    for number, reason in enumerate(("32", "11", "32", "11")):
+        items = {**samples.message("identity-information-update", 5).items, "change_reason": reason}
+        items["request_control_number"] = f"R{number:016d}"
+        if reason == "32":
+            items |= dict.fromkeys(("previous_municipality_code", "previous_address", "previous_address_gaiji_count"))
+        changes.append(writing.write("identity-information-update", items))
+    assert [each.refusal for each in await way.hand_in(*changes[:2], system=REGISTER)] == [None, None]
+    assert await way.rows(t.person_mark) == []
+    assert [each.refusal for each in await way.hand_in(changes[2], system=REGISTER)] == [None]
+    assert [row.mark for row in await way.rows(t.person_mark)] == ["deceased"]
+    assert [each.refusal for each in await way.hand_in(changes[3], system=REGISTER)] == [None]
+    assert await way.rows(t.person_mark) == []
+
+
 async def test_only_the_register_sets_marks(way: Way) -> None:
     (answer,) = await way.hand_in(mark(), system=LINK)
     assert answer.refusal is not None
