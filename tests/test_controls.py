@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway import cli_controls
+from gateway.cli import controls as cli_controls
 from gateway.policy.controls import OURS, controls, proofs
 from tests.reports import ControlReport, note_controls
 from tests.support.data import read_yaml

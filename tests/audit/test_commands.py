@@ -15,7 +15,7 @@ from certs.tls import server_context
 from gateway.admin.app import create_app, serve
 from gateway.admin.identity import Operators
 from gateway.audit.service import LedgerAuditRecord
-from gateway.cli_support import ExitCode
+from gateway.cli.support import ExitCode
 from gateway.config import Config, load
 from gateway.contract import Delivered, Receipt, Rejected
 from gateway.ledger.ledger import Ledger

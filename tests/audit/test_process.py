@@ -17,12 +17,12 @@ from gateway.audit import queries
 from gateway.audit.canonical import build
 from gateway.audit.chainer import BEHIND_S
 from gateway.audit.outside import OutsideFile, read_file
+from gateway.checks.preflight import look_at_audit
 from gateway.config import load
 from gateway.errors import LedgerUnavailable, Unavailable
 from gateway.ledger.failures import OperationFailed
 from gateway.ledger.leases import TakeLease
 from gateway.ledger.unit import run_group
-from gateway.preflight import look_at_audit
 from tests.audit.kit import Record, Write, codes
 
 pytestmark = [pytest.mark.rule("R22"), pytest.mark.invariant("I8"), pytest.mark.thorough]

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.backup.daily import DailyBackups, due_since
 from gateway.backup.manifest import found
-from gateway.check_backup import look_at_backups
+from gateway.checks.backup import look_at_backups
 from gateway.config import load
 from gateway.keyring import key_store
 from tests.backup.kit import Town
@@ -78,14 +78,14 @@ async def test_check_says_when_the_newest_is_too_old(town: Town, tmp_path: Path,
     [finding] = await look_at_backups(config)
     assert finding.ok, "its first start was a moment ago"
     now = time.time()
-    monkeypatch.setattr("gateway.check_backup.time.time", lambda: now + 27 * 3600)
+    monkeypatch.setattr("gateway.checks.backup.time.time", lambda: now + 27 * 3600)
     [finding] = await look_at_backups(config)
     assert not finding.ok, "a day has passed without any"
     monkeypatch.undo()
     await town.backup()
     [finding] = await look_at_backups(config)
     assert finding.ok
-    monkeypatch.setattr("gateway.check_backup.time.time", lambda: now + 27 * 3600)
+    monkeypatch.setattr("gateway.checks.backup.time.time", lambda: now + 27 * 3600)
     [finding] = await look_at_backups(config)
     assert (finding.ok, finding.detail) == (False, "the newest is 27 h old")
     assert finding.remedy

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from gateway import cli
-from gateway.cli_docs import declared
+from gateway.cli import main as cli
+from gateway.cli.docs import declared
 from tests.admin.conftest import api, authority, service
 
 __all__ = ["api", "authority", "service"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from certs.authority import LGWAN, Profile, TestAuthority
-from gateway import cli
-from gateway.cli_support import ExitCode
+from gateway.cli import main as cli
+from gateway.cli.support import ExitCode
 
 pytestmark = pytest.mark.invariant("I6")
 

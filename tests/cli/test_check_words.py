@@ -11,11 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from gateway import check_broker, check_flows, check_operators, check_parties, check_policy, check_signing, preflight
 from gateway.approvals.kinds import Role
 from gateway.approvals.rights import Account, Rights
-from gateway.check_words import JAPANESE, japanese
-from gateway.cli_support import ExitCode
+from gateway.checks import broker as check_broker
+from gateway.checks import flows as check_flows
+from gateway.checks import operators as check_operators
+from gateway.checks import parties as check_parties
+from gateway.checks import policy as check_policy
+from gateway.checks import preflight
+from gateway.checks import signing as check_signing
+from gateway.checks.words import JAPANESE, japanese
+from gateway.cli.support import ExitCode
 from gateway.policy.loading import build, packaged, with_sample_approvals
 from gateway.security.soap import messages
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway import cli, cli_text, cli_texts
-from gateway.cli_support import EXIT_CODES, ExitCode
+from gateway.cli import main as cli
+from gateway.cli import texts, wording
+from gateway.cli.support import EXIT_CODES, ExitCode
 
 
 async def test_every_command_is_listed_in_both_languages(renkei, points: dict[str, EntryPoint]) -> None:
@@ -34,15 +35,15 @@ async def test_the_language_follows_the_locale(renkei, monkeypatch: pytest.Monke
 
 
 def test_every_text_has_both_languages_with_the_same_blanks() -> None:
-    for key, (english, japanese) in cli_text.TEXT.items():
+    for key, (english, japanese) in wording.TEXT.items():
         assert english, key
         assert japanese, key
         assert _blanks(english) == _blanks(japanese), key
 
 
 def test_no_key_stands_in_two_tables_of_texts() -> None:
-    tables = [import_module(f"gateway.cli_texts.{each.name}").TEXT for each in pkgutil.iter_modules(cli_texts.__path__)]
-    assert sum(map(len, tables)) == len(cli_text.TEXT)
+    tables = [import_module(f"gateway.cli.texts.{each.name}").TEXT for each in pkgutil.iter_modules(texts.__path__)]
+    assert sum(map(len, tables)) == len(wording.TEXT)
 
 
 def _blanks(text: str) -> set[str]:
@@ -51,7 +52,7 @@ def _blanks(text: str) -> set[str]:
 
 async def test_a_command_that_cannot_be_imported_is_listed_with_its_reason_and_breaks_no_other(renkei, points, tmp_path: Path) -> None:
     points["gone"] = EntryPoint(name="gone", value="no_such_module_here:run", group=cli.GROUP)
-    points["hollow"] = EntryPoint(name="hollow", value="gateway.cli_run:no_such_function", group=cli.GROUP)
+    points["hollow"] = EntryPoint(name="hollow", value="gateway.cli.run:no_such_function", group=cli.GROUP)
     listed = await renkei("--help")
     assert listed.code == 0
     assert "no_such_module_here" in listed.out
@@ -71,7 +72,7 @@ async def test_a_fault_of_ours_is_one_line_without_content(renkei, points, monke
     def broken() -> None:
         raise RuntimeError("fictitious resident 12345678901")
 
-    monkeypatch.setattr("gateway.cli_operate.status", broken)
+    monkeypatch.setattr("gateway.cli.operate.status", broken)
     ended = await renkei("status")
     assert ended.code == ExitCode.INTERNAL
     assert "RuntimeError in test_command.py" in ended.err
@@ -90,7 +91,7 @@ async def test_config_show_has_all_defaults_and_no_secret(renkei, tmp_path: Path
 
 
 def test_the_document_of_the_commands_is_current(repository: Path) -> None:
-    command = [sys.executable, "-m", "gateway.cli_docs", "--print"]
+    command = [sys.executable, "-m", "gateway.cli.docs", "--print"]
     made = subprocess.run(command, capture_output=True, text=True, check=True, cwd=repository).stdout
     assert (repository / "docs" / "cli.md").read_text(encoding="utf-8") == made
     for readme in ("README.md", "README.ja.md"):
@@ -107,7 +108,7 @@ def test_help_comes_at_once(repository: Path, tmp_path: Path) -> None:
     lines = subprocess.run([sys.executable, "-c", _POINTS], capture_output=True, text=True, check=True, cwd=repository).stdout
     (made / "entry_points.txt").write_text(lines, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{repository}", "LANG": "C.UTF-8"}
-    command = [sys.executable, "-X", "importtime", "-m", "gateway.cli", "--help"]
+    command = [sys.executable, "-X", "importtime", "-m", "gateway.cli.main", "--help"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert ended.returncode == 0, ended.stderr[-2000:]
     assert "submit" in ended.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli_support import ExitCode
+from gateway.cli.support import ExitCode
 from tests.admin.conftest import Api
 from tests.cli.test_operating import WHO, YES, at
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.admin.service import State
-from gateway.cli_support import ExitCode
+from gateway.cli.support import ExitCode
 from tests.admin.conftest import Api
 from tests.admin.memory import delivery, digest
 

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from certs.authority import TestAuthority
 from certs.tls import server_context
-from gateway.cli_submission import Item, Receipts, Refused, Submission, items_of
-from gateway.cli_support import ExitCode
+from gateway.cli.submission import Item, Receipts, Refused, Submission, items_of
+from gateway.cli.support import ExitCode
 from gateway.contract import CallNotSent, CallUnanswered, HttpAnswer
 from gateway.errors import Unavailable
 from message_formats.reading import read

@@ -11,7 +11,9 @@ import pytest
 
 from certs.authority import Profile, TestAuthority
 from certs.setup import ensure
-from gateway import check_broker, check_parties, preflight
+from gateway.checks import broker as check_broker
+from gateway.checks import parties as check_parties
+from gateway.checks import preflight
 from gateway.config import Config, load
 from gateway.contract import Finding
 from gateway.security.keys import KeyStore

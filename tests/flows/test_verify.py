@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway import cli_controls, cli_flows
-from gateway.cli_support import ExitCode
+from gateway.cli import controls as cli_controls
+from gateway.cli import flows as cli_flows
+from gateway.cli.support import ExitCode
 from gateway.flows.model import flows
 from gateway.flows.verify import verify
 from gateway.policy.routes import build, tables

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from zeep import Client
 
-from gateway import cli_text
-from gateway.cli import run
-from gateway.cli_support import ExitCode
+from gateway.cli import wording
+from gateway.cli.main import run
+from gateway.cli.support import ExitCode
 from message_formats import _packaged, batch, catalogue, profiles, samples, writing
 from simulators.city import City
 from simulators.city.files import write_json_lines
@@ -27,9 +27,9 @@ def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, An
 
 @pytest.fixture(autouse=True)
 def english() -> Any:
-    cli_text.set_language("en")
+    wording.set_language("en")
     yield
-    cli_text.set_language("en")
+    wording.set_language("en")
 
 
 def test_validate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

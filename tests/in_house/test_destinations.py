@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway import check_parties
+from gateway.checks import parties as check_parties
 from gateway.config import load
 from gateway.plugins import bind_parties
 from gateway.policy.loading import packaged, packaged_text, with_sample_approvals

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from certs.authority import TestAuthority
-from gateway.cli_batches import Batches
+from gateway.cli.batches import Batches
 from gateway.contract import CallUnanswered, HttpAnswer
 from gateway.errors import LedgerUnavailable
 from gateway.intake.admit import Answer as Answered

@@ -14,12 +14,12 @@ import pytest
 from certs.authority import TestAuthority
 from certs.setup import ensure
 from certs.tls import server_context
-from gateway import cli
 from gateway.admin.app import create_app, serve
 from gateway.admin.identity import Operators
 from gateway.admin.keys import LOOKED_UP_BY, KeyAdmin
-from gateway.cli_docs import declared
-from gateway.cli_support import ExitCode
+from gateway.cli import main as cli
+from gateway.cli.docs import declared
+from gateway.cli.support import ExitCode
 from gateway.config import load
 from gateway.errors import CommandRefused, InputRefused
 from gateway.policy.routes import tables

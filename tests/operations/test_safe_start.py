@@ -13,6 +13,7 @@ import pytest
 
 from certs.authority import TestAuthority
 from certs.setup import ensure
+from gateway.cli import main as cli
 from gateway.config import Config, load
 from gateway.errors import ConfigurationError
 from gateway.startup import require_sound
@@ -233,7 +234,6 @@ def test_no_secret_has_a_default() -> None:
 
 
 def test_config_show_prints_no_secret(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from gateway import cli
 
     text = (
         "ledger: {url: 'postgresql://renkei@localhost/x', password: '${A_PASSWORD}'}\n"

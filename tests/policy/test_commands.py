@@ -18,13 +18,13 @@ import pytest
 from certs.authority import TestAuthority
 from certs.setup import ensure
 from certs.tls import server_context
-from gateway import cli
 from gateway.admin.app import create_app, serve
 from gateway.admin.identity import Operators
 from gateway.admin.reports import LedgerReports
-from gateway.check_policy import look_at_policy
-from gateway.cli_docs import declared
-from gateway.cli_support import ExitCode
+from gateway.checks.policy import look_at_policy
+from gateway.cli import main as cli
+from gateway.cli.docs import declared
+from gateway.cli.support import ExitCode
 from gateway.config import Config, load
 from gateway.ledger import policies
 from gateway.ledger import tables as t

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway import cli
-from gateway.cli_docs import declared
+from gateway.cli import main as cli
+from gateway.cli.docs import declared
 from gateway.errors import ConfigurationError
 from gateway.policy.checks import findings
 from gateway.policy.diff import changes

@@ -183,7 +183,7 @@ async def test_a_mismatch_with_the_prefecture_is_a_line_of_the_worklist_until_it
 
 STOPS_IN_THE_MIDDLE = """
 import pathlib, sys, time
-from gateway import cli
+from gateway.cli import main as cli
 from gateway.reconciliation import steps
 
 whole = steps.compared
