@@ -23,6 +23,7 @@ from gateway.ledger.commands import Command
 from gateway.ledger.dialogues import RecordLateAnswer
 from gateway.ledger.engine import LedgerEngine, open_engine
 from gateway.ledger.failures import OperationFailed
+from gateway.ledger.groups import GroupRecord
 from gateway.ledger.migrate import migrate
 from gateway.ledger.outcomes import Learned, OutcomeResult, WriteOutcomes
 from gateway.ledger.peer_refusals import RecordRefusals
@@ -30,7 +31,7 @@ from gateway.ledger.prepared import Admission, PreparedMessage, SealedPayload
 from gateway.ledger.refusals import RefuseClaims, RefusedClaim
 from gateway.ledger.replays import RememberMessage
 from gateway.ledger.unit import run_group
-from gateway.ledger.writer import GroupRecord, Writer
+from gateway.ledger.writer import Writer
 from gateway.security.refusals import Refusal
 
 T = TypeVar("T")

@@ -30,19 +30,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
-
-from sqlalchemy import Connection
+from typing import Any, Final, TypeVar
 
 from gateway.errors import LedgerUnavailable
 from gateway.ledger.backend import Session
 from gateway.ledger.engine import LedgerEngine
 from gateway.ledger.failures import CLOSED, COMMIT_UNKNOWN, CONTENTION, Failure, Kind, classify
+from gateway.ledger.groups import Entry, GroupRecord, Operation, RunGroup, WriterStatistics, resolve_all, take
 from gateway.ledger.pace import Pace
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 BULK_PATIENCE_S: Final = 0.1
 LOOK_S: Final = 0.002
@@ -58,84 +55,6 @@ CONTENTION_TRIES: Final = 8
 LOST_TRIES: Final = 3
 GIVE_UP_AFTER: Final = 3
 """While redoing one by one: after so many operations in a row for which the database was not to be had, the rest are answered the same."""
-
-
-class Operation(Protocol[T_co]):
-    """A piece of work for one transaction; its result is of type ``T``. Name this class as a base, so that the type is known."""
-
-    @property
-    def bulk(self) -> bool:
-        """Waits for everything that is live."""
-
-    @property
-    def size(self) -> int:
-        """How many units of work (rows, about) it stands for: an admission of 100 messages counts 100. It is never divided."""
-
-
-RunGroup = Callable[[Connection, Sequence[Any], float], Sequence[Any]]
-"""Does a group's work within a transaction: ``(connection, operations, now)`` → one result for each, in order.
-
-A result that is an exception is raised to that operation's caller, while the group commits. Raising rolls the group back. Runs in the
-writer's thread, possibly several times for the same operations; it must not commit, and not keep what it learned in a run that did not
-commit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupRecord:
-    """What one transaction took, for metrics. Times in seconds."""
-
-    operations: int
-    units: int
-    bulk: bool
-    committed: bool
-    wait_s: float
-    """For the database's lock (SQLite) or its answer to BEGIN."""
-    work_s: float
-    commit_s: float
-    waiting: int
-    """Operations that waited when the transaction ended."""
-
-    @property
-    def lock_s(self) -> float:
-        """How long the lock (SQLite) or the row locks (PostgreSQL) were held."""
-        return self.work_s + self.commit_s
-
-
-@dataclass(slots=True, kw_only=True)
-class WriterStatistics:
-    """Sums since the start."""
-
-    groups: int = 0
-    operations: int = 0
-    units: int = 0
-    redone: int = 0
-    """Groups that were rolled back and redone one by one."""
-    repeated: int = 0
-    """Transactions repeated because of a deadlock or a lost connection."""
-    commits_unknown: int = 0
-    lock_s: float = 0.0
-    longest_lock_s: float = 0.0
-
-
-@dataclass(slots=True)
-class _Entry:
-    operation: Any
-    bulk: bool
-    size: int
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
-    since: float
-    result: Any = None
-    error: BaseException | None = None
-
-    def resolve(self) -> None:
-        # Cancelled: the caller went away, what it asked for was done all the same.
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
 
 
 class _CommitUnknown(Exception):
@@ -167,9 +86,9 @@ class Writer:
         self._target_lock_s = target_lock_s if one_lock_for_all else float("inf")
         self._bulk_lock_s = bulk_lock_s if one_lock_for_all else float("inf")
         self._bulk_pause_s = bulk_pause_s if one_lock_for_all else 0.0
-        self._inbox: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
-        self._live: deque[_Entry] = deque()
-        self._bulk: deque[_Entry] = deque()
+        self._inbox: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._live: deque[Entry] = deque()
+        self._bulk: deque[Entry] = deque()
         self._session: Session | None = None
         self._gather_s = gather_s
         self._live_somewhere = live
@@ -205,7 +124,7 @@ class Writer:
             raise CLOSED.error()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._inbox.put(_Entry(operation, operation.bulk, operation.size, loop, future, time.monotonic()))
+        self._inbox.put(Entry(operation, operation.bulk, operation.size, loop, future, time.monotonic()))
         return future
 
     async def submit(self, operation: Operation[T]) -> T:
@@ -245,7 +164,7 @@ class Writer:
                 self._settle(self._next_group())
         self._drop_session()
 
-    def _take_in(self, entry: _Entry | None) -> None:
+    def _take_in(self, entry: Entry | None) -> None:
         if entry is not None:
             (self._bulk if entry.bulk else self._live).append(entry)
 
@@ -281,16 +200,16 @@ class Writer:
             entry.error = CLOSED.error()
         self._tell(entries)
 
-    def _next_group(self) -> list[_Entry]:
+    def _next_group(self) -> list[Entry]:
         if not self._live:
-            return _take(self._bulk, max(1, min(self._max_group, self._pace.units_in(self._bulk_lock_s, at_least=BULK_AT_LEAST))))
+            return take(self._bulk, max(1, min(self._max_group, self._pace.units_in(self._bulk_lock_s, at_least=BULK_AT_LEAST))))
         cap = max(1, min(self._max_group, self._pace.units_in(self._target_lock_s)))
-        group = _take(self._live, cap)
+        group = take(self._live, cap)
         if self._bulk and time.monotonic() - self._bulk[0].since > BULK_PATIENCE_S:
-            group += _take(self._bulk, max(1, cap // 4))
+            group += take(self._bulk, max(1, cap // 4))
         return group
 
-    def _settle(self, entries: list[_Entry]) -> None:
+    def _settle(self, entries: list[Entry]) -> None:
         """Do a group, whatever it takes, and tell its callers."""
         failure = self._attempt(entries)
         if failure is not None and self._begun and len(entries) > 1:  # without a database they would only fail singly
@@ -304,7 +223,7 @@ class Writer:
         if bulk:
             self._pause_until = ended + self._bulk_pause_s
 
-    def _one_by_one(self, entries: list[_Entry]) -> None:
+    def _one_by_one(self, entries: list[Entry]) -> None:
         in_vain = 0
         for entry in entries:
             entry.error = entry.result = None
@@ -316,7 +235,7 @@ class Writer:
                     rest.error = failure
                 return
 
-    def _attempt(self, entries: list[_Entry]) -> BaseException | None:
+    def _attempt(self, entries: list[Entry]) -> BaseException | None:
         """One transaction, repeated while that makes sense. Fills in results or errors; returns what made a group fail *as a group*."""
         contended = lost = 0
         while True:
@@ -349,7 +268,7 @@ class Writer:
                         entry.result = result
                 return None
 
-    def _transact(self, entries: list[_Entry]) -> Sequence[Any]:
+    def _transact(self, entries: list[Entry]) -> Sequence[Any]:
         self._begun = False
         started = time.monotonic()
         locked = worked = ended = 0.0
@@ -403,7 +322,7 @@ class Writer:
             with contextlib.suppress(Exception):  # it is given up, in whatever state it is
                 session.close()
 
-    def _count(self, entries: list[_Entry], committed: bool, wait_s: float, work_s: float, commit_s: float) -> None:
+    def _count(self, entries: list[Entry], committed: bool, wait_s: float, work_s: float, commit_s: float) -> None:
         units = sum(entry.size for entry in entries)
         if committed:
             self._pace.learn(units, work_s, commit_s)
@@ -427,22 +346,13 @@ class Writer:
                 )
             )
 
-    def _tell(self, entries: list[_Entry]) -> None:
-        loops: dict[asyncio.AbstractEventLoop, list[_Entry]] = {}
+    def _tell(self, entries: list[Entry]) -> None:
+        loops: dict[asyncio.AbstractEventLoop, list[Entry]] = {}
         for entry in entries:
             loops.setdefault(entry.loop, []).append(entry)
         for loop, told in loops.items():
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_resolve_all, told)
-
-
-def _take(waiting: deque[_Entry], cap: int) -> list[_Entry]:
-    taken = [waiting.popleft()]
-    units = taken[0].size
-    while waiting and units + waiting[0].size <= cap:
-        units += waiting[0].size
-        taken.append(waiting.popleft())
-    return taken
+                loop.call_soon_threadsafe(resolve_all, told)
 
 
 def _for_callers(error: BaseException, failure: Failure) -> BaseException:
@@ -454,8 +364,3 @@ def _for_callers(error: BaseException, failure: Failure) -> BaseException:
     translated = (CONTENTION if failure.kind is Kind.CONTENTION else failure).error()
     translated.__cause__ = error
     return translated
-
-
-def _resolve_all(entries: list[_Entry]) -> None:
-    for entry in entries:
-        entry.resolve()

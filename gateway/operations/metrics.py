@@ -24,9 +24,9 @@ from gateway.delivery.rows import LIVENESS_S
 from gateway.errors import GatewayError
 from gateway.ledger.acquisition_state import open_and_overdue
 from gateway.ledger.clock import BusinessClock, business_clock, ledger_time
+from gateway.ledger.groups import GroupRecord
 from gateway.ledger.operating import said
 from gateway.ledger.tables import delivery, key_row, party_state, quarantine, worker
-from gateway.ledger.writer import GroupRecord
 
 FACTS_S: Final = 5.0
 _MILLISECONDS: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.0, 5.0)

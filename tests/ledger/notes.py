@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select
 
 from gateway.ledger.engine import LedgerEngine, open_engine
-from gateway.ledger.writer import GroupRecord, Operation, Writer
+from gateway.ledger.groups import GroupRecord, Operation
+from gateway.ledger.writer import Writer
 
 metadata = MetaData()
 note = Table("note", metadata, Column("text", String, primary_key=True), Column("place", Integer, nullable=False))

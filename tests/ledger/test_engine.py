@@ -17,9 +17,11 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy import insert, text
 
 from gateway.errors import ConfigurationError, LedgerUnavailable
+from gateway.ledger.checkpoints import Checkpointer
 from gateway.ledger.engine import open_engine, pipelined
 from gateway.ledger.failures import Kind, OperationFailed, classify
-from gateway.ledger.sqlite import Checkpointer, SqliteBackend, beside, file_system
+from gateway.ledger.sqlite import SqliteBackend, file_system
+from gateway.ledger.sqlite_session import beside
 from simulators.harness.postgres import PostgresServer
 from tests.ledger.notes import Gate, Write, ledger, note, texts
 
@@ -217,8 +219,8 @@ async def test_a_truncating_checkpoint_empties_the_log_and_loses_nothing(tmp_pat
 @pytest.mark.rule("R21")
 async def test_the_log_stays_short_under_steady_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The checkpointer gets its turn although the writer never pauses."""
-    monkeypatch.setattr("gateway.ledger.sqlite.CHECKPOINT_BYTES", 200_000)
-    monkeypatch.setattr("gateway.ledger.sqlite.TRUNCATE_BYTES", 400_000)
+    monkeypatch.setattr("gateway.ledger.checkpoints.CHECKPOINT_BYTES", 200_000)
+    monkeypatch.setattr("gateway.ledger.checkpoints.TRUNCATE_BYTES", 400_000)
     path = tmp_path / "ledger.db"
     wal = Path(f"{path}-wal")
     async with ledger(f"sqlite:///{path}") as (engine, writer, _):
@@ -233,8 +235,8 @@ async def test_the_log_stays_short_under_steady_writing(tmp_path: Path, monkeypa
 
 @pytest.mark.rule("R21")
 async def test_the_log_is_copied_for_what_came_into_it_and_not_for_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.ledger.sqlite.CHECKPOINT_BYTES", 200_000)
-    monkeypatch.setattr("gateway.ledger.sqlite.Checkpointer.start", lambda self: None)  # ours alone looks
+    monkeypatch.setattr("gateway.ledger.checkpoints.CHECKPOINT_BYTES", 200_000)
+    monkeypatch.setattr("gateway.ledger.checkpoints.Checkpointer.start", lambda self: None)  # ours alone looks
     path = tmp_path / "ledger.db"
     async with ledger(f"sqlite:///{path}") as (engine, writer, _):
         backend = engine.backend

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, make_url, text, update
 
 from gateway.errors import LedgerUnavailable
 from gateway.ledger.engine import LedgerEngine, open_engine
-from gateway.ledger.sqlite import beside
+from gateway.ledger.sqlite_session import beside
 from gateway.ledger.writer import Writer
 from simulators.harness.postgres import PostgresServer
 from tests.ledger.notes import Gate, Write, create_tables, ledger, note, texts

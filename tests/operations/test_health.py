@@ -21,8 +21,8 @@ from gateway.errors import BrokerUnavailable, LedgerUnavailable
 from gateway.ledger import tables as t
 from gateway.ledger.clock import set_business_offset
 from gateway.ledger.engine import LedgerEngine, open_engine
+from gateway.ledger.groups import GroupRecord
 from gateway.ledger.migrate import migrate
-from gateway.ledger.writer import GroupRecord
 from gateway.operations.health import Health, Monitors, create_app, serve
 from gateway.operations.metrics import FactsReader, Metrics, read_facts
 from tests.support.postgres import ledger_url, postgres_server, postgres_url
