@@ -29,7 +29,8 @@ from certs.tls import client_context
 from tests.performance.pusher import SYSTEM, TYPE
 from tests.performance.workload import Work, busy, stream
 
-MOST = 400_000
+MOST = 1_500_000
+"""Messages in a workload: more than a bench uses."""
 BATCH_TYPE = "application/cloudevents-batch+json"
 BATCH = 25
 """As ``renkei submit --bulk`` does it."""
@@ -141,6 +142,8 @@ async def bulk(session: aiohttp.ClientSession, url: str, work: Iterator[Work], i
             if over:
                 return
             batch = list(itertools.islice(work, BATCH))
+            if not batch:
+                raise RuntimeError("the workload is used up")
             done = await batch_over(session, url, batch)
             accepted += done
             refused += len(batch) - done
